@@ -1,0 +1,1 @@
+"""The pure core: values and rules only. No IO, no clock, no randomness, standard library only."""

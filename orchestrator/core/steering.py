@@ -1,0 +1,196 @@
+"""Steering as values: the fence, the routing read beside it, and the answer that weights mean.
+
+The fence stands in a TXT record at ``_failover.<name>``; a writer names the generation it replaces and the
+server refuses it when the world has moved (RFC 2136, section 2.4.2).
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from enum import StrEnum
+
+from orchestrator.core.errors import BadFence, Unsteerable
+from orchestrator.core.names import EndpointId
+from orchestrator.core.topology import Answer, Endpoint, Weights
+
+LINEAGE = 4
+"""How many past writes a fence remembers, so that an overtaken writer can tell *superseded* from *never landed*."""
+
+_TOKEN = re.compile(r"[A-Za-z0-9._:/-]+")
+
+
+class Shares(StrEnum):
+    """What spread of traffic a steering can express."""
+
+    ONE = "one"
+    """One endpoint at a time (CNAME)."""
+    EQUAL = "equal"
+    """A set of endpoints, evenly (plain DNS addresses)."""
+    WEIGHTED = "weighted"
+
+
+@dataclass(frozen=True, slots=True)
+class Fence:
+    """Who wrote the answer last, and what it meant."""
+
+    generation: int
+    run: str
+    step: str
+    weights: Weights
+    lineage: tuple[tuple[int, str], ...] = ()
+    """Earlier ``(generation, token)`` pairs, newest first, at most LINEAGE."""
+
+    @property
+    def token(self) -> str:
+        """The effect token of the write: ``run/step``."""
+        return f"{self.run}/{self.step}"
+
+
+@dataclass(frozen=True, slots=True)
+class Routing:
+    """Steering as it was read at the primary: answer, time to live, and the fence if there is one."""
+
+    answer: Answer | None
+    ttl_s: int
+    fence: Fence | None = None
+
+    @property
+    def generation(self) -> int:
+        """The generation to expect in the next write; 0 where no fence stands yet."""
+        return self.fence.generation if self.fence else 0
+
+
+@dataclass(frozen=True, slots=True)
+class SteeringChange:
+    """A compare-and-set: replace *expects* (generation and answer as read) by *weights*."""
+
+    expects: int
+    """Generation that must still stand; 0: no fence may stand."""
+    was: Answer | None
+    """The answer as it was read; it must still be exactly this."""
+    weights: Weights
+    answer: Answer
+    run: str
+    step: str
+    lineage: tuple[tuple[int, str], ...] = ()
+
+    @property
+    def fence(self) -> Fence:
+        """The fence this change leaves behind."""
+        return Fence(self.expects + 1, self.run, self.step, self.weights, self.lineage)
+
+
+def encode(fence: Fence) -> str:
+    """The TXT value of *fence*: ``v=1 gen=42 run=... step=... w=eu:0,us:100 l=41:run/step``."""
+    for part in (fence.run, fence.step):
+        if not _TOKEN.fullmatch(part):
+            raise BadFence(f"'{part}' cannot stand in a fence: use letters, digits and . _ : / - only")
+    weights = ",".join(f"{endpoint}:{weight}" for endpoint, weight in fence.weights)
+    text = f"v=1 gen={fence.generation} run={fence.run} step={fence.step} w={weights}"
+    if fence.lineage:
+        text += " l=" + ",".join(f"{generation}:{token}" for generation, token in fence.lineage[:LINEAGE])
+    return text
+
+
+def decode(text: str) -> Fence:
+    """Read a fence. Raises BadFence when the text is not one."""
+    fields = dict(part.partition("=")[::2] for part in text.split())
+    try:
+        if fields["v"] != "1":
+            raise BadFence(f"fence version {fields['v']} is newer than this program; upgrade it")
+        weights = tuple(
+            (EndpointId(name), int(weight))
+            for name, _, weight in (pair.rpartition(":") for pair in fields["w"].split(",") if pair)
+        )
+        lineage = tuple(
+            (int(generation), token)
+            for generation, _, token in (pair.partition(":") for pair in fields.get("l", "").split(",") if pair)
+        )
+        return Fence(int(fields["gen"]), fields["run"], fields["step"], tuple(sorted(weights)), lineage)
+    except (KeyError, ValueError) as error:
+        raise BadFence(f"the fence record says '{text[:80]}', which this program did not write") from error
+
+
+def next_lineage(fence: Fence | None) -> tuple[tuple[int, str], ...]:
+    """The lineage that the write after *fence* carries."""
+    return () if fence is None else ((fence.generation, fence.token), *fence.lineage)[:LINEAGE]
+
+
+def full(endpoints: tuple[Endpoint, ...], target: EndpointId) -> Weights:
+    """All traffic to *target*, nothing to the others."""
+    return tuple(sorted((endpoint.id, 100 if endpoint.id == target else 0) for endpoint in endpoints))
+
+
+def serving(weights: Weights) -> tuple[EndpointId, ...]:
+    """The endpoints that get traffic."""
+    return tuple(endpoint for endpoint, weight in weights if weight > 0)
+
+
+def answer_for(endpoints: tuple[Endpoint, ...], weights: Weights) -> Answer:
+    """What DNS must say for *weights*. Raises Unsteerable for an answer that is empty or cannot be said."""
+    chosen = set(serving(weights))
+    if not chosen:
+        raise Unsteerable("all weights are 0, which would leave the name without an answer")
+    answers: list[Answer] = []
+    for endpoint in endpoints:
+        if endpoint.id not in chosen:
+            continue
+        if endpoint.answer is None or not endpoint.answer.values:
+            raise Unsteerable(f"endpoint '{endpoint.id}' has no answer: give it addresses or a cname")
+        answers.append(endpoint.answer)
+    if len(answers) != len(chosen):
+        missing = sorted(chosen - {endpoint.id for endpoint in endpoints})
+        raise Unsteerable(f"no endpoint is called {', '.join(missing)}")
+    kinds = {answer.kind for answer in answers}
+    if kinds == {"cname"} and len(answers) == 1:
+        return answers[0]
+    if "cname" in kinds:
+        raise Unsteerable("a CNAME allows one endpoint at a time: send all traffic to one of them")
+    return Answer("addresses", tuple(sorted({value for answer in answers for value in answer.values})))
+
+
+def weights_in(answer: Answer | None, endpoints: tuple[Endpoint, ...]) -> Weights | None:
+    """The weights that *answer* stands for, or None when it holds something that no endpoint explains.
+
+    Plain DNS does not weigh: endpoints in the answer share 100 evenly (rounded down, the first takes the rest).
+    """
+    if answer is None:
+        return None
+    inside = [
+        e for e in endpoints if e.answer and e.answer.kind == answer.kind and set(e.answer.values) <= set(answer.values)
+    ]
+    explained = {value for e in inside if e.answer for value in e.answer.values}
+    if not inside or explained != set(answer.values):
+        return None
+    share, rest = divmod(100, len(inside))
+    given = {e.id: share + (rest if index == 0 else 0) for index, e in enumerate(inside)}
+    return tuple(sorted((e.id, given.get(e.id, 0)) for e in endpoints))
+
+
+class Landing(StrEnum):
+    """What a refused or unanswered write turns out to be, once the world is read again."""
+
+    OURS = "ours"
+    """Our write stands: success."""
+    SUPERSEDED = "superseded"
+    """Our write landed and somebody wrote after it: halt."""
+    STALE = "stale"
+    """Somebody else took the generation that we expected: re-plan."""
+    CHANGED_OUTSIDE = "changed-outside"
+    """The generation we expected still stands, with another answer: a hand edit. Hold and tell."""
+    NOT_YET = "not-yet"
+    """Nothing has changed: the write did not land and may be sent again."""
+
+
+def landing(change: SteeringChange, now: Routing) -> Landing:
+    """Judge a write by what stands now. Pure: the caller has read *now* at the primary."""
+    wanted = change.fence
+    fence = now.fence
+    if fence is not None and fence.token == wanted.token and fence.generation == wanted.generation:
+        return Landing.OURS if now.answer == change.answer else Landing.CHANGED_OUTSIDE
+    if fence is not None and (wanted.generation, wanted.token) in fence.lineage:
+        return Landing.SUPERSEDED
+    if now.generation != change.expects:
+        return Landing.STALE
+    return Landing.NOT_YET if now.answer == change.was else Landing.CHANGED_OUTSIDE

@@ -1,0 +1,252 @@
+"""The topology: which services exist, where they can be served, how they are watched and steered.
+
+Frozen values. ``orchestrator.config`` builds them from ``failover.yaml``; nothing else does, apart from tests.
+Durations are seconds (float), weights are integers 0-100, collections are sorted tuples.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from orchestrator.core.names import Domain, EndpointId, ServiceId, VantageId
+
+Weights = tuple[tuple[EndpointId, int], ...]
+"""Share of traffic for every endpoint of a service, sorted by endpoint id, each 0-100."""
+
+
+class Mode(StrEnum):
+    """What the orchestrator may do by itself for one service."""
+
+    OBSERVE = "observe"
+    """Decide and record what would be done; write nothing. The default."""
+    APPROVAL = "approval"
+    """Decide, then ask a person."""
+    AUTOMATIC = "automatic"
+    """Decide and act, unless a rule says ask or hold."""
+    MANUAL = "manual"
+    """Watch only; people start every run."""
+
+
+class Role(StrEnum):
+    ACTIVE = "active"
+    STANDBY = "standby"
+
+
+class ProbeKind(StrEnum):
+    HTTP = "http"
+    TCP = "tcp"
+    CHAT = "chat"
+    """An OpenAI-compatible streaming chat completion, judged on its completed content."""
+
+
+class Connection(StrEnum):
+    KEPT_ALIVE = "kept-alive"
+    FRESH = "fresh"
+
+
+class SecretSource(StrEnum):
+    ENV = "env"
+    FILE = "file"
+
+
+@dataclass(frozen=True, slots=True)
+class Secret:
+    """Where a secret is, never what it is. Resolved on the worker that uses it."""
+
+    source: SecretSource
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    name: str
+    value: str | Secret
+
+
+@dataclass(frozen=True, slots=True)
+class Expect:
+    """What a good answer looks like."""
+
+    status: tuple[str, ...] = ("2xx",)
+    """Status codes ("204") or classes ("2xx")."""
+    body: str | None = None
+    """Text that the body (HTTP) or the completed content (chat) must contain."""
+    json_path: str | None = None
+    """Dotted path into a JSON body: ``status`` or ``data.0.id``."""
+    json_equals: str | None = None
+    """What the value at *json_path* must be, as text; None: it only has to exist."""
+    latency_s: float | None = None
+    """An answer that is right but slower than this is ``degraded``, not down."""
+    certificate_days: int | None = None
+    """A certificate that expires within this many days is ``degraded``."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProbeSpec:
+    """One question, asked of one endpoint from every vantage."""
+
+    id: str
+    kind: ProbeKind
+    interval_s: float
+    timeout_s: float
+    """Covers the whole exchange: connect, TLS, request, last byte of the answer."""
+    rise: int = 2
+    fall: int = 3
+    fast_confirm_s: float = 0.1
+    """Pause between re-probes after a refusal, reset or connect time-out; 0 turns fast confirm off."""
+    jitter: float = 0.1
+    """Fraction of the interval over which starts are spread."""
+    connection: Connection = Connection.KEPT_ALIVE
+    as_name: bool = False
+    """Ask under the service's own name (Host, SNI, certificate) at this endpoint's address."""
+    method: str = "GET"
+    path: str = "/"
+    headers: tuple[Header, ...] = ()
+    host: str | None = None
+    sni: str | None = None
+    ca: str | None = None
+    """File of PEM certificates to trust instead of the system's."""
+    expect: Expect = Expect()
+    model: str | None = None
+    prompt: str | None = None
+    max_tokens: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What DNS says for a name: addresses, or exactly one CNAME target. Values sorted."""
+
+    kind: str
+    """``addresses`` (A and AAAA together) or ``cname``."""
+    values: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Workload:
+    """The handle of what serves an endpoint, for promote, drain and demote."""
+
+    provider: str
+    """Name in ``providers.registry``: ``local``, later ``ecs``, ``cloud-run`` ..."""
+    target: str
+    """What the provider calls it."""
+    serving: int = 1
+    """Replicas while it carries traffic."""
+    standby: int = 0
+    """Replicas while it waits."""
+    options: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    id: EndpointId
+    url: str
+    region: Domain
+    role: Role
+    answer: Answer | None = None
+    capacity: int | None = None
+    """Requests in flight that it can carry when promoted; None: unknown, which means ask."""
+    workload: Workload | None = None
+    probes: tuple[ProbeSpec, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class TsigKey:
+    """A transaction key (RFC 8945)."""
+
+    name: str
+    secret: Secret
+    algorithm: str = "hmac-sha256"
+
+
+@dataclass(frozen=True, slots=True)
+class SteeringSpec:
+    """Where a service's traffic is steered, and with what right."""
+
+    provider: str
+    """Name in ``providers.registry``: ``rfc2136``, or ``local`` (the local world's DNS, which weighs)."""
+    name: str
+    """The name that moves, absolute with trailing dot."""
+    zone: str
+    ttl_s: int
+    primary: str
+    """``address:port`` of the server that takes updates; reads for the fence go here."""
+    servers: tuple[str, ...] = ()
+    """``address:port`` of every authoritative server that ``converge`` asks; empty: the primary alone."""
+    key: TsigKey | None = None
+    options: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    mode: Mode = Mode.OBSERVE
+    rto_s: float = 300.0
+    prefer: tuple[EndpointId, ...] = ()
+    """Targets in the order they are tried; those not named come after, by id."""
+    capacity: int | None = None
+    """Requests in flight that the service needs; None: unknown, which means ask."""
+    confirm_s: float = 10.0
+    """At least this long between the first failed probe and an automatic write."""
+    cooldown_s: float = 300.0
+    """After a run, the time in which no automatic run starts."""
+    runbook_unplanned: str = "region-failover"
+    runbook_planned: str = "switchover"
+    runbook_back: str = "failback"
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    id: ServiceId
+    name: str
+    """The host name that clients call, without trailing dot."""
+    endpoints: tuple[Endpoint, ...]
+    steering: SteeringSpec | None = None
+    policy: Policy = Policy()
+
+    def endpoint(self, endpoint: EndpointId) -> Endpoint:
+        """The endpoint of that id; KeyError when there is none."""
+        for candidate in self.endpoints:
+            if candidate.id == endpoint:
+                return candidate
+        raise KeyError(endpoint)
+
+
+@dataclass(frozen=True, slots=True)
+class Vantage:
+    id: VantageId
+    region: Domain
+
+
+class NotifyKind(StrEnum):
+    WEBHOOK = "webhook"
+    EXEC = "exec"
+
+
+@dataclass(frozen=True, slots=True)
+class Notify:
+    """One way to tell people. It is off the failover path and can delay nothing."""
+
+    kind: NotifyKind
+    url: str | None = None
+    command: tuple[str, ...] = ()
+    secret: Secret | None = None
+    """Signs webhooks: ``Failover-Signature: t=<unix>,v1=<hex hmac-sha256 of "<t>.<body>">``."""
+    timeout_s: float = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Topology:
+    regions: tuple[Domain, ...]
+    vantages: tuple[Vantage, ...]
+    services: tuple[Service, ...]
+    notify: tuple[Notify, ...] = ()
+    simulates_hosts: bool = False
+    """Vantages on one machine count apart. Only for a world that simulates machines."""
+    shards: int = 1
+
+    def service(self, service: ServiceId) -> Service:
+        """The service of that id; KeyError when there is none."""
+        for candidate in self.services:
+            if candidate.id == service:
+                return candidate
+        raise KeyError(service)

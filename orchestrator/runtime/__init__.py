@@ -1,0 +1,1 @@
+"""Running it: connection, worker (the one composition root), embedded Temporal, schedules, logging."""

@@ -1,0 +1,1 @@
+"""Durable workflows: watch, decide, carry out, rehearse. They choose nothing; core and runbooks do."""
