@@ -161,7 +161,7 @@ def weights_in(answer: Answer | None, endpoints: tuple[Endpoint, ...]) -> Weight
         e for e in endpoints if e.answer and e.answer.kind == answer.kind and set(e.answer.values) <= set(answer.values)
     ]
     explained = {value for e in inside if e.answer for value in e.answer.values}
-    if not inside or explained != set(answer.values):
+    if not inside or explained != said:
         return None
     share, rest = divmod(100, len(inside))
     given = {e.id: share + (rest if index == 0 else 0) for index, e in enumerate(inside)}
