@@ -157,9 +157,8 @@ def weights_in(answer: Answer | None, endpoints: tuple[Endpoint, ...]) -> Weight
     """
     if answer is None:
         return None
-    inside = [
-        e for e in endpoints if e.answer and e.answer.kind == answer.kind and set(e.answer.values) <= set(answer.values)
-    ]
+    said = set(answer.values)
+    inside = [e for e in endpoints if e.answer and e.answer.kind == answer.kind and said.issuperset(e.answer.values)]
     explained = {value for e in inside if e.answer for value in e.answer.values}
     if not inside or explained != said:
         return None
