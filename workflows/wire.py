@@ -11,10 +11,11 @@ from datetime import datetime
 from orchestrator.core.decision import Request
 from orchestrator.core.move import Objection
 from orchestrator.core.names import Domain, EndpointId, RunId, ServiceId, VantageId
-from orchestrator.core.quorum import Assessment, View
+from orchestrator.core.quorum import Assessment, Seed, View
 from orchestrator.core.record import Entry, Record, RunStatus
 from orchestrator.core.steering import Routing
-from orchestrator.core.topology import Mode, Notify, Service, Vantage
+from orchestrator.core.topology import Mode, Notify, Service, SteeringSpec, Vantage
+from runbooks.plan import Plan, Work
 
 CONTROL_QUEUE = "control"
 """Workflow tasks, and local activities with them. Every worker polls it."""
@@ -103,14 +104,46 @@ class Watch:
     shard: int
     epoch: int
     shards: int
+    seed: Seed | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class WatchState:
+    """What a watch workflow carries from one execution to the next."""
+
+    vantage: Vantage
+    shard: int
+    shards: int
+    epoch: int = 0
+    seed: Seed | None = None
+    notify: tuple[Notify, ...] = ()
+    silent_since: datetime | None = None
+    told_silent: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Heartbeats:
     """Server-stamped last heartbeat of the probers of every vantage that is running."""
 
-    heard: tuple[tuple[VantageId, datetime], ...]
-    server_now: datetime | None = None
+    heard: tuple[tuple[VantageId, datetime], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class LookRequest:
+    """Read, in one local activity, what a decision needs: the probers' heartbeats and the routing."""
+
+    service: ServiceId
+    vantages: tuple[VantageId, ...]
+    shard: int
+    steering: SteeringSpec | None
+    budget_s: float = 0.35
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    heartbeats: Heartbeats
+    routing: Routing | None = None
+    routing_error: str = ""
 
 
 # ------------------------------------------------------------------ the service workflow
@@ -161,7 +194,58 @@ class RunClosed:
 
     run: RunId
     status: RunStatus
+    record: Record
     routing: Routing | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AdoptRequest:
+    """Update ``adopt``: take the live record under the fence, answer unchanged."""
+
+    by: str
+
+
+@dataclass(frozen=True, slots=True)
+class ActiveRun:
+    """The run that holds a service."""
+
+    run: RunId
+    workflow: str
+    by: str
+    request: str = ""
+    """Id of the request that started it; empty for automation."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """A request that was answered with a run, kept so that its retry gets the same answer."""
+
+    request: str
+    run: RunId
+    workflow: str
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceState:
+    """What a service workflow carries from one execution to the next: everything it knows."""
+
+    slice: Slice
+    mode: Mode | None = None
+    """Set by a person over the topology's; a topology that changes the mode ends it."""
+    paused: str | None = None
+    views: tuple[View, ...] = ()
+    routing: Routing | None = None
+    routing_error: str = ""
+    run: ActiveRun | None = None
+    last_closed: datetime | None = None
+    held: tuple[Objection, ...] = ()
+    hold: tuple[Objection, ...] = ()
+    question: Question | None = None
+    answered: tuple[Answered, ...] = ()
+    last_runs: tuple[Record, ...] = ()
+    told: tuple[str, ...] = ()
+    """What people were told in the present incident, so that they are told once."""
+    retired: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,6 +296,36 @@ class ServiceStatus:
 
 
 # ------------------------------------------------------------------ the run
+
+
+@dataclass(frozen=True, slots=True)
+class Carry:
+    """Start of a run: the plan, where its steps may run (in order), and what led to it."""
+
+    plan: Plan
+    queues: tuple[str, ...]
+    entries: tuple[Entry, ...]
+    notify: tuple[Notify, ...] = ()
+    drill: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StepTask:
+    """One attempt at one step. The effect token is the same for every attempt."""
+
+    service: ServiceId
+    name: str
+    run: RunId
+    step: str
+    work: Work
+    timeout_s: float
+    generation: int = 0
+    """The run's own generation: acts that take capacity away read it back first."""
+
+    @property
+    def key(self) -> str:
+        """The effect token."""
+        return f"{self.run}/{self.step}"
 
 
 @dataclass(frozen=True, slots=True)

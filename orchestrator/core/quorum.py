@@ -39,6 +39,22 @@ class Report:
 
 
 @dataclass(frozen=True, slots=True)
+class Seeded:
+    """One endpoint that was not healthy when its prober was last heard from."""
+
+    service: ServiceId
+    state: EndpointState
+
+
+@dataclass(frozen=True, slots=True)
+class Seed:
+    """What a prober's heartbeat carries, and the next epoch begins with: the endpoints that are not healthy."""
+
+    revision: int = 0
+    states: tuple[Seeded, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Opinion:
     """An endpoint's state as a vantage sees it, in times of the receiver's clock."""
 
