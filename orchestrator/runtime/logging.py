@@ -1,0 +1,65 @@
+"""Logging: events with fields, to stderr, for people on a terminal and as JSON lines elsewhere."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from enum import StrEnum
+from typing import TextIO
+
+import structlog
+from structlog.typing import Processor
+
+
+class Level(StrEnum):
+    DEBUG = "debug"
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+
+
+class _Stderr:
+    """The process's standard error as it is at each line, so that a test or a daemon may replace it."""
+
+    def write(self, text: str) -> int:
+        return sys.stderr.write(text)
+
+    def flush(self) -> None:
+        sys.stderr.flush()
+
+
+def _chain(json_lines: bool) -> list[Processor]:
+    """What every event passes, ours and those of libraries alike."""
+    chain: list[Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+    ]
+    return [*chain, structlog.processors.format_exc_info] if json_lines else chain
+
+
+def set_up(level: Level = Level.WARNING, *, json_lines: bool | None = None) -> None:
+    """Send every log event at *level* or above to stderr; stdout stays for documents.
+
+    *json_lines* None: people get a readable line on a terminal, programs get one JSON object per line.
+    """
+    as_json = not sys.stderr.isatty() if json_lines is None else json_lines
+    number = logging.getLevelNamesMapping()[level.upper()]
+    last: Processor = (
+        structlog.processors.JSONRenderer() if as_json else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
+    )
+    stream: TextIO = _Stderr()  # type: ignore[assignment]  # write and flush are all that a logger asks of a stream
+    structlog.configure(
+        processors=[*_chain(as_json), last],
+        wrapper_class=structlog.make_filtering_bound_logger(number),
+        logger_factory=structlog.PrintLoggerFactory(stream),
+        cache_logger_on_first_use=False,
+    )
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=_chain(as_json),
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, last],
+        )
+    )
+    logging.basicConfig(level=number, handlers=[handler], force=True)
