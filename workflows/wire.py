@@ -5,6 +5,7 @@ One message, one frozen value. Nothing here holds a secret: only pointers to the
 
 from __future__ import annotations
 
+import zlib
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -14,8 +15,8 @@ from orchestrator.core.names import Domain, EndpointId, RunId, ServiceId, Vantag
 from orchestrator.core.quorum import Assessment, Seed, View
 from orchestrator.core.record import Entry, Record, RunStatus
 from orchestrator.core.steering import Routing
-from orchestrator.core.topology import Mode, Notify, Service, SteeringSpec, Vantage
-from runbooks.plan import Plan, Work
+from orchestrator.core.topology import Mode, Notify, Service, SteeringSpec, Vantage, Workload
+from runbooks.plan import Place, Plan, Work
 
 CONTROL_QUEUE = "control"
 """Workflow tasks, and local activities with them. Every worker polls it."""
@@ -37,6 +38,11 @@ def watch_id(vantage: VantageId, shard: int) -> str:
 
 def drill_id(service: ServiceId, drill: str) -> str:
     return f"drill/{service}/{drill}"
+
+
+def shard_of(service: ServiceId, shards: int) -> int:
+    """The shard that probes *service*: by its hash, so that every shard sees all domains."""
+    return zlib.crc32(service.encode()) % max(1, shards)
 
 
 def steps_queue(domain: Domain) -> str:
@@ -71,6 +77,14 @@ class Applied:
     document: str = ""
     by: str = ""
     at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Replace:
+    """What the publication of a topology needs: the one in force before, and the one to put in force."""
+
+    before: Applied
+    after: Applied
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,6 +257,8 @@ class ServiceState:
     question: Question | None = None
     answered: tuple[Answered, ...] = ()
     last_runs: tuple[Record, ...] = ()
+    detected: tuple[tuple[EndpointId, datetime], ...] = ()
+    """Since when each endpoint's verdict has been down."""
     told: tuple[str, ...] = ()
     """What people were told in the present incident, so that they are told once."""
     retired: bool = False
@@ -293,6 +309,35 @@ class ServiceStatus:
     last_runs: tuple[Record, ...] = ()
     """The newest few, entries included."""
     endpoints: tuple[EndpointBrief, ...] = ()
+    shards: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class StatusQuestion:
+    """Query argument: workflows have no clock of their own between tasks, so the asker brings his."""
+
+    now: datetime
+    heartbeats: Heartbeats = Heartbeats()
+
+
+@dataclass(frozen=True, slots=True)
+class PlanQuestion:
+    """Query argument: what would come of *request* (None: of the orchestrator's own decision) in this light?"""
+
+    now: datetime
+    look: Look
+    request: Request | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """What would be done now, and why (not)."""
+
+    decision: str
+    """``hold``, ``ask`` or ``go``."""
+    reasons: tuple[Objection, ...]
+    plan: Plan | None = None
+    """What it would do, or would have done."""
 
 
 # ------------------------------------------------------------------ the run
@@ -303,6 +348,7 @@ class Carry:
     """Start of a run: the plan, where its steps may run (in order), and what led to it."""
 
     plan: Plan
+    service: Service
     queues: tuple[str, ...]
     entries: tuple[Entry, ...]
     notify: tuple[Notify, ...] = ()
@@ -321,11 +367,24 @@ class StepTask:
     timeout_s: float
     generation: int = 0
     """The run's own generation: acts that take capacity away read it back first."""
+    steering: SteeringSpec | None = None
+    replicas_before: int | None = None
+    """For the undo of a promote: what its step found."""
+    sources: tuple[Place, ...] = ()
+    """For the undo of a steer: traffic goes back only to endpoints that are healthy now."""
 
     @property
     def key(self) -> str:
         """The effect token."""
         return f"{self.run}/{self.step}"
+
+
+@dataclass(frozen=True, slots=True)
+class RecheckRequest:
+    """Is *sources* still down? Answered with why not, or the empty text."""
+
+    service: ServiceId
+    sources: tuple[EndpointId, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -370,6 +429,74 @@ class DrillRequest:
 
 
 @dataclass(frozen=True, slots=True)
+class FaultTask:
+    """Put a fault in, or take it out. The deadline is absolute: a retry never extends it."""
+
+    key: str
+    kind: str
+    workload: Workload
+    deadline: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class FaultSeen:
+    """What the world says about a drill's fault."""
+
+    active: bool
+    expired: bool
+
+
+@dataclass(frozen=True, slots=True)
+class SteadyQuestion:
+    """Wait until the service is well: every endpoint healthy, no run, the traffic at *home* (None: anywhere)."""
+
+    service: ServiceId
+    within_s: float
+    home: EndpointId | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Steady:
+    """A service in steady state, or the reasons why it is not."""
+
+    ok: bool
+    text: str
+    active: EndpointId | None = None
+    workload: Workload | None = None
+    objective_s: float = 0.0
+    runs: tuple[RunId, ...] = ()
+    """The runs it had before."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunQuestion:
+    """Wait until *run* (None: the next run that is not one of *known*) is closed."""
+
+    service: ServiceId
+    within_s: float
+    run: RunId | None = None
+    known: tuple[RunId, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class FailbackTask:
+    """Ask the service to go home, in the name of a drill."""
+
+    service: ServiceId
+    drill: str
+    target: EndpointId
+    by: str
+
+
+@dataclass(frozen=True, slots=True)
+class RunSeen:
+    """The run that a drill was waiting for, or why there is none."""
+
+    record: Record | None
+    text: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class DrillPhase:
     name: str
     """steady, fault, failover, clear, failback, steady-again"""
@@ -406,3 +533,11 @@ class Publication:
 
     record: Record | None = None
     drill: DrillReport | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Herald:
+    """Start of a herald: one piece of news."""
+
+    telling: Telling | None = None
+    publication: Publication | None = None

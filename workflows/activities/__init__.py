@@ -1,0 +1,1 @@
+"""Activities: unpack, call one provider, translate, return something small. Methods on objects with their means."""

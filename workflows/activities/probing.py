@@ -1,0 +1,122 @@
+"""Probing for hours inside one activity. Reports go to the services as signals, and only when something changed."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import time
+from pathlib import Path
+
+import structlog
+from temporalio import activity
+from temporalio.client import Client
+from temporalio.service import RPCError, RPCStatusCode
+
+from orchestrator.config import restore
+from orchestrator.core.quorum import Report, Seed
+from orchestrator.core.topology import Service, Topology
+from orchestrator.prober import Engine, Outbox
+from providers.probes import Client as ProbingClient
+from workflows import options
+from workflows.activities.documents import unpack
+from workflows.wire import TOPOLOGY_ID, Applied, Watch, service_id, shard_of
+
+log = structlog.get_logger()
+
+REVISION_EVERY_S = 2.0
+"""How often a running prober asks whether the topology has changed."""
+BEAT_EVERY_S = 0.5
+RETURN_S = options.PROBE_EPOCH.total_seconds() - 600
+
+
+class Probing:
+    """The activity of the watch workflows."""
+
+    def __init__(self, client: Client, *, host: str, cache: Path) -> None:
+        self._client = client
+        self._host = host
+        self._cache = cache / "topology.json"
+
+    @activity.defn(name=options.PROBE_ACTIVITY)
+    async def probe(self, watch: Watch) -> Seed:
+        """Probe until the epoch is over. Heartbeats come from the engine's own tick: a stuck engine is noticed."""
+        outbox = Outbox(self._send)
+        clients = ProbingClient()
+        beaten = 0.0
+
+        def on_tick() -> None:
+            nonlocal beaten
+            now = time.monotonic()
+            if now - beaten >= BEAT_EVERY_S:
+                beaten = now
+                activity.heartbeat(engine.beat())
+
+        engine = Engine(
+            vantage=watch.vantage,
+            shard=watch.shard,
+            epoch=watch.epoch,
+            host=self._host,
+            clients=clients,
+            emit=outbox.put,
+            on_tick=on_tick,
+            seed=watch.seed,
+        )
+        applied, topology = await self._topology()
+        engine.configure(_share(topology, watch), applied.revision)
+        log.info("probe.started", vantage=watch.vantage.id, epoch=watch.epoch, revision=applied.revision)
+        try:
+            async with asyncio.timeout(RETURN_S), asyncio.TaskGroup() as group:
+                group.create_task(engine.run())
+                group.create_task(outbox.run())
+                group.create_task(self._follow(engine, watch, applied.revision))
+        except TimeoutError:
+            return engine.beat()
+        finally:
+            await clients.close()
+        return engine.beat()
+
+    async def _send(self, report: Report) -> None:
+        """Signal the service. A service that is gone is no reason to keep its report."""
+        try:
+            await self._client.get_workflow_handle(service_id(report.service)).signal("report", report)
+        except RPCError as error:
+            if error.status is not RPCStatusCode.NOT_FOUND:
+                raise
+            log.warning("probe.no-service", service=report.service)
+
+    async def _follow(self, engine: Engine, watch: Watch, revision: int) -> None:
+        """Topology changes reach the running engine."""
+        handle = self._client.get_workflow_handle(TOPOLOGY_ID)
+        while True:
+            await asyncio.sleep(REVISION_EVERY_S)
+            with contextlib.suppress(RPCError):
+                now: int = await handle.query("revision", result_type=int)
+                if now == revision:
+                    continue
+                applied, topology = await self._topology()
+                revision = applied.revision
+                engine.configure(_share(topology, watch), revision)
+                log.info("probe.reconfigured", vantage=watch.vantage.id, shard=watch.shard, revision=revision)
+
+    async def _topology(self) -> tuple[Applied, Topology]:
+        """The topology in force; the copy on this worker's disk when its owner does not answer."""
+        handle = self._client.get_workflow_handle(TOPOLOGY_ID)
+        try:
+            async with asyncio.timeout(5):
+                applied = await handle.query("applied", result_type=Applied)
+        except (RPCError, TimeoutError):
+            if not self._cache.exists():
+                raise
+            revision, _, text = self._cache.read_text(encoding="utf-8").partition("\n")
+            return Applied(int(revision), ""), restore(text)
+        text = unpack(applied.document)
+        self._cache.parent.mkdir(parents=True, exist_ok=True)
+        fresh = self._cache.with_suffix(f".{os.getpid()}.new")
+        fresh.write_text(f"{applied.revision}\n{text}", encoding="utf-8")
+        fresh.replace(self._cache)
+        return applied, restore(text)
+
+
+def _share(topology: Topology, watch: Watch) -> tuple[Service, ...]:
+    return tuple(s for s in topology.services if shard_of(s.id, watch.shards) == watch.shard)

@@ -1,0 +1,132 @@
+"""Putting a topology in force: each service and each watch learns its part."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from temporalio import activity
+from temporalio.client import Client
+from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
+from temporalio.service import RPCError, RPCStatusCode
+
+from orchestrator.config import restore
+from orchestrator.core.move import Objection
+from orchestrator.core.names import ServiceId
+from orchestrator.core.topology import Service, Topology
+from workflows import options
+from workflows.activities.documents import unpack
+from workflows.wire import (
+    CONTROL_QUEUE,
+    Replace,
+    ServiceState,
+    ServiceStatus,
+    Slice,
+    StatusQuestion,
+    WatchState,
+    service_id,
+    watch_id,
+)
+
+
+class Publishing:
+    """Activities of the topology workflow."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+
+    @activity.defn(name=options.RUNNING_ENDPOINTS)
+    async def running_endpoints(self, change: Replace) -> str:
+        """Why the change must wait: a run holds an endpoint that it removes. Empty when it need not."""
+        before, after = _topology(change.before.document), _topology(change.after.document)
+        if before is None or after is None:
+            return ""
+        kept = {(service.id, endpoint.id) for service in after.services for endpoint in service.endpoints}
+        for service in before.services:
+            lost = [endpoint.id for endpoint in service.endpoints if (service.id, endpoint.id) not in kept]
+            run = await self._run_of(service.id) if lost else None
+            if run:
+                return (
+                    f"run {run} holds service '{service.id}', and this topology removes its endpoint "
+                    f"'{lost[0]}': apply again when the run is closed"
+                )
+        return ""
+
+    @activity.defn(name=options.PUBLISH_TOPOLOGY)
+    async def publish_topology(self, change: Replace) -> None:
+        """Tell every service and watch. Idempotent: an older revision changes nothing where a newer one stands."""
+        before, after = _topology(change.before.document), _topology(change.after.document)
+        if after is None:
+            return
+        known = {service.id for service in before.services} if before else set()
+        for service in after.services:
+            activity.heartbeat()
+            await self._configure(service, after, change.after.revision, lost=service.id in known)
+        for gone in sorted(known - {service.id for service in after.services}):
+            await self._quietly(service_id(gone), "retire")
+        wanted = {(vantage.id, shard) for vantage in after.vantages for shard in range(after.shards)}
+        for vantage in after.vantages:
+            for shard in range(after.shards):
+                activity.heartbeat()
+                await self._client.start_workflow(
+                    "watch",
+                    WatchState(vantage=vantage, shard=shard, shards=after.shards, notify=after.notify),
+                    id=watch_id(vantage.id, shard),
+                    task_queue=CONTROL_QUEUE,
+                    task_timeout=options.TASK_TIMEOUT,
+                    id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
+                    id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE,
+                    start_signal="configure",
+                    start_signal_args=[WatchState(vantage, shard, after.shards, notify=after.notify)],
+                )
+        old = {(v.id, shard) for v in before.vantages for shard in range(before.shards)} if before else set()
+        for vantage_id, shard in sorted(old - wanted):
+            await self._quietly(watch_id(vantage_id, shard), "stop")
+
+    async def _configure(self, service: Service, topology: Topology, revision: int, *, lost: bool) -> None:
+        """Signal the service's workflow, or start it: held, where it should have been running."""
+        piece = Slice(
+            revision=revision,
+            service=service,
+            vantages=topology.vantages,
+            notify=topology.notify,
+            simulates_hosts=topology.simulates_hosts,
+            shards=topology.shards,
+        )
+        held = Objection(
+            "recreated",
+            f"the workflow of '{service.id}' was lost and made anew: look at its routing, then "
+            f"failover resume {service.id}",
+        )
+        await self._client.start_workflow(
+            "service",
+            ServiceState(slice=piece, held=(held,) if lost else ()),
+            id=service_id(service.id),
+            task_queue=CONTROL_QUEUE,
+            task_timeout=options.TASK_TIMEOUT,
+            id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
+            id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE,
+            start_signal="configure",
+            start_signal_args=[piece],
+        )
+
+    async def _run_of(self, service: ServiceId) -> str | None:
+        handle = self._client.get_workflow_handle(service_id(service))
+        try:
+            status = await handle.query("status", StatusQuestion(datetime.now(UTC)), result_type=ServiceStatus)
+        except RPCError as error:
+            if error.status is RPCStatusCode.NOT_FOUND:
+                return None
+            raise
+        return status.run
+
+    async def _quietly(self, workflow_id: str, signal: str) -> None:
+        """Signal a workflow that may be gone already."""
+        try:
+            await self._client.get_workflow_handle(workflow_id).signal(signal)
+        except RPCError as error:
+            if error.status is not RPCStatusCode.NOT_FOUND:
+                raise
+
+
+def _topology(document: str) -> Topology | None:
+    return restore(unpack(document)) if document else None

@@ -1,0 +1,192 @@
+"""A drill: a failover rehearsed on purpose. Only the fault is put in; everything else must happen by itself."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+from typing import TypeVar
+
+from temporalio import workflow
+from temporalio.exceptions import ActivityError
+
+with workflow.unsafe.imports_passed_through():
+    from orchestrator.core.names import EndpointId
+    from orchestrator.core.record import Record, RunStatus
+    from workflows import options
+    from workflows.herald import herald
+    from workflows.wire import (
+        DrillPhase,
+        DrillReport,
+        DrillRequest,
+        FailbackTask,
+        FaultSeen,
+        FaultTask,
+        Publication,
+        RunQuestion,
+        RunSeen,
+        Started,
+        Steady,
+        SteadyQuestion,
+    )
+
+STEADY_WITHIN_S = 30.0
+FAILBACK_WITHIN_S = 120.0
+_T = TypeVar("_T")
+
+
+class _Stopped(Exception):
+    def __init__(self, verdict: str, text: str) -> None:
+        super().__init__(text)
+        self.verdict = verdict
+        self.text = text
+
+
+@workflow.defn(name="drill")
+class DrillWorkflow:
+    """``drill/<service>/<id>``: steady, fault in, failover by itself, fault out, failback, steady again."""
+
+    @workflow.init
+    def __init__(self, request: DrillRequest) -> None:
+        self._request = request
+        self._id = request.id or f"d-{workflow.now():%Y%m%d-%H%M%S}"
+        self._report = DrillReport(
+            id=self._id,
+            service=request.service,
+            fault=request.fault,
+            target=request.target or EndpointId(""),
+            by=request.by,
+            started=workflow.now(),
+            verdict="running",
+        )
+
+    @workflow.run
+    async def run(self, request: DrillRequest) -> DrillReport:
+        verdict, text = "failed", ""
+        try:
+            verdict, text = await self._rehearse(request)
+        except _Stopped as stopped:
+            verdict, text = stopped.verdict, stopped.text
+            self._end_phase(ok=False, text=text)
+        except ActivityError as error:
+            text = f"a step of the drill itself failed: {getattr(error.cause, 'message', error)}"
+            verdict = "inconclusive"
+            self._end_phase(ok=False, text=text)
+        self._report = replace(self._report, verdict=verdict, text=text, ended=workflow.now())
+        await herald(Publication(drill=self._report))
+        return self._report
+
+    @workflow.query
+    def report(self) -> DrillReport:
+        """The drill so far."""
+        return self._report
+
+    # ------------------------------------------------------------------ phases
+
+    async def _rehearse(self, request: DrillRequest) -> tuple[str, str]:
+        self._phase("steady", "waiting for a healthy service with no run in progress")
+        before = await self._steady(home=None)
+        home = before.active
+        if not before.ok or home is None:
+            raise _Stopped("inconclusive", f"not begun: {before.text}")
+        target = request.target or home
+        if before.workload is None:
+            raise _Stopped("inconclusive", f"not begun: endpoint '{target}' has no workload to put a fault into")
+        self._report = replace(self._report, target=target, objective_s=before.objective_s)
+        self._end_phase(ok=True, text=before.text)
+
+        fault = FaultTask(
+            key=f"drill:{self._id}",
+            kind=request.fault,
+            workload=before.workload,
+            deadline=workflow.now() + timedelta(seconds=request.max_s),
+        )
+        try:
+            record = await self._fault_and_failover(fault, before)
+        finally:
+            # Whatever happened, the fault comes out; if we die here, it comes out at its deadline.
+            expired = await self._clear(fault)
+        if expired:
+            raise _Stopped("inconclusive", "the fault came out by itself at its deadline, before the drill was done")
+        back = await self._failback(home)
+        self._phase("steady-again", "waiting for a healthy service with its traffic at home")
+        after = await self._steady(home=home)
+        if not after.ok:
+            raise _Stopped("failed", after.text)
+        self._end_phase(ok=True, text=after.text)
+        self._report = replace(self._report, failback=back.run)
+        if record.ttr_s is not None and record.ttr_s > before.objective_s:
+            return "failed", f"recovered in {record.ttr_s:.1f} s, above the objective of {before.objective_s:g} s"
+        took = f" in {record.ttr_s:.1f} s" if record.ttr_s is not None else ""
+        return "passed", f"recovered{took}, objective {before.objective_s:g} s, and went home"
+
+    async def _fault_and_failover(self, fault: FaultTask, before: Steady) -> Record:
+        self._phase("fault", f"{fault.kind} at {self._report.target}")
+        await self._call(options.INJECT, fault, FaultSeen, 20.0)
+        self._end_phase(ok=True, text=f"{fault.kind} is in, until {fault.deadline:%H:%M:%S} UTC at the latest")
+        self._phase("failover", "the failover must happen by itself")
+        left = (fault.deadline - workflow.now()).total_seconds()
+        seen = await self._call(
+            options.AWAIT_RUN, RunQuestion(self._request.service, left, known=before.runs), RunSeen, left + 10
+        )
+        record = seen.record
+        if record is None:
+            raise _Stopped("failed", f"no failover came of the fault: {seen.text}")
+        self._report = replace(self._report, failover=record.run, ttd_s=record.ttd_s, ttr_s=record.ttr_s)
+        if record.status is not RunStatus.COMPLETED:
+            raise _Stopped("failed", f"run {record.run} ended as {record.status}")
+        self._end_phase(ok=True, text=f"run {record.run} completed")
+        return record
+
+    async def _clear(self, fault: FaultTask) -> bool:
+        """Take the fault out; whether it had come out by itself before."""
+        self._phase("clear", "taking the fault out")
+        seen = await workflow.execute_activity(
+            options.CLEAR,
+            fault,
+            result_type=FaultSeen,
+            start_to_close_timeout=timedelta(seconds=10),
+            schedule_to_close_timeout=timedelta(minutes=30),
+            retry_policy=options.PATIENT,
+        )
+        self._end_phase(ok=not seen.expired, text="the fault had expired" if seen.expired else "the fault is out")
+        return seen.expired
+
+    async def _failback(self, home: EndpointId) -> Record:
+        self._phase("failback", f"waiting for {home} to be healthy, then going home")
+        task = FailbackTask(self._request.service, self._id, home, self._request.by)
+        answer = await self._call(options.ASK_FAILBACK, task, Started, FAILBACK_WITHIN_S)
+        question = RunQuestion(self._request.service, FAILBACK_WITHIN_S, answer.run)
+        seen = await self._call(options.AWAIT_RUN, question, RunSeen, FAILBACK_WITHIN_S + 10)
+        if seen.record is None or seen.record.status is not RunStatus.COMPLETED:
+            raise _Stopped("failed", f"the way home failed: {seen.text or answer.run}")
+        self._end_phase(ok=True, text=f"run {seen.record.run} completed")
+        return seen.record
+
+    async def _steady(self, home: EndpointId | None) -> Steady:
+        question = SteadyQuestion(self._request.service, STEADY_WITHIN_S, home)
+        return await self._call(options.STEADY, question, Steady, STEADY_WITHIN_S + 10)
+
+    async def _call(self, activity: str, argument: object, answer: type[_T], within_s: float) -> _T:
+        result: _T = await workflow.execute_activity(
+            activity,
+            argument,
+            result_type=answer,
+            start_to_close_timeout=timedelta(seconds=max(1.0, within_s)),
+            schedule_to_close_timeout=timedelta(seconds=max(1.0, within_s) + 30),
+            heartbeat_timeout=timedelta(seconds=5),
+            retry_policy=options.PATIENT,
+        )
+        return result
+
+    # ------------------------------------------------------------------ the report
+
+    def _phase(self, name: str, text: str) -> None:
+        began = DrillPhase(name, None, text, workflow.now())
+        self._report = replace(self._report, phases=(*self._report.phases, began))
+
+    def _end_phase(self, *, ok: bool, text: str) -> None:
+        phases = self._report.phases
+        if not phases or phases[-1].ended is not None:
+            return
+        ended = replace(phases[-1], ok=ok, text=text, ended=workflow.now())
+        self._report = replace(self._report, phases=(*phases[:-1], ended))

@@ -1,0 +1,266 @@
+"""A run: carries a plan out step by step, undoes what must be undone, and writes the one record everyone reads.
+
+It chooses nothing. What comes next is said by ``runbooks.progress``; how a step is done, by its activity.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from temporalio import workflow
+from temporalio.exceptions import ActivityError, ApplicationError, FailureError, TimeoutType, is_cancelled_exception
+from temporalio.exceptions import TimeoutError as TemporalTimeout
+
+with workflow.unsafe.imports_passed_through():
+    from orchestrator.core.record import Entry, Mark, Record, RunStatus
+    from orchestrator.core.steering import Routing
+    from runbooks.plan import Converge, Place, Steer, Step, Verify
+    from runbooks.planner import brief
+    from runbooks.progress import Close, Do, Event, Progress, Undo, advance, begin, next_action
+    from workflows import options
+    from workflows.herald import herald
+    from workflows.wire import (
+        Carry,
+        Publication,
+        RecheckRequest,
+        RunClosed,
+        StepResult,
+        StepTask,
+        Telling,
+        service_id,
+    )
+
+STALE_VERDICT = timedelta(seconds=2)
+"""A verdict older than this is asked for again before traffic is moved."""
+PAUSE_S = 0.2
+"""Between attempts at a step that failed for a passing reason."""
+FINAL = frozenset({"Refused", "NotFound", "Unauthenticated", "Forbidden", "NoCapacity", "BadInput", "UndoFailed"})
+"""Errors that another attempt would meet again."""
+OVERTAKEN = frozenset({"StaleGeneration", "ChangedOutside"})
+
+
+@dataclass(frozen=True, slots=True)
+class _Failed(Exception):
+    kind: str
+    text: str
+
+
+@workflow.defn(name="failover")
+class FailoverWorkflow:
+    """``failover/<service>/<run>``. Its record is its state; the query ``record`` reads it."""
+
+    @workflow.init
+    def __init__(self, carry: Carry) -> None:
+        plan = carry.plan
+        self._carry = carry
+        self._routing: Routing | None = None
+        self._replicas: dict[str, int | None] = {}
+        self._detached: list[asyncio.Task[None]] = []
+        self._record = Record(
+            run=plan.run,
+            service=plan.service,
+            kind=plan.kind,
+            trigger=plan.trigger,
+            status=RunStatus.RUNNING,
+            started=workflow.now(),
+            objective_s=plan.objective_s,
+            source=plan.source,
+            target=plan.target,
+            before=plan.before,
+            after=plan.after,
+            revision=plan.revision,
+            generation=plan.generation,
+            runbook=plan.runbook,
+            steps=brief(plan),
+            objections=plan.objections,
+            drill=carry.drill,
+            entries=carry.entries,
+        )
+
+    @workflow.run
+    async def run(self, carry: Carry) -> Record:
+        plan = carry.plan
+        self._note(Mark.STARTED, f"{plan.kind} of {plan.service}: {' and '.join(plan.source)} to {plan.target}")
+        self._tell("run.started", self._record.entries[-1].text)
+        progress = begin(plan)
+        while True:
+            action = next_action(plan, progress)
+            match action:
+                case Do(step):
+                    progress = await self._do(step, progress)
+                case Undo(step):
+                    progress = await self._undo(step, progress)
+                case Close(status, text):
+                    return await self._close(status, text)
+
+    @workflow.query
+    def record(self) -> Record:
+        """The timeline so far."""
+        return self._record
+
+    # ------------------------------------------------------------------ steps
+
+    async def _do(self, step: Step, progress: Progress) -> Progress:
+        if isinstance(step.work, Steer) and (again := await self._recheck()):
+            return advance(progress, step.id, Event.ABORT, again)
+        progress = advance(progress, step.id, Event.START)
+        began = workflow.now()
+        self._note(Mark.STEP_STARTED, step.text, step.id)
+        try:
+            result = await self._attempt(options.STEP_ACTIVITY, step, self._task(step))
+        except _Failed as failure:
+            self._note(Mark.STEP_FAILED, failure.text, step.id, since=began)
+            event = Event.STALE if failure.kind in OVERTAKEN else Event.FAIL
+            return advance(progress, step.id, event, failure.text)
+        except (asyncio.CancelledError, ActivityError) as error:
+            if not is_cancelled_exception(error):
+                raise
+            self._note(Mark.STEP_FAILED, "the run was cancelled", step.id, since=began)
+            return advance(advance(progress, step.id, Event.FAIL, "cancelled"), step.id, Event.ABORT, "cancelled")
+        await self._landed(step, result, began)
+        return advance(progress, step.id, Event.SUCCEED, result.text)
+
+    async def _landed(self, step: Step, result: StepResult, began: datetime) -> None:
+        """Take a step's result into the record."""
+        self._routing = result.routing or self._routing
+        self._replicas[step.id] = result.replicas_before
+        self._extend(result.entries)
+        if isinstance(step.work, Steer):
+            self._note(Mark.STEERED, result.text or step.text, step.id, since=began)
+            self._detach(herald(Publication(record=self._record)))
+        if isinstance(step.work, Converge):
+            # Clients that obey the TTL have moved when the old answer's time is over, and not before.
+            await workflow.sleep(step.work.hold_s)
+            self._note(Mark.CONVERGED, f"the old answer's {step.work.hold_s:g} s are over", step.id, since=began)
+        if isinstance(step.work, Verify):
+            self._note(Mark.VERIFIED, result.text, step.id)
+        self._note(Mark.STEP_DONE, result.text or step.text, step.id, since=began)
+
+    async def _undo(self, step: Step, progress: Progress) -> Progress:
+        progress = advance(progress, step.id, Event.UNDO)
+        began = workflow.now()
+        self._note(Mark.UNDO_STARTED, step.undo or f"undo {step.id}", step.id)
+        task = replace(
+            self._task(step),
+            step=f"{step.id}-undo",
+            replicas_before=self._replicas.get(step.id),
+            sources=self._places(self._carry.plan.source),
+        )
+        try:
+            # Shielded: an undo is finished whatever happens to the run.
+            result = await asyncio.shield(self._attempt(options.UNDO_ACTIVITY, step, task))
+        except _Failed as failure:
+            self._note(Mark.UNDO_FAILED, failure.text, step.id, since=began)
+            return advance(progress, step.id, Event.FAIL_UNDO, failure.text)
+        self._routing = result.routing or self._routing
+        self._extend(result.entries)
+        self._note(Mark.UNDO_DONE, result.text, step.id, since=began)
+        return advance(progress, step.id, Event.SUCCEED_UNDO, result.text)
+
+    def _task(self, step: Step) -> StepTask:
+        plan = self._carry.plan
+        return StepTask(
+            service=plan.service,
+            name=self._carry.service.name,
+            run=plan.run,
+            step=step.id,
+            work=step.work,
+            timeout_s=step.timeout_s,
+            generation=plan.generation + 1,
+            steering=self._carry.service.steering,
+        )
+
+    def _places(self, endpoints: tuple[str, ...]) -> tuple[Place, ...]:
+        service = self._carry.service
+        return tuple(
+            Place(e.id, e.url, service.name, e.region, e.probes) for e in service.endpoints if e.id in endpoints
+        )
+
+    async def _attempt(self, activity: str, step: Step, task: StepTask) -> StepResult:
+        """One queue after another, outside the failing domain first, with the same effect token each time."""
+        deadline = workflow.now() + timedelta(seconds=step.timeout_s)
+        queues = self._carry.queues
+        tried = turn = 0
+        failure = _Failed("Transient", f"no worker took it up within {step.timeout_s:g} s")
+        while (left := (deadline - workflow.now()).total_seconds()) > 0 and tried < step.attempts:
+            quick = isinstance(task.work, Steer)
+            try:
+                return await workflow.execute_activity(
+                    activity,
+                    replace(task, timeout_s=left),
+                    result_type=StepResult,
+                    task_queue=queues[turn % len(queues)],
+                    schedule_to_start_timeout=options.SCHEDULE_TO_START,
+                    start_to_close_timeout=options.STEER_ATTEMPT if quick else timedelta(seconds=left + 1),
+                    heartbeat_timeout=None if quick else options.STEP_HEARTBEAT,
+                    retry_policy=options.ONCE,
+                )
+            except ActivityError as error:
+                if is_cancelled_exception(error):
+                    raise
+                cause = error.cause
+                if isinstance(cause, ApplicationError):
+                    failure = _Failed(cause.type or "Transient", cause.message)
+                    if failure.kind in FINAL | OVERTAKEN:
+                        raise failure from error
+                elif isinstance(cause, TemporalTimeout):
+                    failure = _Failed("Transient", f"the worker on {queues[turn % len(queues)]} did not answer in time")
+                if not (isinstance(cause, TemporalTimeout) and cause.type is TimeoutType.SCHEDULE_TO_START):
+                    tried += 1
+                    await workflow.sleep(PAUSE_S)
+                turn += 1
+        raise failure
+
+    async def _recheck(self) -> str | None:
+        """Why traffic must not move after all: the endpoint came back while the run prepared. Unplanned moves only."""
+        plan = self._carry.plan
+        if plan.planned or workflow.now() - self._record.started < STALE_VERDICT:
+            return None
+        try:
+            return (
+                await workflow.execute_local_activity(
+                    options.RECHECK,
+                    RecheckRequest(plan.service, plan.source),
+                    result_type=str,
+                    start_to_close_timeout=options.LOOK,
+                    schedule_to_close_timeout=options.LOOK,
+                    retry_policy=options.ONCE,
+                )
+                or None
+            )
+        except ActivityError:
+            return None  # nobody could say otherwise: the verdict stands
+
+    # ------------------------------------------------------------------ the record
+
+    def _note(self, mark: Mark, text: str, step: str | None = None, *, since: datetime | None = None) -> None:
+        now = workflow.now()
+        seconds = None if since is None else (now - since).total_seconds()
+        self._extend((Entry(now, mark, text, step, seconds),))
+
+    def _extend(self, entries: tuple[Entry, ...]) -> None:
+        self._record = replace(self._record, entries=(*self._record.entries, *entries))
+
+    def _tell(self, event: str, text: str) -> None:
+        plan = self._carry.plan
+        self._detach(herald(Telling(self._carry.notify, plan.service, event, text, workflow.now(), plan.run)))
+
+    def _detach(self, news: object) -> None:
+        self._detached.append(asyncio.create_task(news))  # type: ignore[arg-type] # always a coroutine of herald
+
+    async def _close(self, status: RunStatus, text: str) -> Record:
+        self._note(Mark.CLOSED, text)
+        self._record = replace(self._record, status=status, closed=workflow.now())
+        self._tell("run.closed", f"{self._record.service}: {status}: {text}")
+        closed = RunClosed(self._carry.plan.run, status, self._record, self._routing)
+        try:
+            await workflow.get_external_workflow_handle(service_id(self._carry.plan.service)).signal(
+                "run_closed", closed
+            )
+        except FailureError:
+            # The service is gone: the record is published from here, so that it is not lost.
+            self._detach(herald(Publication(record=self._record)))
+        await asyncio.gather(*self._detached, return_exceptions=True)
+        return self._record

@@ -1,0 +1,52 @@
+"""Telling people and the history store, detached: a child that outlives its parent and retries for a day."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from temporalio import workflow
+
+with workflow.unsafe.imports_passed_through():
+    from workflows import options
+    from workflows.wire import Herald, Publication, Telling
+
+GIVE_UP = timedelta(days=1)
+
+
+@workflow.defn(name="herald")
+class HeraldWorkflow:
+    """Carries news to the notifiers and the history store. Nothing waits for it."""
+
+    @workflow.run
+    async def run(self, news: Herald) -> None:
+        if news.telling is not None:
+            await workflow.execute_activity(
+                options.TELL,
+                news.telling,
+                start_to_close_timeout=timedelta(seconds=60),
+                schedule_to_close_timeout=GIVE_UP,
+                retry_policy=options.PATIENT,
+            )
+        if news.publication is not None:
+            await workflow.execute_activity(
+                options.PUBLISH,
+                news.publication,
+                start_to_close_timeout=timedelta(seconds=30),
+                schedule_to_close_timeout=GIVE_UP,
+                retry_policy=options.PATIENT,
+            )
+
+
+async def herald(news: Telling | Publication) -> None:
+    """Send *news* on its way from within a workflow; returns as soon as it is on its way."""
+    telling = news if isinstance(news, Telling) else None
+    publication = news if isinstance(news, Publication) else None
+    if telling is not None and not telling.notify:
+        return
+    await workflow.start_child_workflow(
+        HeraldWorkflow.run,
+        Herald(telling, publication),
+        id=f"herald/{workflow.uuid4()}",
+        parent_close_policy=workflow.ParentClosePolicy.ABANDON,
+        cancellation_type=workflow.ChildWorkflowCancellationType.ABANDON,
+    )

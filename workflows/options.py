@@ -1,0 +1,59 @@
+"""Timeouts, retries and activity names, in one place. Seconds unless a name says otherwise.
+
+A frozen or blackholed worker holds a sticky task and then a normal one: with 1 s for each, a decision is late
+by 2 s at most.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from temporalio.common import RetryPolicy
+
+TASK_TIMEOUT = timedelta(seconds=1)
+STICKY_TIMEOUT = timedelta(seconds=1)
+
+PROBE_HEARTBEAT = timedelta(seconds=3)
+"""A prober that is silent this long is given up, and its shard starts elsewhere."""
+HEARTBEAT_EVERY = timedelta(milliseconds=800)
+"""How often a heartbeat reaches the server at most."""
+FRESH_S = 3.5
+"""A vantage not heard from for longer has no vote: its heartbeat's timeout and half a second."""
+PROBE_EPOCH = timedelta(hours=12)
+PROBE_AGAIN_S = 0.3
+"""Pause between epochs. Temporal's own retry would back off to half a minute of blindness."""
+
+SCHEDULE_TO_START = timedelta(seconds=1)
+"""A step that no worker takes up within this moves to the next queue."""
+STEP_HEARTBEAT = timedelta(seconds=2)
+STEER_ATTEMPT = timedelta(seconds=2)
+
+LOOK = timedelta(milliseconds=450)
+"""The local activity that reads heartbeats and routing: below half a workflow task."""
+
+CONTINUE_AT = 500
+"""History events after which an entity workflow continues as new."""
+
+ONCE = RetryPolicy(maximum_attempts=1)
+PATIENT = RetryPolicy(
+    initial_interval=timedelta(seconds=1), backoff_coefficient=2.0, maximum_interval=timedelta(minutes=1)
+)
+"""For what is off the path: history, notifications, the publication of a topology."""
+
+LOOK_ACTIVITY = "look"
+DESCRIBE_RUN = "describe-run"
+PROBE_ACTIVITY = "probe"
+STEP_ACTIVITY = "step"
+UNDO_ACTIVITY = "undo"
+RECHECK = "recheck"
+ADOPT_ACTIVITY = "adopt"
+PUBLISH_TOPOLOGY = "publish-topology"
+RUNNING_ENDPOINTS = "running-endpoints"
+TELL = "tell"
+PUBLISH = "publish"
+INJECT = "inject-fault"
+CLEAR = "clear-fault"
+STEADY = "await-steady"
+AWAIT_RUN = "await-run"
+AWAIT_CLOSED = "await-closed"
+ASK_FAILBACK = "ask-failback"

@@ -1,0 +1,403 @@
+"""One entity workflow per service: folds reports, decides, starts at most one run at a time, answers for itself."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from datetime import timedelta
+
+from temporalio import workflow
+from temporalio.exceptions import ActivityError, ApplicationError, FailureError
+
+with workflow.unsafe.imports_passed_through():
+    from orchestrator.core.decision import Ask, Decision, Go, Hold, consider, decide, wait_s
+    from orchestrator.core.move import Move, Objection, Trigger
+    from orchestrator.core.names import RunId
+    from orchestrator.core.quorum import Assessment, Report, fold
+    from orchestrator.core.record import Record
+    from orchestrator.core.steering import Routing
+    from runbooks.plan import Plan
+    from runbooks.planner import Unplannable
+    from workflows import options, situation
+    from workflows.herald import herald
+    from workflows.wire import (
+        ActiveRun,
+        AdoptRequest,
+        Answered,
+        Carry,
+        Explanation,
+        FailoverRequest,
+        Look,
+        LookRequest,
+        Pause,
+        PlanQuestion,
+        Publication,
+        Question,
+        Refusal,
+        RunClosed,
+        ServiceState,
+        ServiceStatus,
+        SetMode,
+        Slice,
+        Started,
+        StatusQuestion,
+        Telling,
+        run_workflow_id,
+        shard_of,
+    )
+
+HELD_CHECK = timedelta(seconds=30)
+"""How often a service asks after the run that holds it, so that a terminated one frees the lock."""
+LOOK_AGAIN_S = (1.0, 60.0)
+"""While something is wrong and nothing is done: look again after this long, doubling up to that long."""
+KEPT_ANSWERS = 32
+
+
+def _why(move: Move, found: tuple[Assessment, ...]) -> str:
+    """The trigger's reason in words: what is wrong with the source."""
+    return "; ".join(f"{each.endpoint} {each.text}" for each in found if each.endpoint in move.source)
+
+
+@workflow.defn(name="service")
+class ServiceWorkflow:
+    """``service/<id>``. Its state is one frozen value, replaced as news comes in."""
+
+    @workflow.init
+    def __init__(self, state: ServiceState) -> None:
+        self._state = state
+        self._news = True
+        self._pause_s = LOOK_AGAIN_S[0]
+        self._wake_s: float | None = None
+        # Awaiting inside a decision lets another report or request in; the lock holds the decision still.
+        self._deciding = asyncio.Lock()
+
+    @workflow.run
+    async def run(self, state: ServiceState) -> None:
+        while not self._state.retired:
+            await self._wait()
+            if self._state.run is not None:
+                await self._ask_after_run()
+            elif self._news:
+                self._news = False
+                async with self._deciding:
+                    await self._think()
+            if self._should_continue():
+                await workflow.wait_condition(workflow.all_handlers_finished)
+                if self._state.run is None and not self._news:
+                    workflow.continue_as_new(self._state)
+        await workflow.wait_condition(workflow.all_handlers_finished)
+
+    def _should_continue(self) -> bool:
+        long = workflow.info().get_current_history_length() > options.CONTINUE_AT
+        return long and self._state.run is None and not self._news
+
+    async def _wait(self) -> None:
+        """Until there is news, or it is time to look again."""
+        timeout = HELD_CHECK.total_seconds() if self._state.run is not None else self._wake_s
+        try:
+            await workflow.wait_condition(
+                lambda: (self._news and self._state.run is None) or self._state.retired,
+                timeout=None if timeout is None else timedelta(seconds=timeout),
+            )
+        except TimeoutError:
+            self._news = True
+
+    # ------------------------------------------------------------------ deciding
+
+    async def _think(self) -> None:
+        """Look at the world, decide, and do what was decided."""
+        self._wake_s = None
+        if self._state.run is not None or self._state.retired:
+            return
+        if not situation.concerning(self._state) and self._state.routing is not None:
+            self._state = replace(self._state, hold=(), question=None, told=(), detected=())
+            self._pause_s = LOOK_AGAIN_S[0]
+            return
+        found = await self._look()
+        facts = situation.situation(self._state, found, workflow.now())
+        decision = decide(facts)
+        match decision:
+            case Go(move, overridden):
+                trigger = Trigger("automatic", _why(move, found))
+                await self._start(move, trigger, found, overridden)
+            case Ask(move, reasons):
+                await self._ask(move, reasons)
+            case Hold(reasons, would):
+                await self._hold(decision, found)
+                if would is None and not reasons:
+                    return
+        if self._state.run is None and situation.concerning(self._state):
+            soon = wait_s(facts)
+            self._wake_s = self._pause_s if soon is None else max(0.05, min(soon, self._pause_s))
+            self._pause_s = min(self._pause_s * 2, LOOK_AGAIN_S[1])
+
+    async def _look(self) -> tuple[Assessment, ...]:
+        """Read heartbeats and routing in one local activity, and assess every endpoint in that light."""
+        piece = self._state.slice
+        try:
+            look = await workflow.execute_local_activity(
+                options.LOOK_ACTIVITY,
+                LookRequest(
+                    service=piece.service.id,
+                    vantages=tuple(vantage.id for vantage in piece.vantages),
+                    shard=shard_of(piece.service.id, piece.shards),
+                    steering=piece.service.steering,
+                ),
+                result_type=Look,
+                start_to_close_timeout=options.LOOK,
+                schedule_to_close_timeout=options.LOOK,
+                retry_policy=options.ONCE,
+            )
+        except ActivityError:
+            look = Look(heartbeats=situation.NOTHING_HEARD, routing_error="reading took too long")
+        state = situation.hearing(self._state, look.heartbeats)
+        # A routing that cannot be read now is as it was: the fence in the write guards against its age.
+        routing = look.routing if look.routing is not None else state.routing
+        state = replace(state, routing=routing, routing_error=look.routing_error)
+        found = situation.assessments(state, workflow.now())
+        self._state = situation.detecting(state, found, workflow.now())
+        return found
+
+    async def _hold(self, decision: Hold, found: tuple[Assessment, ...]) -> None:
+        self._state = replace(self._state, hold=decision.reasons, question=None)
+        if not decision.reasons:
+            self._state = replace(self._state, told=(), detected=())
+            self._pause_s = LOOK_AGAIN_S[0]
+            return
+        telling = situation.wants_telling(decision)
+        if telling is None or telling[0] in self._state.told:
+            return
+        self._state = replace(self._state, told=(*self._state.told, telling[0]))
+        text = telling[1]
+        if decision.move is not None:
+            record = self._observed(decision.move, decision.reasons, found)
+            if record is not None:
+                self._state = situation.remember(self._state, record)
+                await herald(Publication(record=record))
+                text = f"would move traffic to {decision.move.target}: {text}"
+        rule = "everything-down" if "everything-down" in telling[0] else "held"
+        await self._tell(rule, text)
+
+    def _observed(self, move: Move, reasons: tuple[Objection, ...], found: tuple[Assessment, ...]) -> Record | None:
+        """The record of what would be done, where it can be planned at all."""
+        now = workflow.now()
+        trigger = Trigger("automatic", _why(move, found))
+        try:
+            plan = situation.make_plan(self._state, move, run=self._run_id(), trigger=trigger, objections=reasons)
+        except Unplannable:
+            return None
+        entries = situation.opening(self._state, move, found, now, "decided, and held: " + reasons[0].text)
+        return situation.observed(plan, entries, reasons, now)
+
+    async def _ask(self, move: Move, reasons: tuple[Objection, ...]) -> None:
+        """Put the question to people, once per target."""
+        self._state = replace(self._state, hold=reasons)
+        asked = self._state.question
+        if asked is not None and (asked.source, asked.target) == (move.source, move.target):
+            return
+        question = Question(f"q-{self._run_id()}", workflow.now(), move.source, move.target, reasons)
+        self._state = replace(self._state, question=question)
+        service = self._state.slice.service.id
+        because = "; ".join(reason.text for reason in reasons)
+        await self._tell(
+            "question",
+            f"{service}: move traffic from {' and '.join(move.source)} to {move.target}? {because}. "
+            f"To do it: failover run {service} --to {move.target} --reason '...'",
+        )
+
+    async def _start(
+        self,
+        move: Move,
+        trigger: Trigger,
+        found: tuple[Assessment, ...],
+        overridden: tuple[Objection, ...] = (),
+        request: FailoverRequest | None = None,
+    ) -> Plan:
+        """Plan *move* and start its run. Raises Unplannable. The lock must be held."""
+        run = self._run_id()
+        plan = situation.make_plan(self._state, move, run=run, trigger=trigger, objections=overridden)
+        carry = Carry(
+            plan=plan,
+            service=self._state.slice.service,
+            queues=situation.queues(self._state, move.failing),
+            entries=situation.opening(
+                self._state, move, found, workflow.now(), f"decided by {trigger.by}: {trigger.reason}"
+            ),
+            notify=self._state.slice.notify,
+            drill=request.drill if request else None,
+        )
+        active = ActiveRun(run, run_workflow_id(plan.service, run), trigger.by, request.id if request else "")
+        self._state = replace(self._state, run=active, hold=(), question=None)
+        try:
+            # Started, not awaited to its end: a child's completion does not reach us across continue-as-new.
+            await workflow.start_child_workflow(
+                "failover",
+                carry,
+                id=active.workflow,
+                task_timeout=options.TASK_TIMEOUT,
+                parent_close_policy=workflow.ParentClosePolicy.ABANDON,
+                cancellation_type=workflow.ChildWorkflowCancellationType.ABANDON,
+            )
+        except FailureError:
+            self._state = replace(self._state, run=None)
+            raise
+        return plan
+
+    def _run_id(self) -> RunId:
+        service = self._state.slice.service.id
+        return RunId(f"{service}-{workflow.now():%Y%m%d-%H%M%S}-{workflow.random().getrandbits(16):04x}")
+
+    async def _tell(self, event: str, text: str, run: RunId | None = None) -> None:
+        piece = self._state.slice
+        await herald(Telling(piece.notify, piece.service.id, event, text, workflow.now(), run))
+
+    async def _ask_after_run(self) -> None:
+        """Free the lock when the run that holds it ended without a word (it was terminated from outside)."""
+        active = self._state.run
+        if active is None:
+            return
+        try:
+            status = await workflow.execute_local_activity(
+                options.DESCRIBE_RUN,
+                active.workflow,
+                result_type=str,
+                start_to_close_timeout=options.LOOK,
+                schedule_to_close_timeout=options.LOOK,
+                retry_policy=options.ONCE,
+            )
+        except ActivityError:
+            return
+        if status == "RUNNING" or self._state.run != active:
+            return
+        lost = Objection(
+            "run-lost",
+            f"run {active.run} ended as {status.lower()} without closing its record: look at the routing, then "
+            f"failover resume {self._state.slice.service.id}",
+        )
+        self._state = replace(
+            self._state, run=None, routing=None, last_closed=workflow.now(), held=(*self._state.held, lost)
+        )
+        self._news = True
+        await self._tell("run-lost", lost.text, active.run)
+
+    # ------------------------------------------------------------------ news
+
+    @workflow.signal
+    def report(self, report: Report) -> None:
+        """A vantage's present opinion of this service's endpoints."""
+        views = fold(self._state.views, report, now=workflow.now())
+        if views != self._state.views:
+            self._state = replace(self._state, views=views)
+            self._news = True
+
+    @workflow.signal
+    def configure(self, piece: Slice) -> None:
+        """The topology changed. An older revision arriving late changes nothing."""
+        if piece.revision < self._state.slice.revision:
+            return
+        same_mode = piece.service.policy.mode is self._state.slice.service.policy.mode
+        same_steering = piece.service.steering == self._state.slice.service.steering
+        self._state = replace(
+            self._state,
+            slice=piece,
+            mode=self._state.mode if same_mode else None,
+            routing=self._state.routing if same_steering else None,
+            retired=False,
+        )
+        self._news = True
+
+    @workflow.signal
+    async def run_closed(self, closed: RunClosed) -> None:
+        """A run's last act: its record is kept and published, and the service is free again."""
+        if self._state.run is None or self._state.run.run != closed.run:
+            return
+        self._state = situation.remember(self._state, closed.record)
+        self._state = replace(self._state, run=None, routing=closed.routing, last_closed=workflow.now(), told=())
+        self._pause_s = LOOK_AGAIN_S[0]
+        self._news = True
+        await herald(Publication(record=closed.record))
+
+    @workflow.signal
+    def retire(self) -> None:
+        """The service is gone from the topology."""
+        self._state = replace(self._state, retired=True)
+
+    # ------------------------------------------------------------------ people
+
+    @workflow.update
+    async def request(self, asked: FailoverRequest) -> Started | Refusal:
+        """A person, or a drill, asks for a run. A retry of the same request gets the same answer."""
+        async with self._deciding:
+            for answer in self._state.answered:
+                if answer.request == asked.id:
+                    return Started(answer.run, answer.workflow)
+            found = await self._look()
+            facts = situation.situation(self._state, found, workflow.now())
+            decision: Decision = consider(facts, asked.request)
+            if not isinstance(decision, Go):
+                return situation.refusal(self._state, decision.reasons)
+            trigger = asked.request.trigger
+            try:
+                plan = await self._start(decision.move, trigger, found, decision.overridden, asked)
+            except Unplannable as error:
+                return situation.refusal(self._state, (Objection("unplannable", str(error)),))
+            workflow_id = run_workflow_id(plan.service, plan.run)
+            kept = (*self._state.answered, Answered(asked.id, plan.run, workflow_id))[-KEPT_ANSWERS:]
+            self._state = replace(self._state, answered=kept)
+            return Started(plan.run, workflow_id)
+
+    @workflow.update
+    def pause(self, pause: Pause) -> None:
+        """No automatic run starts until somebody resumes. People may still start runs."""
+        self._state = replace(self._state, paused=f"paused by {pause.by}: {pause.reason}")
+
+    @workflow.update
+    def resume(self, pause: Pause) -> None:
+        """Automation goes on; standing holds are let go."""
+        self._state = replace(self._state, paused=None, held=(), routing=None)
+        self._news = True
+
+    @workflow.update
+    def set_mode(self, mode: SetMode) -> None:
+        """What the orchestrator may do by itself, until the topology says otherwise."""
+        self._state = replace(self._state, mode=mode.mode)
+        self._news = True
+
+    @workflow.update
+    async def adopt(self, asked: AdoptRequest) -> Routing:
+        """Take the live record under the fence, its answer unchanged."""
+        service = self._state.slice.service
+        if service.steering is None:
+            raise ApplicationError(
+                f"service '{service.id}' has no steering, so there is no record to adopt", type="Refused"
+            )
+        async with self._deciding:
+            run = RunId(f"adopt-{workflow.now():%Y%m%d-%H%M%S}")
+            routing = await workflow.execute_activity(
+                options.ADOPT_ACTIVITY,
+                args=[service, run],
+                result_type=Routing,
+                start_to_close_timeout=timedelta(seconds=5),
+                schedule_to_close_timeout=timedelta(seconds=15),
+                retry_policy=options.PATIENT,
+            )
+            self._state = replace(self._state, routing=routing)
+            self._news = True
+            return routing
+
+    # ------------------------------------------------------------------ questions
+
+    @workflow.query
+    def status(self, question: StatusQuestion) -> ServiceStatus:
+        """All that a page needs to know now."""
+        return situation.status(self._state, question)
+
+    @workflow.query
+    def explain(self, question: PlanQuestion) -> Explanation:
+        """What would be done now, and why (not)."""
+        return situation.preview(self._state, question)
+
+    @workflow.query
+    def slice(self) -> Slice:
+        """The service as this workflow knows it."""
+        return self._state.slice

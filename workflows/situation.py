@@ -1,0 +1,243 @@
+"""What a service workflow makes of what it knows: situations, questions, records. Pure functions over its state."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime
+
+from orchestrator.core.decision import Decision, Go, Hold, Situation, consider, decide
+from orchestrator.core.health import Health
+from orchestrator.core.move import Move, Objection, Trigger
+from orchestrator.core.names import Domain, RunId, encloses
+from orchestrator.core.quorum import Assessment, Verdict, assess, hear
+from orchestrator.core.record import Entry, Mark, Record, RunStatus
+from orchestrator.core.steering import weights_in
+from orchestrator.core.topology import Weights
+from runbooks.books import book
+from runbooks.plan import Plan
+from runbooks.planner import Unplannable, brief, plan
+from workflows import options
+from workflows.wire import (
+    CONTROL_QUEUE,
+    EndpointBrief,
+    Explanation,
+    Heartbeats,
+    PlanQuestion,
+    Refusal,
+    ServiceState,
+    ServiceStatus,
+    StatusQuestion,
+    steps_queue,
+)
+
+NOTHING_HEARD = Heartbeats()
+KEPT_RUNS = 5
+"""Records a service carries with it; older ones are in the history store."""
+
+
+def hearing(state: ServiceState, heartbeats: Heartbeats) -> ServiceState:
+    """*state* with the probers' heartbeats taken in."""
+    return replace(state, views=hear(state.views, heartbeats.heard))
+
+
+def assessments(state: ServiceState, now: datetime) -> tuple[Assessment, ...]:
+    """The verdict on every endpoint of the service."""
+    piece = state.slice
+    return tuple(
+        assess(
+            endpoint,
+            state.views,
+            piece.vantages,
+            now=now,
+            fresh_s=options.FRESH_S,
+            simulates_hosts=piece.simulates_hosts,
+        )
+        for endpoint in piece.service.endpoints
+    )
+
+
+def detecting(state: ServiceState, found: tuple[Assessment, ...], now: datetime) -> ServiceState:
+    """*state* with the moment each endpoint was first found down."""
+    before = dict(state.detected)
+    down = [each.endpoint for each in found if each.verdict is Verdict.DOWN]
+    return replace(state, detected=tuple(sorted((endpoint, before.get(endpoint, now)) for endpoint in down)))
+
+
+def situation(state: ServiceState, found: tuple[Assessment, ...], now: datetime) -> Situation:
+    """Everything a decision may look at."""
+    return Situation(
+        service=state.slice.service,
+        assessments=found,
+        routing=state.routing,
+        mode=state.mode or state.slice.service.policy.mode,
+        now=now,
+        paused=state.paused,
+        run=state.run.run if state.run else None,
+        last_closed=state.last_closed,
+        held=state.held,
+        revision=state.slice.revision,
+    )
+
+
+def concerning(state: ServiceState) -> bool:
+    """Whether any vantage says anything but healthy of an endpoint: only then is there something to decide."""
+    return any(
+        opinion.state.health not in {Health.HEALTHY, Health.UNKNOWN} for v in state.views for opinion in v.opinions
+    )
+
+
+def weights_of(state: ServiceState) -> Weights | None:
+    """The shares of traffic as the routing last read says them."""
+    routing = state.routing
+    if routing is None:
+        return None
+    inferred = weights_in(routing.answer, state.slice.service.endpoints)
+    return routing.fence.weights if routing.fence else inferred
+
+
+def make_plan(
+    state: ServiceState, move: Move, *, run: RunId, trigger: Trigger, objections: tuple[Objection, ...] = ()
+) -> Plan:
+    """The plan for *move* by the service's own runbook. Raises Unplannable."""
+    service, policy = state.slice.service, state.slice.service.policy
+    if service.steering is None or state.routing is None:
+        raise Unplannable(f"service '{service.id}' has no steering that can be read, so nothing can be moved")
+    chosen = {
+        "failover": policy.runbook_unplanned,
+        "switchover": policy.runbook_planned,
+        "failback": policy.runbook_back,
+    }[move.kind]
+    return plan(
+        move,
+        service=service,
+        routing=state.routing,
+        run=run,
+        trigger=trigger,
+        revision=state.slice.revision,
+        book=book(chosen),
+        objections=objections,
+    )
+
+
+def queues(state: ServiceState, failing: tuple[Domain, ...]) -> tuple[str, ...]:
+    """Where steps may run, best first: workers outside the failing domains, lately heard first, then anybody."""
+    heard = {view.vantage: view.heard for view in state.views}
+    outside = [v for v in state.slice.vantages if not any(encloses(domain, v.region) for domain in failing)]
+    outside.sort(key=lambda v: (-(heard[v.id].timestamp() if v.id in heard else 0.0), v.id))
+    regions = dict.fromkeys(steps_queue(vantage.region) for vantage in outside)
+    return (*regions, CONTROL_QUEUE)
+
+
+def opening(
+    state: ServiceState, move: Move, found: tuple[Assessment, ...], now: datetime, why: str
+) -> tuple[Entry, ...]:
+    """The first entries of a record: last good probe, detected, decided."""
+    entries: list[Entry] = []
+    if not move.planned:
+        since = dict(state.detected)
+        for each in found:
+            if each.endpoint not in move.source or each.verdict is not Verdict.DOWN:
+                continue
+            if each.last_good is not None:
+                entries.append(Entry(each.last_good, Mark.LAST_GOOD, f"last good probe of {each.endpoint}"))
+            entries.append(Entry(since.get(each.endpoint, now), Mark.DETECTED, f"{each.endpoint} {each.text}"))
+    entries.append(Entry(now, Mark.DECIDED, why))
+    return tuple(sorted(entries, key=lambda entry: entry.at))
+
+
+def observed(made: Plan, entries: tuple[Entry, ...], reasons: tuple[Objection, ...], now: datetime) -> Record:
+    """The record of what would have been done."""
+    return Record(
+        run=made.run,
+        service=made.service,
+        kind=made.kind,
+        trigger=made.trigger,
+        status=RunStatus.OBSERVED,
+        started=now,
+        objective_s=made.objective_s,
+        source=made.source,
+        target=made.target,
+        before=made.before,
+        after=made.after,
+        revision=made.revision,
+        generation=made.generation,
+        runbook=made.runbook,
+        steps=brief(made),
+        objections=reasons,
+        entries=(*entries, Entry(now, Mark.CLOSED, "nothing was written: this is what would have been done")),
+        closed=now,
+    )
+
+
+def remember(state: ServiceState, record: Record) -> ServiceState:
+    """*state* with *record* among its last runs, newest first."""
+    others = tuple(each for each in state.last_runs if each.run != record.run)
+    return replace(state, last_runs=(record, *others)[:KEPT_RUNS])
+
+
+def status(state: ServiceState, question: StatusQuestion) -> ServiceStatus:
+    """All that a page needs to know of the service now."""
+    state = hearing(state, question.heartbeats)
+    service = state.slice.service
+    weights = dict(weights_of(state) or ())
+    known = weights_of(state) is not None
+    return ServiceStatus(
+        service=service.id,
+        name=service.name,
+        revision=state.slice.revision,
+        mode=state.mode or service.policy.mode,
+        as_of=question.now,
+        assessments=assessments(state, question.now),
+        views=state.views,
+        routing=state.routing,
+        paused=state.paused,
+        run=state.run.run if state.run else None,
+        run_started_by=state.run.by if state.run else None,
+        question=state.question,
+        held=state.held,
+        hold=state.hold,
+        last_runs=state.last_runs,
+        shards=state.slice.shards,
+        endpoints=tuple(
+            EndpointBrief(e.id, e.region, e.role, e.url, weights.get(e.id, 0) if known else None)
+            for e in service.endpoints
+        ),
+    )
+
+
+def preview(state: ServiceState, question: PlanQuestion) -> Explanation:
+    """What would come of the question's request, or of the orchestrator's own decision, and why."""
+    state = hearing(state, question.look.heartbeats)
+    if question.look.routing is not None:
+        state = replace(state, routing=question.look.routing)
+    found = assessments(state, question.now)
+    facts = situation(state, found, question.now)
+    if question.request is None:
+        decision: Decision = decide(facts)
+        trigger = Trigger("automatic", "the active endpoint is down")
+    else:
+        decision = consider(facts, question.request)
+        trigger = question.request.trigger
+    reasons = decision.overridden if isinstance(decision, Go) else decision.reasons
+    name = type(decision).__name__.lower()
+    if decision.move is None:
+        return Explanation(name, reasons)
+    try:
+        made = make_plan(state, decision.move, run=RunId("preview"), trigger=trigger, objections=reasons)
+    except Unplannable as error:
+        return Explanation("hold", (*reasons, Objection("unplannable", str(error))))
+    return Explanation(name, reasons, made)
+
+
+def refusal(state: ServiceState, reasons: tuple[Objection, ...]) -> Refusal:
+    """Why no run came of a request, and which run is in the way."""
+    run = state.run
+    return Refusal(reasons, held_by=run.run if run else None, started_by=run.by if run else None)
+
+
+def wants_telling(decision: Hold) -> tuple[str, str] | None:
+    """Key and text of what people must be told of a hold; None for what passes by itself."""
+    rules = [reason for reason in decision.reasons if reason.rule not in {"confirm", "degraded", "one-run-at-a-time"}]
+    if not rules:
+        return None
+    return ",".join(sorted({reason.rule for reason in rules})), "; ".join(reason.text for reason in rules)
