@@ -1,0 +1,210 @@
+"""Checks that look across the file: ids, regions, providers, runbooks, names and zones, secrets in the open.
+
+They read the plain data, not the parsed models, so that they find what they can while other parts are still wrong.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from importlib.resources import files
+from typing import Any
+
+from orchestrator.config.document import Document, Trail
+from orchestrator.config.fields import host_name, looks_secret, quoted, seconds
+from orchestrator.config.mistakes import Mistake, did_you_mean
+from orchestrator.core.names import Domain, encloses
+from providers import registry
+
+ONLY_HTTP = frozenset({"method", "path", "headers", "host", "connection"})
+ONLY_CHAT = frozenset({"model", "prompt", "max_tokens"})
+_Items = list[tuple[Trail, dict[str, Any]]]
+
+
+def references(document: Document) -> tuple[Mistake, ...]:
+    """Everything in *document* that points nowhere, is there twice, or must not be there."""
+    return tuple(_all(document))
+
+
+def _all(document: Document) -> Iterator[Mistake]:
+    root: Trail = ()
+    regions = [each for each in _list(document.data, "regions") if isinstance(each, str)]
+    for index, region in enumerate(_list(document.data, "regions")):
+        if isinstance(region, str) and region in _list(document.data, "regions")[:index]:
+            yield document.mistake(("regions", index), f"{quoted(region)} stands here twice; remove one")
+    vantages = _items(document.data, root, "vantages")
+    services = _items(document.data, root, "services")
+    yield from _twice(document, vantages)
+    yield from _twice(document, services)
+    for trail, vantage in vantages:
+        yield from _standing(document, (*trail, "region"), vantage.get("region"), regions)
+    books = book_names()
+    for trail, service in services:
+        yield from _service(document, trail, service, regions)
+        yield from _policy(document, trail, service, books)
+        yield from _steering(document, trail, service)
+
+
+def _list(mapping: object, field: str) -> list[Any]:
+    value = mapping.get(field) if isinstance(mapping, Mapping) else None
+    return value if isinstance(value, list) else []
+
+
+def _mapping(mapping: object, field: str) -> dict[str, Any]:
+    value = mapping.get(field) if isinstance(mapping, Mapping) else None
+    return value if isinstance(value, dict) else {}
+
+
+def _items(mapping: object, trail: Trail, field: str) -> _Items:
+    """The mappings in the list at *field*, each with its trail."""
+    found = enumerate(_list(mapping, field))
+    return [((*trail, field, index), item) for index, item in found if isinstance(item, dict)]
+
+
+def _twice(document: Document, items: _Items) -> Iterator[Mistake]:
+    seen: dict[str, int] = {}
+    for trail, item in items:
+        name = item.get("id")
+        if not isinstance(name, str):
+            continue
+        line, _ = document.place((*trail, "id"))
+        if name in seen:
+            text = f"the id {quoted(name)} is used twice (first in line {seen[name]}); choose another"
+            yield document.mistake((*trail, "id"), text)
+        seen.setdefault(name, line)
+
+
+def _standing(document: Document, trail: Trail, region: object, regions: list[str]) -> Iterator[Mistake]:
+    if not isinstance(region, str) or any(encloses(Domain(listed), Domain(region)) for listed in regions):
+        return
+    close = did_you_mean(region, regions)
+    yield document.mistake(
+        trail, f"{quoted(region)} lies in no region of this file; add it to regions, or correct it{close}"
+    )
+
+
+def _provider(document: Document, trail: Trail, given: object, kind: str, table: Iterable[str]) -> Iterator[Mistake]:
+    if isinstance(given, str) and given and given not in table:
+        yield document.mistake(
+            trail, f"no {kind} provider is called {quoted(given)}; correct it{did_you_mean(given, table)}"
+        )
+
+
+def book_names() -> tuple[str, ...]:
+    """The runbooks that the library has; empty when it cannot be listed."""
+    try:
+        found = [entry.name for entry in files("runbooks").joinpath("library").iterdir()]
+    except OSError:
+        return ()
+    return tuple(sorted(name.removesuffix(".yaml") for name in found if name.endswith(".yaml")))
+
+
+def _policy(document: Document, trail: Trail, service: dict[str, Any], books: tuple[str, ...]) -> Iterator[Mistake]:
+    policy = _mapping(service, "policy")
+    names = [item["id"] for _, item in _items(service, trail, "endpoints") if isinstance(item.get("id"), str)]
+    for index, name in enumerate(_list(policy, "prefer")):
+        here: Trail = (*trail, "policy", "prefer", index)
+        if isinstance(name, str) and name not in names:
+            yield document.mistake(here, f"no endpoint is called {quoted(name)}; correct it{did_you_mean(name, names)}")
+        elif name in _list(policy, "prefer")[:index]:
+            yield document.mistake(here, f"{quoted(name)} stands here twice; remove one")
+    for use, name in _mapping(policy, "runbooks").items():
+        if isinstance(name, str) and name and books and name not in books and use in {"unplanned", "planned", "back"}:
+            text = f"no runbook is called {quoted(name)}; correct it{did_you_mean(name, books)}"
+            yield document.mistake((*trail, "policy", "runbooks", use), text)
+
+
+def _steering(document: Document, trail: Trail, service: dict[str, Any]) -> Iterator[Mistake]:
+    steering = _mapping(service, "steering")
+    here: Trail = (*trail, "steering")
+    yield from _provider(document, (*here, "provider"), steering.get("provider"), "steering", registry.STEERING)
+    yield from _options(document, (*here, "options"), _mapping(steering, "options"))
+    ttl = steering.get("ttl")
+    try:
+        uneven = isinstance(ttl, str) and seconds(ttl) % 1 != 0
+    except ValueError:
+        uneven = False
+    if uneven:
+        yield document.mistake((*here, "ttl"), f"{quoted(ttl)} is no whole number of seconds; write one like 10s")
+    name, zone = service.get("name"), steering.get("zone")
+    if isinstance(name, str) and isinstance(zone, str):
+        full, over = host_name(name), host_name(zone)
+        if full and over and full != over and not full.endswith("." + over):
+            text = f"{quoted(zone)} does not hold {quoted(name)}; name the zone that the service's name is in"
+            yield document.mistake((*here, "zone"), text)
+
+
+def _service(document: Document, trail: Trail, service: dict[str, Any], regions: list[str]) -> Iterator[Mistake]:
+    shared = _items(service, trail, "probes")
+    yield from _twice(document, shared)
+    for where, probe in shared:
+        yield from _probe(document, where, probe, {})
+    endpoints = _items(service, trail, "endpoints")
+    yield from _twice(document, endpoints)
+    first_kind: str | None = None
+    for here, endpoint in endpoints:
+        yield from _standing(document, (*here, "region"), endpoint.get("region"), regions)
+        yield from _workload(document, (*here, "workload"), _mapping(endpoint, "workload"))
+        own = _items(endpoint, here, "probes")
+        yield from _twice(document, own)
+        bases = {str(probe.get("id")): probe for _, probe in shared}
+        for where, probe in own:
+            yield from _probe(document, where, probe, bases.get(str(probe.get("id")), {}))
+        kind = _answer_kind(endpoint.get("answer"))
+        if kind and first_kind and kind != first_kind:
+            text = (
+                "an address here and a cname at another endpoint cannot take turns; give all of them one kind of answer"
+            )
+            yield document.mistake((*here, "answer"), text)
+        first_kind = first_kind or kind
+
+
+def _answer_kind(answer: object) -> str | None:
+    if isinstance(answer, list):
+        return "addresses"
+    if isinstance(answer, dict) and len(answer) == 1:
+        return next((kind for kind in ("addresses", "cname") if kind in answer), None)
+    return None
+
+
+def _workload(document: Document, trail: Trail, workload: dict[str, Any]) -> Iterator[Mistake]:
+    yield from _provider(document, (*trail, "provider"), workload.get("provider"), "workload", registry.WORKLOAD)
+    yield from _options(document, (*trail, "options"), _mapping(workload, "options"))
+    serving, standby = workload.get("serving", 1), workload.get("standby", 0)
+    if isinstance(serving, int) and isinstance(standby, int) and standby > serving:
+        text = f"{standby} replicas on standby are more than the {serving} that serve; lower it, or raise serving"
+        yield document.mistake((*trail, "standby"), text)
+
+
+def _options(document: Document, trail: Trail, options: dict[str, Any]) -> Iterator[Mistake]:
+    for name in options:
+        if looks_secret(name):
+            text = "usually holds a secret, which must not stand in this file; give it to the worker's environment"
+            yield document.mistake((*trail, name), text, key=True)
+
+
+def _probe(document: Document, trail: Trail, probe: dict[str, Any], base: dict[str, Any]) -> Iterator[Mistake]:
+    for name, value in _mapping(probe, "headers").items():
+        if looks_secret(name) and not isinstance(value, dict):
+            text = "usually holds a secret, which must not stand in this file; write {env: NAME} or {file: PATH}"
+            yield document.mistake((*trail, "headers", name), text)
+    identifier = probe.get("id")
+    if isinstance(identifier, str) and identifier.endswith("-as-name"):
+        text = "ids that end in '-as-name' belong to the probes that are made under the service's name; choose another"
+        yield document.mistake((*trail, "id"), text)
+    merged = {**base, **probe}
+    kind = merged.get("kind") or "http"
+    if kind == "chat" and merged.get("model") is None:
+        yield document.mistake((*trail, "model"), "a chat probe needs the model to ask; add it")
+    if kind not in {"http", "tcp", "chat"}:
+        return
+    useless: frozenset[str] = frozenset()
+    if kind == "tcp":
+        useless = ONLY_HTTP | ONLY_CHAT | {"sni", "ca", "expect"}
+    elif kind == "http":
+        useless = ONLY_CHAT
+    elif kind == "chat":
+        useless = frozenset({"method"})
+    for field in probe:
+        if field in useless:
+            text = f"means nothing to a {kind} probe; remove it, or change the probe's kind"
+            yield document.mistake((*trail, field), text, key=True)
