@@ -3,35 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
 
 from orchestrator.core.move import Move, MoveKind, Objection, Trigger
-from orchestrator.core.names import EndpointId, RunId
-from orchestrator.core.quorum import Assessment
-from orchestrator.core.steering import Routing
-from orchestrator.core.topology import Mode, Service
+from orchestrator.core.names import EndpointId
+from orchestrator.core.situation import Situation
 
-
-@dataclass(frozen=True, slots=True)
-class Situation:
-    """Everything a decision may look at."""
-
-    service: Service
-    assessments: tuple[Assessment, ...]
-    """One per endpoint."""
-    routing: Routing | None
-    """None: it could not be read."""
-    mode: Mode
-    now: datetime
-    paused: str | None = None
-    """Who paused it and why."""
-    run: RunId | None = None
-    """The run that holds the service."""
-    last_closed: datetime | None = None
-    """When the last run closed: cool-down counts from here."""
-    held: tuple[Objection, ...] = ()
-    """Standing reasons not to automate: ``changed-outside``, ``recreated`` ..."""
-    revision: int = 0
+__all__ = ["Ask", "Decision", "Go", "Hold", "Request", "Situation", "consider", "decide"]
 
 
 @dataclass(frozen=True, slots=True)

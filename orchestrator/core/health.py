@@ -10,8 +10,8 @@ from enum import StrEnum
 
 from orchestrator.core.errors import IllegalTransition
 from orchestrator.core.names import EndpointId
-from orchestrator.core.probe import PASSING, SOFT, Outcome
-from orchestrator.core.topology import ProbeSpec
+from orchestrator.core.probe import PASSING, SOFT, Outcome, OutcomeKind
+from orchestrator.core.topology import ProbeKind, ProbeSpec
 
 
 class Health(StrEnum):
@@ -94,7 +94,8 @@ class ProbeHealth:
     fails: int = 0
     last_good_at: float | None = None
     first_bad_at: float | None = None
-    """When the present streak of answers that were not good began."""
+    """When the answers began that led to the present opinion or may change it: for ``down`` the first failure of its
+    streak (soft answers before it do not count), kept while recovering; None while all is well."""
     completed_at: float | None = None
     """Last completed inference."""
     detail: str = ""
@@ -105,15 +106,18 @@ class ProbeHealth:
 
     @property
     def settled(self) -> bool:
-        """No count is under way: another probe soon would teach nothing."""
-        return self.health in {Health.HEALTHY, Health.DEGRADED, Health.DOWN}
+        """No count towards down or up is under way: another probe soon would teach nothing."""
+        if self.health is Health.DEGRADED:
+            return self.fails == 0
+        return self.health in {Health.HEALTHY, Health.DOWN}
 
 
 def observe(health: ProbeHealth, outcome: Outcome, *, now: float, rise: int, fall: int) -> ProbeHealth:
     """Fold *outcome* into *health*. Total: every state takes every signal.
 
-    *now* is when the answer was judged, on the same clock as before; streaks of passes, soft answers and
-    failures are counted apart, and a pass ends the others.
+    *now* is when the answer was judged, on the same clock as before. Streaks of passes, soft answers and
+    failures are counted apart: a pass ends the others, a soft answer ends failures (what answers is not dead),
+    a failure lets soft answers count on.
     """
     if outcome.kind in PASSING:
         passes, softs, fails = health.passes + 1, 0, 0
@@ -136,10 +140,18 @@ def observe(health: ProbeHealth, outcome: Outcome, *, now: float, rise: int, fal
         softs=softs,
         fails=fails,
         last_good_at=now if good else health.last_good_at,
-        first_bad_at=None if good else (health.first_bad_at if health.first_bad_at is not None else now),
+        first_bad_at=_first_bad(health, outcome.kind, state, now),
         completed_at=now if outcome.completed else health.completed_at,
         detail=outcome.detail,
     )
+
+
+def _first_bad(before: ProbeHealth, kind: OutcomeKind, state: Health, now: float) -> float | None:
+    """When the present trouble began: see ``ProbeHealth.first_bad_at``."""
+    if kind in PASSING:
+        return None if state is Health.HEALTHY else before.first_bad_at
+    anew = kind not in SOFT and before.fails == 0 and before.opinion is not Health.DOWN
+    return now if anew or before.first_bad_at is None else before.first_bad_at
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,6 +174,8 @@ _WORST = (Health.DOWN, Health.DEGRADED, Health.HEALTHY, Health.UNKNOWN)
 def summarize(endpoint: EndpointId, probes: tuple[tuple[ProbeSpec, ProbeHealth], ...], *, now: float) -> EndpointState:
     """The opinion of an endpoint from the states of its probes: the worst of those that have one.
 
+    Its ages are those of the probes that tell this opinion: the first bad answer is the earliest of theirs, the
+    last good one the latest before it (a slow probe's old answer does not make an outage older than it is).
     An inference counts as proof for three of its probe's intervals.
     """
     opinions = {health.opinion for _, health in probes}
@@ -169,7 +183,10 @@ def summarize(endpoint: EndpointId, probes: tuple[tuple[ProbeSpec, ProbeHealth],
     tellers = [(spec, health) for spec, health in probes if health.opinion is worst]
     goods = [health.last_good_at for _, health in tellers if health.last_good_at is not None]
     bads = [health.first_bad_at for _, health in tellers if health.first_bad_at is not None]
-    chats = [(spec, health) for spec, health in probes if spec.kind == "chat"]
+    first_bad = min(bads, default=None)
+    before = [good for good in goods if first_bad is None or good <= first_bad]
+    last_good = max(before, default=min(goods, default=None))
+    chats = [(spec, health) for spec, health in probes if spec.kind is ProbeKind.CHAT]
     proven = worst is Health.HEALTHY and all(
         health.opinion is Health.HEALTHY
         and health.completed_at is not None
@@ -180,7 +197,7 @@ def summarize(endpoint: EndpointId, probes: tuple[tuple[ProbeSpec, ProbeHealth],
         endpoint=endpoint,
         health=worst,
         detail=next((f"{spec.id}: {health.detail}" for spec, health in tellers if health.detail), ""),
-        last_good_age_s=now - min(goods) if goods else None,
-        first_bad_age_s=now - min(bads) if bads else None,
+        last_good_age_s=None if last_good is None else now - last_good,
+        first_bad_age_s=None if first_bad is None else now - first_bad,
         proven=proven,
     )

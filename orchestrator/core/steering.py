@@ -18,6 +18,7 @@ LINEAGE = 4
 """How many past writes a fence remembers, so that an overtaken writer can tell *superseded* from *never landed*."""
 
 _TOKEN = re.compile(r"[A-Za-z0-9._:/-]+")
+"""What runs, steps and endpoint ids may be made of, so that a fence reads back as it was written."""
 
 
 class Shares(StrEnum):
@@ -83,7 +84,8 @@ class SteeringChange:
 
 def encode(fence: Fence) -> str:
     """The TXT value of *fence*: ``v=1 gen=42 run=... step=... w=eu:0,us:100 l=41:run/step``."""
-    for part in (fence.run, fence.step):
+    tokens = (token for _, token in fence.lineage)
+    for part in (fence.run, fence.step, *tokens, *(endpoint for endpoint, _ in fence.weights)):
         if not _TOKEN.fullmatch(part):
             raise BadFence(f"'{part}' cannot stand in a fence: use letters, digits and . _ : / - only")
     weights = ",".join(f"{endpoint}:{weight}" for endpoint, weight in fence.weights)
@@ -107,9 +109,19 @@ def decode(text: str) -> Fence:
             (int(generation), token)
             for generation, _, token in (pair.partition(":") for pair in fields.get("l", "").split(",") if pair)
         )
-        return Fence(int(fields["gen"]), fields["run"], fields["step"], tuple(sorted(weights)), lineage)
+        fence = Fence(int(fields["gen"]), fields["run"], fields["step"], tuple(sorted(weights)), lineage)
     except (KeyError, ValueError) as error:
-        raise BadFence(f"the fence record says '{text[:80]}', which this program did not write") from error
+        raise BadFence(_foreign(text)) from error
+    # A token that could not be written again would make the next fence unreadable.
+    tokens = (fence.run, fence.step, *(token for _, token in lineage), *(endpoint for endpoint, _ in weights))
+    sound = all(_TOKEN.fullmatch(token) for token in tokens) and all(0 <= weight <= 100 for _, weight in weights)
+    if not sound or fence.generation < 1:
+        raise BadFence(_foreign(text))
+    return fence
+
+
+def _foreign(text: str) -> str:
+    return f"the fence record says '{text[:80]}', which this program did not write: see who else writes this name"
 
 
 def next_lineage(fence: Fence | None) -> tuple[tuple[int, str], ...]:
@@ -119,7 +131,15 @@ def next_lineage(fence: Fence | None) -> tuple[tuple[int, str], ...]:
 
 def full(endpoints: tuple[Endpoint, ...], target: EndpointId) -> Weights:
     """All traffic to *target*, nothing to the others."""
-    return tuple(sorted((endpoint.id, 100 if endpoint.id == target else 0) for endpoint in endpoints))
+    return evenly(endpoints, (target,))
+
+
+def evenly(endpoints: tuple[Endpoint, ...], chosen: tuple[EndpointId, ...]) -> Weights:
+    """The same share for each of *chosen*, nothing to the others; the first of them takes the rest of 100."""
+    inside = [endpoint.id for endpoint in endpoints if endpoint.id in chosen]
+    share, rest = divmod(100, len(inside)) if inside else (0, 0)
+    given = {endpoint: share + (rest if index == 0 else 0) for index, endpoint in enumerate(inside)}
+    return tuple(sorted((endpoint.id, given.get(endpoint.id, 0)) for endpoint in endpoints))
 
 
 def serving(weights: Weights) -> tuple[EndpointId, ...]:
@@ -158,13 +178,34 @@ def weights_in(answer: Answer | None, endpoints: tuple[Endpoint, ...]) -> Weight
     if answer is None:
         return None
     said = set(answer.values)
-    inside = [e for e in endpoints if e.answer and e.answer.kind == answer.kind and said.issuperset(e.answer.values)]
-    explained = {value for e in inside if e.answer for value in e.answer.values}
-    if not inside or explained != said:
-        return None
-    share, rest = divmod(100, len(inside))
-    given = {e.id: share + (rest if index == 0 else 0) for index, e in enumerate(inside)}
-    return tuple(sorted((e.id, given.get(e.id, 0)) for e in endpoints))
+    inside = tuple(e.id for e in endpoints if _within(e, answer.kind, said))
+    explained = {value for e in endpoints if e.id in inside and e.answer for value in e.answer.values}
+    return evenly(endpoints, inside) if inside and explained == said else None
+
+
+def _within(endpoint: Endpoint, kind: str, said: set[str]) -> bool:
+    answer = endpoint.answer
+    return answer is not None and answer.kind == kind and bool(answer.values) and said.issuperset(answer.values)
+
+
+def stands(routing: Routing, endpoints: tuple[Endpoint, ...]) -> bool:
+    """Whether the live answer is the one that the fence's weights mean; without a fence, never."""
+    if routing.fence is None:
+        return False
+    try:
+        return answer_for(endpoints, routing.fence.weights) == routing.answer
+    except Unsteerable:
+        return False
+
+
+def shares_now(routing: Routing, endpoints: tuple[Endpoint, ...]) -> Weights | None:
+    """How traffic is spread: by the fence while the answer agrees with it, else by the answer that clients see.
+
+    None when the answer is no known set of endpoints.
+    """
+    if routing.fence is not None and stands(routing, endpoints):
+        return routing.fence.weights
+    return weights_in(routing.answer, endpoints)
 
 
 class Landing(StrEnum):

@@ -1,0 +1,71 @@
+"""The situation of one service: everything a decision may look at, and what can be read from it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from orchestrator.core.move import Objection
+from orchestrator.core.names import EndpointId, RunId
+from orchestrator.core.quorum import Assessment, Verdict
+from orchestrator.core.steering import Routing, serving, shares_now
+from orchestrator.core.topology import Endpoint, Mode, Role, Service, Weights
+
+
+@dataclass(frozen=True, slots=True)
+class Situation:
+    """Everything a decision may look at."""
+
+    service: Service
+    assessments: tuple[Assessment, ...]
+    """One per endpoint."""
+    routing: Routing | None
+    """None: it could not be read."""
+    mode: Mode
+    now: datetime
+    paused: str | None = None
+    """Who paused it and why."""
+    run: RunId | None = None
+    """The run that holds the service."""
+    last_closed: datetime | None = None
+    """When the last run closed: cool-down counts from here."""
+    held: tuple[Objection, ...] = ()
+    """Standing reasons not to automate: ``changed-outside``, ``recreated`` ..."""
+    revision: int = 0
+
+    def endpoint(self, endpoint: EndpointId) -> Endpoint | None:
+        """The endpoint of that id, or None."""
+        return next((e for e in self.service.endpoints if e.id == endpoint), None)
+
+    def assessment(self, endpoint: EndpointId) -> Assessment:
+        """The verdict on *endpoint*; unknown where nobody has said anything."""
+        for assessment in self.assessments:
+            if assessment.endpoint == endpoint:
+                return assessment
+        return Assessment(endpoint, Verdict.UNKNOWN, "no vantage has said anything yet", None, None, False)
+
+    def verdict(self, endpoint: EndpointId) -> Verdict:
+        return self.assessment(endpoint).verdict
+
+    @property
+    def shares(self) -> Weights | None:
+        """How traffic is spread by the routing as it was read; None: not known."""
+        return None if self.routing is None else shares_now(self.routing, self.service.endpoints)
+
+    @property
+    def carrying(self) -> tuple[EndpointId, ...]:
+        """The endpoints that carry traffic: by the routing, and where that is not known, those of role active."""
+        shares = self.shares
+        if shares is None:
+            return tuple(sorted(e.id for e in self.service.endpoints if e.role is Role.ACTIVE))
+        return tuple(sorted(e for e in serving(shares) if self.endpoint(e) is not None))
+
+    @property
+    def dead(self) -> tuple[EndpointId, ...]:
+        """The endpoints that carry traffic and are down."""
+        return tuple(e for e in self.carrying if self.verdict(e) is Verdict.DOWN)
+
+    @property
+    def dark(self) -> bool:
+        """Whether no endpoint is known to work: all are down or unknown. Then routing stays as it is (fail static)."""
+        return all(self.verdict(e.id) in {Verdict.DOWN, Verdict.UNKNOWN} for e in self.service.endpoints)
