@@ -1,0 +1,1 @@
+"""Steering by DNS: the fence and the answer at an authoritative server, by RFC 2136."""

@@ -1,0 +1,205 @@
+"""One DNS server spoken to: addresses, keys, signed exchanges over one TCP connection, and its refusals in words.
+
+TCP, because a frozen server then differs from a stopped one, nothing is lost between loss and retry, and a long
+fence fits (RFC 7766 makes every server speak it).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import binascii
+import contextlib
+import ipaddress
+import os
+import socket
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from typing import Self
+
+import dns.asyncbackend
+import dns.asyncquery
+import dns.exception
+import dns.message
+import dns.name
+import dns.query
+import dns.rcode
+import dns.rdataclass
+import dns.rdatatype
+import dns.rrset
+import dns.tsig
+
+from orchestrator.core.errors import BadInput
+from orchestrator.core.names import nearest
+from orchestrator.core.topology import TsigKey
+from providers import secrets
+from providers.base import NotFound, Transient, Unauthenticated
+
+QUERY_S = 1.0
+"""The longest wait for one answer, seconds."""
+
+ALGORITHMS = ("hmac-sha224", "hmac-sha256", "hmac-sha384", "hmac-sha512", "hmac-sha1", "hmac-md5")
+
+
+class Away(Transient):
+    """The server cannot be connected to: nothing was sent."""
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """Where a DNS server listens."""
+
+    host: str
+    port: int
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """``address:port`` or ``[address]:port``; port 53 where none is given. Raises BadInput."""
+        with contextlib.suppress(ValueError):
+            return cls(str(ipaddress.ip_address(text.strip("[]"))), 53)
+        host, colon, port = text.rpartition(":")
+        host, port = (host, port) if colon else (text, "53")
+        if not host or not port.isdecimal() or not 0 < int(port) < 65536:
+            raise BadInput(f"'{text}' is not the address of a DNS server; write it as 192.0.2.1:53 or [2001:db8::1]:53")
+        return cls(host.strip("[]"), int(port))
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+    async def address(self) -> str:
+        """Its IP address: the host itself, or what the system's resolver says. Raises Away."""
+        with contextlib.suppress(ValueError):
+            return str(ipaddress.ip_address(self.host))
+        try:
+            async with asyncio.timeout(QUERY_S):
+                found = await asyncio.get_running_loop().getaddrinfo(self.host, self.port, type=socket.SOCK_STREAM)
+        except (OSError, TimeoutError) as error:
+            raise Away(f"name server {self}: the host name does not resolve; write its address") from error
+        return str(found[0][4][0])
+
+
+def absolute(name: str) -> dns.name.Name:
+    """*name* as an absolute lower-case name. Raises BadInput."""
+    try:
+        return dns.name.from_text(name).canonicalize()
+    except dns.exception.DNSException as error:
+        raise BadInput(f"'{name}' is not a domain name; mend it in the topology") from error
+
+
+def signing_key(key: TsigKey | None) -> dns.tsig.Key | None:
+    """The key ready to sign with. Raises BadInput for a secret that is missing or not base64; never shows it."""
+    if key is None:
+        return None
+    algorithm = key.algorithm.lower().rstrip(".")
+    if algorithm not in ALGORITHMS:
+        close = nearest(algorithm, ALGORITHMS)
+        hint = f"did you mean {close}?" if close else f"there are {', '.join(ALGORITHMS)}"
+        raise BadInput(f"TSIG key '{key.name}': no algorithm is called '{key.algorithm}'; {hint}")
+    text = secrets.resolve(key.secret)
+    try:
+        secret = base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError):
+        secret = b""
+    if not secret:
+        raise BadInput(
+            f"the secret of TSIG key '{key.name}' ({key.secret.source.value} {key.secret.name}) is not base64; "
+            "put the text after 'secret' in the key that tsig-keygen printed there"
+        )
+    return dns.tsig.Key(absolute(key.name), secret, "HMAC-MD5.SIG-ALG.REG.INT" if "md5" in algorithm else algorithm)
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One open connection to *server*. Messages are signed when there is a key."""
+
+    server: Server
+    socket: dns.asyncbackend.StreamSocket  # type: ignore[name-defined]  # dnspython does not re-export it
+    key: dns.tsig.Key | None = field(repr=False)  # its own repr shows the secret
+    deadline: float
+    """Loop time after which nothing is waited for."""
+
+    async def exchange(self, message: dns.message.Message) -> dns.message.Message:
+        """Send *message* and return the reply, whatever its rcode. Raises Transient and Unauthenticated."""
+        if self.key is not None:
+            message.use_tsig(self.key)
+        wait = min(QUERY_S, self.deadline - asyncio.get_running_loop().time())
+        if wait <= 0:
+            raise Transient(f"name server {self.server} was too slow; trying again may help")
+        try:
+            reply = await dns.asyncquery.tcp(message, self.server.host, timeout=wait, sock=self.socket)
+        except dns.exception.Timeout as error:
+            raise Transient(f"name server {self.server} gave no answer within {wait:.1f} s") from error
+        except (OSError, EOFError) as error:
+            raise Transient(f"name server {self.server} closed the connection without an answer") from error
+        except (dns.tsig.PeerError, dns.tsig.BadSignature, dns.tsig.BadTime, dns.tsig.BadKey) as error:
+            raise unaccepted(self.server, self.key, error) from error
+        except dns.exception.DNSException as error:
+            raise Transient(f"what answers at {self.server} does not speak DNS as expected: {error}") from error
+        if self.key is not None and reply.rcode() == dns.rcode.NOERROR and not reply.had_tsig:
+            # An unsigned "yes" may come from anybody on the path (RFC 8945, section 5.3).
+            raise Transient(f"the answer that came from {self.server} is not signed with key '{self.key.name}'")
+        return reply
+
+    async def rrset(self, name: dns.name.Name, kind: dns.rdatatype.RdataType) -> dns.rrset.RRset | None:
+        """The RRset of *kind* that stands at *name* itself, by authority. Raises NotFound for a foreign zone."""
+        return own(await self.ask(name, kind), name, kind)
+
+    async def ask(self, name: dns.name.Name, kind: dns.rdatatype.RdataType) -> dns.message.Message:
+        """The authoritative reply about *name*. Raises Transient, Unauthenticated, and NotFound for a foreign zone."""
+        reply = await self.exchange(dns.message.make_query(name, kind, flags=0))
+        said = foreign(reply)
+        if said == "SERVFAIL":
+            raise Transient(f"name server {self.server} answered SERVFAIL for {name}; its log says why")
+        if said:
+            raise NotFound(
+                f"name server {self.server} is not authoritative for {name} ({said}): "
+                "serve the zone there, or mend the steering's zone and primary"
+            )
+        return reply
+
+
+def foreign(reply: dns.message.Message) -> str | None:
+    """Why *reply* is no word of authority, as one short phrase; None where it is."""
+    rcode = reply.rcode()
+    if rcode not in (dns.rcode.NOERROR, dns.rcode.NXDOMAIN):
+        return dns.rcode.to_text(rcode)
+    return None if reply.flags & dns.flags.AA else "not authoritative"
+
+
+def own(reply: dns.message.Message, name: dns.name.Name, kind: dns.rdatatype.RdataType) -> dns.rrset.RRset | None:
+    """The RRset of *kind* at *name* itself: what stands at the end of a CNAME belongs to another name."""
+    return next((rrset for rrset in reply.answer if rrset.name == name and rrset.rdtype == kind), None)
+
+
+@contextlib.asynccontextmanager
+async def connected(server: Server, key: dns.tsig.Key | None, deadline: float) -> AsyncIterator[Line]:
+    """A connection to *server* that is closed at the end. Raises Away when there is none."""
+    address = await server.address()
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    wait = min(QUERY_S, deadline - asyncio.get_running_loop().time())
+    try:
+        opened = await dns.asyncbackend.get_default_backend().make_socket(  # type: ignore[no-untyped-call]  # dnspython's gap
+            family, socket.SOCK_STREAM, 0, None, (address, server.port), max(wait, 0.05)
+        )
+    except (dns.exception.Timeout, TimeoutError) as error:
+        raise Away(f"name server {server} cannot be reached: no connection within {wait:.1f} s") from error
+    except OSError as error:
+        reason = os.strerror(error.errno).lower() if error.errno else "no route"
+        raise Away(f"name server {server} cannot be reached: {reason}; is it running, and open for TCP?") from error
+    async with opened:
+        yield Line(server, opened, key, deadline)
+
+
+def unaccepted(server: Server, key: dns.tsig.Key | None, error: Exception) -> Unauthenticated:
+    """A refused signature as one sentence with its cure."""
+    name = f"'{key.name}'" if key else "(none)"
+    match error:
+        case dns.tsig.PeerBadKey():
+            text = f"does not know TSIG key {name} (BADKEY); add the key there, or mend its name and algorithm here"
+        case dns.tsig.PeerBadSignature() | dns.tsig.BadSignature():
+            text = f"refuses the signature of TSIG key {name} (BADSIG); its secret there is another than here"
+        case dns.tsig.PeerBadTime() | dns.tsig.BadTime():
+            text = f"refuses the time of TSIG key {name} (BADTIME); set both clocks by NTP: 300 s apart is too much"
+        case _:
+            text = f"refuses TSIG key {name}; compare name, algorithm and secret there and here"
+    return Unauthenticated(f"name server {server} {text}")

@@ -1,0 +1,287 @@
+"""Steering by dynamic update (RFC 2136), signed with TSIG (RFC 8945), against any standard name server.
+
+A write is one message whose prerequisites are the fence and the answer as read; it replaces both or nothing. What
+happened to a write that was refused or never answered is read back at the primary and judged by
+``core.steering.landing``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import dataclass
+
+import dns.asyncquery
+import dns.exception
+import dns.message
+import dns.rcode
+import dns.rrset
+import structlog
+
+from orchestrator.core.errors import BadFence
+from orchestrator.core.steering import Fence, Landing, Routing, Shares, SteeringChange, landing
+from orchestrator.core.topology import Answer, SteeringSpec
+from providers.base import (
+    ChangedOutside,
+    Forbidden,
+    NotFound,
+    Refused,
+    ServerAnswer,
+    StaleGeneration,
+    Transient,
+    Unauthenticated,
+)
+from providers.dns.exchange import QUERY_S, Away, Line, Server, connected, foreign, own, signing_key
+from providers.dns.grants import least_grant
+from providers.dns.messages import (
+    AAAA,
+    BESIDE,
+    CNAME,
+    A,
+    Names,
+    answer_in,
+    checked,
+    fence_in,
+    replacement,
+)
+
+log = structlog.get_logger()
+
+READ_S = 1.5
+"""Budget of a whole read."""
+WRITE_S = 1.8
+"""Budget of a whole write, read-back and retries included: under the 2 s that an activity may take."""
+
+_ROUND_S = 0.1
+"""With less left than this, another attempt is not begun."""
+_TORN = 5
+"""Times that a fence may change while an answer is read, before the read gives up."""
+_REFUSALS = 3
+"""Prerequisites refused this often, with the world as expected each time, will be refused for ever."""
+
+_PREREQUISITE_FAILED = (dns.rcode.NXRRSET, dns.rcode.YXRRSET, dns.rcode.NXDOMAIN, dns.rcode.YXDOMAIN)
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What stands at the primary: the routing, and the fence's record byte for byte."""
+
+    routing: Routing
+    fence: dns.rrset.RRset | None
+
+
+class Rfc2136Steering:
+    """The Steering of one name at one primary. Plain DNS does not weigh: the answer is a set, or one CNAME."""
+
+    shares = Shares.EQUAL
+
+    def __init__(self, spec: SteeringSpec) -> None:
+        """Raises BadInput for names and addresses that are none. The key's secret is resolved at use, not here."""
+        self.spec = spec
+        self.names = Names.of(spec)
+        self.primary = Server.parse(spec.primary)
+        self.servers = tuple(Server.parse(server) for server in spec.servers) or (self.primary,)
+
+    async def read(self) -> Routing:
+        """The routing at the primary. Raises Transient, NotFound, Unauthenticated, BadFence."""
+        key = signing_key(self.spec.key)
+        async with connected(self.primary, key, asyncio.get_running_loop().time() + READ_S) as line:
+            return (await self.standing(line)).routing
+
+    async def write(self, change: SteeringChange) -> Routing:
+        """Compare-and-set, within two seconds; returns the routing that now stands.
+
+        A time-out leaves open whether the write landed: the next attempt, here or by the caller, reads the fence
+        first and knows its own token. Raises StaleGeneration, ChangedOutside, Transient, Forbidden,
+        Unauthenticated, NotFound, Refused.
+        """
+        wanted = checked(change, self.names)
+        key = signing_key(self.spec.key)
+        loop = asyncio.get_running_loop()
+        begun = time.perf_counter()
+        deadline = loop.time() + WRITE_S
+        refusals = 0
+        while refusals < _REFUSALS:
+            try:
+                async with connected(self.primary, key, deadline) as line:
+                    landed = await self._attempt(line, wanted)
+            except Away:
+                raise
+            except Transient as error:
+                if deadline - loop.time() < _ROUND_S:
+                    raise
+                log.info("steering.again", name=self.spec.name, reason=str(error))
+                continue
+            if landed is not None:
+                log.info(
+                    "steering.written",
+                    name=self.spec.name,
+                    generation=wanted.fence.generation,
+                    run=wanted.run,
+                    step=wanted.step,
+                    seconds=round(time.perf_counter() - begun, 4),
+                )
+                return landed
+            refusals += 1
+        raise Refused(
+            f"name server {self.primary} refuses the prerequisites of {self.names.name} although it reads as expected; "
+            "is the answer made by a wildcard or another view there? Give the name records of its own"
+        )
+
+    async def answers(self) -> tuple[ServerAnswer, ...]:
+        """What every authoritative server says now, asked all at once without a key, as a resolver would."""
+        return tuple(await asyncio.gather(*(self._answer_of(server) for server in self.servers)))
+
+    async def standing(self, line: Line) -> Standing:
+        """Fence and answer as they stood at one moment: the fence is read before and after the answer."""
+        before = await self._fence_record(line)
+        for _ in range(_TORN):
+            answer, ttl_s = await self._answer(line)
+            after = await self._fence_record(line)
+            if before == after:
+                return Standing(Routing(answer, ttl_s, fence_in(after, self.names)), after)
+            before = after
+        raise Transient(f"{self.names.fence} keeps changing while it is read; another run is writing, try again")
+
+    async def _attempt(self, line: Line, change: SteeringChange) -> Routing | None:
+        """Write once and judge; None where nothing has changed and the write may be sent again."""
+        record = await self._fence_record(line)
+        if self._expected(record, change):
+            reply = await line.exchange(replacement(self.names, change, record, self.spec.ttl_s))
+            if reply.rcode() == dns.rcode.NOERROR:
+                if change.was is not None and change.was.kind == change.answer.kind:
+                    return Routing(change.answer, self.spec.ttl_s, change.fence)
+                # A changed kind is looked at again: servers drop a CNAME beside other data without an error.
+            elif reply.rcode() not in _PREREQUISITE_FAILED:
+                raise await self._refusal(line, reply)
+        try:
+            now = (await self.standing(line)).routing
+        except BadFence as error:
+            raise ChangedOutside(f"{error}; somebody wrote there by hand") from error
+        return await self._judge(line, change, now)
+
+    def _expected(self, record: dns.rrset.RRset | None, change: SteeringChange) -> bool:
+        """Whether *record* is the fence that *change* replaces: by its generation and by its writer."""
+        try:
+            fence = fence_in(record, self.names)
+        except BadFence:
+            return False
+        if fence is None or not change.lineage:
+            return change.expects == (fence.generation if fence else 0)
+        return change.lineage[0] == (fence.generation, fence.token) and change.expects == fence.generation
+
+    async def _judge(self, line: Line, change: SteeringChange, now: Routing) -> Routing | None:
+        fence = now.fence
+        match landing(change, now):
+            case Landing.OURS:
+                return now
+            case Landing.NOT_YET:
+                if change.lineage and fence and change.lineage[0] != (fence.generation, fence.token):
+                    raise StaleGeneration(self._ahead(fence, change, "of another history"))
+                await self._object_to_neighbours(line, change)
+                return None
+            case Landing.SUPERSEDED:
+                raise StaleGeneration(self._ahead(fence, change, "after this write had landed"))
+            case Landing.STALE:
+                raise StaleGeneration(self._ahead(fence, change, "first"))
+            case Landing.CHANGED_OUTSIDE:
+                ours = fence is not None and fence.token == change.fence.token
+                meant = change.answer if ours else change.was
+                raise ChangedOutside(
+                    f"{self.names.name} answers {said(now.answer)} where generation {now.generation} left "
+                    f"{said(meant)}: it was changed outside; put it back, or adopt it as it is"
+                )
+
+    def _ahead(self, fence: Fence | None, change: SteeringChange, how: str) -> str:
+        if fence is None:
+            return (
+                f"the fence at {self.names.fence} is gone, where generation {change.expects} was expected: "
+                "adopt the service again"
+            )
+        return (
+            f"run {fence.run}, step {fence.step} wrote generation {fence.generation} of {self.names.name} {how}; "
+            f"this write expected generation {change.expects}: plan again"
+        )
+
+    async def _object_to_neighbours(self, line: Line, change: SteeringChange) -> None:
+        """Refuse a CNAME where other data stands at the name; the prerequisites have held it off already."""
+        if change.answer.kind != "cname":
+            return
+        beside = [kind.name for kind in BESIDE if await line.rrset(self.names.name, kind)]
+        if beside:
+            raise Refused(
+                f"{self.names.name} also holds {', '.join(beside)}, and a CNAME allows nothing beside it; "
+                "give the endpoint addresses, or move those records"
+            )
+
+    async def _fence_record(self, line: Line) -> dns.rrset.RRset | None:
+        return await line.rrset(self.names.fence, dns.rdatatype.TXT)
+
+    async def _answer(self, line: Line) -> tuple[Answer | None, int]:
+        name = self.names.name
+        reply = await line.ask(name, A)
+        rrsets = {kind: own(reply, name, kind) for kind in (A, CNAME)}
+        if rrsets[CNAME] is None:
+            rrsets[AAAA] = await line.rrset(name, AAAA)
+        return answer_in(rrsets), min((rrset.ttl for rrset in rrsets.values() if rrset), default=self.spec.ttl_s)
+
+    async def _refusal(self, line: Line, reply: dns.message.Message) -> Exception:
+        """A refused update as the error that says what to do."""
+        names, rcode = self.names, reply.rcode()
+        if rcode == dns.rcode.REFUSED:
+            key = f"TSIG key '{self.spec.key.name}'" if self.spec.key else "an update without a key"
+            return Forbidden(
+                f"name server {self.primary} does not let {key} change {names.name} (REFUSED); "
+                f"allow it in the zone's update-policy: {least_grant(self.spec)}"
+            )
+        if rcode == dns.rcode.NOTAUTH:
+            # Without a TSIG error this means the zone (RFC 2136, section 2.2), yet some servers say it of the key.
+            soa = await line.exchange(dns.message.make_query(names.zone, dns.rdatatype.SOA, flags=0))
+            if foreign(soa) is None and own(soa, names.zone, dns.rdatatype.SOA):
+                return Unauthenticated(
+                    f"name server {self.primary} takes no update of {names.zone} with this key (NOTAUTH): "
+                    "compare the key there and here, and make sure that this server is the zone's primary"
+                )
+        if rcode in (dns.rcode.NOTAUTH, dns.rcode.NOTZONE):
+            return NotFound(
+                f"name server {self.primary} does not serve the zone {names.zone} ({dns.rcode.to_text(rcode)}): "
+                "mend the steering's zone, or serve the zone there"
+            )
+        if rcode == dns.rcode.SERVFAIL:
+            return Transient(f"name server {self.primary} failed to apply the update (SERVFAIL); its log says why")
+        return Refused(
+            f"name server {self.primary} refused the update of {names.name} ({dns.rcode.to_text(rcode)}); "
+            "does it take dynamic updates (RFC 2136) for this zone?"
+        )
+
+    async def _answer_of(self, server: Server) -> ServerAnswer:
+        try:
+            async with asyncio.timeout(QUERY_S):
+                address = await server.address()
+                a, aaaa = await asyncio.gather(*(self._resolve(address, server.port, kind) for kind in (A, AAAA)))
+            why = foreign(a) or foreign(aaaa)
+            if why:
+                return ServerAnswer(str(server), None, why)
+            name = self.names.name
+            answer = answer_in({A: own(a, name, A), CNAME: own(a, name, CNAME), AAAA: own(aaaa, name, AAAA)})
+        except (dns.exception.Timeout, TimeoutError):
+            return ServerAnswer(str(server), None, "no answer within 1 s")
+        except Away:
+            return ServerAnswer(str(server), None, "its host name does not resolve")
+        except OSError as error:
+            return ServerAnswer(str(server), None, (error.strerror or "cannot be reached").lower())
+        except (dns.exception.DNSException, EOFError):
+            return ServerAnswer(str(server), None, "does not speak DNS as expected")
+        return ServerAnswer(str(server), answer, None if answer else "no record at the name")
+
+    async def _resolve(self, address: str, port: int, kind: dns.rdatatype.RdataType) -> dns.message.Message:
+        query = dns.message.make_query(self.names.name, kind, flags=0)
+        reply, _ = await dns.asyncquery.udp_with_fallback(
+            query, address, timeout=QUERY_S, port=port, ignore_unexpected=True, ignore_errors=True
+        )
+        return reply
+
+
+def said(answer: Answer | None) -> str:
+    """*answer* as a person would say it."""
+    return ", ".join(answer.values) if answer else "nothing"
