@@ -48,7 +48,8 @@ class DrillWorkflow:
     @workflow.init
     def __init__(self, request: DrillRequest) -> None:
         self._request = request
-        self._id = request.id or f"d-{workflow.now():%Y%m%d-%H%M%S}"
+        # A schedule starts every drill with one request; what differs is the id it gives the workflow.
+        self._id = workflow.info().workflow_id.rpartition("/")[2]
         self._report = DrillReport(
             id=self._id,
             service=request.service,

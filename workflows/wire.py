@@ -417,7 +417,7 @@ class Telling:
 @dataclass(frozen=True, slots=True)
 class DrillRequest:
     id: str
-    """Empty in a schedule: the workflow makes one from its own id."""
+    """Last part of the workflow's id; empty in a schedule, which gives each drill an id of its own."""
     service: ServiceId
     fault: str
     """A ``providers.base.FaultKind`` value."""

@@ -2,135 +2,326 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from dataclasses import dataclass
+import asyncio
+from collections.abc import AsyncIterator, Awaitable
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any, TypeVar
 
+from temporalio.client import (
+    Client,
+    WorkflowHandle,
+    WorkflowQueryFailedError,
+    WorkflowQueryRejectedError,
+    WorkflowUpdateFailedError,
+    WorkflowUpdateRPCTimeoutOrCancelledError,
+)
+from temporalio.common import WorkflowIDConflictPolicy
+from temporalio.exceptions import ApplicationError, WorkflowAlreadyStartedError
+from temporalio.service import RPCError, RPCStatusCode
+
+from orchestrator.config import digest, dump, restore
 from orchestrator.core.decision import Request
-from orchestrator.core.errors import FailoverError
-from orchestrator.core.move import Objection
-from orchestrator.core.names import RunId, ServiceId
-from orchestrator.core.record import Record
+from orchestrator.core.errors import BadInput, FailoverError
+from orchestrator.core.names import RunId, ServiceId, nearest
+from orchestrator.core.record import Record, RunStatus
 from orchestrator.core.steering import Routing
 from orchestrator.core.topology import Topology
+from orchestrator.runtime import schedules
+from orchestrator.runtime.connection import ControlPlaneAway, NoSuch, RefusedByRule, Stale, connect
+from orchestrator.runtime.schedules import DrillSchedule
 from runbooks.plan import Plan
+from workflows.activities.documents import pack, unpack
+from workflows.activities.looking import heartbeats, look
 from workflows.wire import (
+    CONTROL_QUEUE,
+    TOPOLOGY_ID,
+    AdoptRequest,
     Applied,
+    Apply,
     DrillReport,
     DrillRequest,
+    Explanation,
     FailoverRequest,
+    Heartbeats,
+    LookRequest,
     Pause,
+    PlanQuestion,
     Refusal,
     ServiceStatus,
     SetMode,
+    Slice,
     Started,
+    StatusQuestion,
+    drill_id,
+    run_workflow_id,
+    service_id,
+    shard_of,
 )
 
+__all__ = [
+    "ControlPlane",
+    "ControlPlaneAway",
+    "DrillSchedule",
+    "Explanation",
+    "NoSuch",
+    "RefusedByRule",
+    "Stale",
+]
 
-class ControlPlaneAway(FailoverError):
-    """Temporal, or every worker, cannot be reached. Exit status 5."""
-
-
-class NoSuch(FailoverError):
-    """No such service, run or drill. Exit status 4."""
-
-
-class Stale(FailoverError):
-    """The topology was changed by somebody else meanwhile. Exit status 3."""
-
-
-@dataclass(frozen=True, slots=True)
-class Explanation:
-    """Why a service would or would not act now."""
-
-    decision: str
-    """``hold``, ``ask`` or ``go``."""
-    reasons: tuple[Objection, ...]
-    plan: Plan | None = None
-    """What it would do, or would have done."""
-
-
-@dataclass(frozen=True, slots=True)
-class DrillSchedule:
-    name: str
-    cron: str
-    request: DrillRequest
-    paused: bool
-    note: str
-    next_runs: tuple[str, ...]
+ANSWER = timedelta(seconds=10)
+"""How long a question may take before nobody is thought to be at work."""
+UPDATE = timedelta(seconds=30)
+FOLLOW_S = 0.15
+_T = TypeVar("_T")
+_ERRORS: dict[str, type[FailoverError]] = {"Stale": Stale, "Held": RefusedByRule, "BadInput": BadInput}
 
 
 class ControlPlane:
     """Everything that a person can ask of the orchestrator. Raises ControlPlaneAway, NoSuch, BadInput."""
 
+    def __init__(self, client: Client) -> None:
+        self.client = client
+
     @classmethod
     async def connect(cls, address: str | None = None, namespace: str | None = None) -> ControlPlane:
         """Connect by Temporal's environment configuration; arguments win over it."""
-        raise NotImplementedError
+        return cls(await connect(address, namespace))
+
+    # ------------------------------------------------------------------ topology
 
     async def topology(self) -> tuple[Applied, Topology]:
         """The topology in force. NoSuch when nothing was ever applied."""
-        raise NotImplementedError
+        applied = await self._query(TOPOLOGY_ID, "applied", Applied, missing="no topology was ever applied")
+        if not applied.document:
+            raise NoSuch("no topology was ever applied: failover apply failover.yaml")
+        return applied, restore(unpack(applied.document))
 
     async def apply(self, topology: Topology, *, expects: int, by: str) -> Applied:
-        """Put *topology* in force if *expects* is still the revision (0: none yet). Raises Stale."""
-        raise NotImplementedError
+        """Put *topology* in force if *expects* is still the revision (0: none yet). Raises Stale, RefusedByRule."""
+        await self._call(
+            self.client.start_workflow(
+                "topology",
+                Applied(0, ""),
+                id=TOPOLOGY_ID,
+                task_queue=CONTROL_QUEUE,
+                id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
+            )
+        )
+        apply = Apply(expects, digest(topology), pack(dump(topology)), by)
+        return await self._update(TOPOLOGY_ID, "apply", apply, Applied)
+
+    # ------------------------------------------------------------------ services
 
     async def statuses(self) -> tuple[ServiceStatus, ...]:
         """All services, sorted by id."""
-        raise NotImplementedError
+        try:
+            _, topology = await self.topology()
+        except NoSuch:
+            return ()
+        vantages = tuple(vantage.id for vantage in topology.vantages)
+        heard = [await heartbeats(self.client, vantages, shard) for shard in range(topology.shards)]
+        found = await asyncio.gather(
+            *(self._status(service.id, heard[shard_of(service.id, topology.shards)]) for service in topology.services)
+        )
+        return tuple(sorted(found, key=lambda status: status.service))
 
     async def status(self, service: ServiceId) -> ServiceStatus:
-        raise NotImplementedError
+        """One service, in the light of the probers' heartbeats as of now."""
+        piece = await self._slice(service)
+        vantages = tuple(vantage.id for vantage in piece.vantages)
+        return await self._status(service, await heartbeats(self.client, vantages, shard_of(service, piece.shards)))
 
     async def explain(self, service: ServiceId) -> Explanation:
         """What the orchestrator would do by itself now, and why (not)."""
-        raise NotImplementedError
+        return await self._preview(service, None)
 
     async def plan(self, service: ServiceId, request: Request) -> Plan | Refusal:
         """The plan that *request* would become now; nothing is started."""
-        raise NotImplementedError
+        explanation = await self._preview(service, request)
+        if explanation.decision == "go" and explanation.plan is not None:
+            return explanation.plan
+        status = await self.status(service)
+        return Refusal(explanation.reasons, held_by=status.run, started_by=status.run_started_by)
 
     async def request(self, service: ServiceId, request: FailoverRequest) -> Started | Refusal:
         """Start a run. A retry with the same id answers the same."""
-        raise NotImplementedError
+        answer: Any = Started | Refusal
+        result: Started | Refusal = await self._update(
+            service_id(service), "request", request, answer, missing=await self._no_service(service)
+        )
+        return result
 
     async def pause(self, service: ServiceId, pause: Pause) -> None:
-        raise NotImplementedError
+        """No automatic run starts until somebody resumes."""
+        await self._update(service_id(service), "pause", pause, missing=await self._no_service(service))
 
     async def resume(self, service: ServiceId, pause: Pause) -> None:
         """Automation goes on; also releases a service that is held."""
-        raise NotImplementedError
+        await self._update(service_id(service), "resume", pause, missing=await self._no_service(service))
 
     async def set_mode(self, service: ServiceId, mode: SetMode) -> None:
-        raise NotImplementedError
+        """What the orchestrator may do by itself, until the topology says otherwise."""
+        await self._update(service_id(service), "set_mode", mode, missing=await self._no_service(service))
 
     async def adopt(self, service: ServiceId, *, by: str) -> Routing:
         """Take the live record under the fence, answer unchanged."""
-        raise NotImplementedError
+        missing = await self._no_service(service)
+        return await self._update(service_id(service), "adopt", AdoptRequest(by), Routing, missing=missing)
+
+    # ------------------------------------------------------------------ runs
 
     async def record(self, run: RunId, service: ServiceId | None = None) -> Record:
         """A run's record, running or closed (as long as Temporal keeps it)."""
-        raise NotImplementedError
+        owner = service or ServiceId(run.rsplit("-", 3)[0])
+        missing = f"there is no run '{run}': failover history shows those there were"
+        try:
+            return await self._query(run_workflow_id(owner, run), "record", Record, missing=missing)
+        except NoSuch:
+            for known in (await self.status(owner)).last_runs:
+                if known.run == run:
+                    return known
+            raise
 
-    def follow(self, service: ServiceId, run: RunId) -> AsyncIterator[Record]:
+    async def follow(self, service: ServiceId, run: RunId) -> AsyncIterator[Record]:
         """The record each time it grows, until it is closed."""
-        raise NotImplementedError
+        seen = -1
+        while True:
+            record = await self.record(run, service)
+            if len(record.entries) != seen:
+                seen = len(record.entries)
+                yield record
+            if record.status is not RunStatus.RUNNING:
+                return
+            await asyncio.sleep(FOLLOW_S)
+
+    # ------------------------------------------------------------------ drills
 
     async def drill(self, request: DrillRequest) -> DrillReport:
         """Start a drill; answers at once with its first report."""
-        raise NotImplementedError
+        await self._slice(request.service)
+        named = request if request.id else replace(request, id=f"d-{datetime.now(UTC):%Y%m%d-%H%M%S}")
+        try:
+            await self._call(
+                self.client.start_workflow(
+                    "drill", named, id=drill_id(named.service, named.id), task_queue=CONTROL_QUEUE
+                )
+            )
+        except WorkflowAlreadyStartedError as error:
+            raise RefusedByRule(f"drill '{named.id}' is running already") from error
+        return await self.drill_report(named.service, named.id)
 
     async def drill_report(self, service: ServiceId, drill: str) -> DrillReport:
-        raise NotImplementedError
+        """The drill so far."""
+        missing = f"there is no drill '{drill}' of service '{service}'"
+        return await self._query(drill_id(service, drill), "report", DrillReport, missing=missing)
 
     async def schedule_drill(self, name: str, cron: str, request: DrillRequest) -> None:
-        raise NotImplementedError
+        """Rehearse at the times of *cron* (UTC). BadInput for a cron that Temporal does not take."""
+        await self._slice(request.service)
+        await self._call(schedules.create(self.client, name, cron, request))
 
     async def drill_schedules(self) -> tuple[DrillSchedule, ...]:
-        raise NotImplementedError
+        """All of them, sorted by name."""
+        return await self._call(schedules.known(self.client))
 
     async def pause_schedule(self, name: str, *, paused: bool, by: str, reason: str) -> None:
-        raise NotImplementedError
+        """Pause a schedule, or let it go on."""
+        asked = schedules.pause(self.client, name, paused=paused, note=f"{by}: {reason}")
+        await self._call(asked, await self._no_schedule(name))
 
     async def unschedule_drill(self, name: str) -> None:
-        raise NotImplementedError
+        """Delete a schedule."""
+        await self._call(schedules.delete(self.client, name), await self._no_schedule(name))
+
+    # ------------------------------------------------------------------ asking Temporal
+
+    async def _slice(self, service: ServiceId) -> Slice:
+        return await self._query(service_id(service), "slice", Slice, missing=await self._no_service(service))
+
+    async def _status(self, service: ServiceId, heard: Heartbeats) -> ServiceStatus:
+        question = StatusQuestion(datetime.now(UTC), heard)
+        status = await self._query(service_id(service), "status", ServiceStatus, question)
+        if status.run is None or any(record.run == status.run for record in status.last_runs):
+            return status
+        try:
+            record = await self.record(status.run, service)
+        except NoSuch:
+            return status
+        return replace(status, last_runs=(record, *status.last_runs))
+
+    async def _preview(self, service: ServiceId, request: Request | None) -> Explanation:
+        piece = await self._slice(service)
+        seen = await look(
+            self.client,
+            LookRequest(
+                service=service,
+                vantages=tuple(vantage.id for vantage in piece.vantages),
+                shard=shard_of(service, piece.shards),
+                steering=piece.service.steering,
+                budget_s=3.0,
+            ),
+        )
+        question = PlanQuestion(datetime.now(UTC), seen, request)
+        return await self._query(service_id(service), "explain", Explanation, question)
+
+    async def _no_service(self, service: ServiceId) -> str:
+        """The sentence for a service that is not there, with the nearest name."""
+        try:
+            _, topology = await self.topology()
+        except NoSuch as error:
+            return str(error)
+        names = [known.id for known in topology.services]
+        close = nearest(service, names)
+        hint = f"did you mean '{close}'?" if close else f"there are: {', '.join(names) or 'none'}"
+        return f"there is no service '{service}'; {hint}"
+
+    async def _no_schedule(self, name: str) -> str:
+        names = [schedule.name for schedule in await self.drill_schedules()]
+        close = nearest(name, names)
+        return f"there is no drill schedule '{name}'" + (f"; did you mean '{close}'?" if close else "")
+
+    async def _query(
+        self, workflow: str, query: str, answer: type[_T], argument: object = None, *, missing: str = ""
+    ) -> _T:
+        handle: WorkflowHandle[Any, Any] = self.client.get_workflow_handle(workflow)
+        args = [] if argument is None else [argument]
+        asked = handle.query(query, args=args, result_type=answer, rpc_timeout=ANSWER)
+        return await self._call(asked, missing or f"there is no {workflow}")
+
+    async def _update(
+        self, workflow: str, update: str, argument: object, answer: type[_T] | None = None, *, missing: str = ""
+    ) -> _T:
+        handle: WorkflowHandle[Any, Any] = self.client.get_workflow_handle(workflow)
+        asked = handle.execute_update(update, argument, result_type=answer, rpc_timeout=UPDATE)
+        return await self._call(asked, missing or f"there is no {workflow}")
+
+    async def _call(self, asked: Awaitable[_T], missing: str = "") -> _T:
+        """Await *asked*; what Temporal raises becomes a sentence."""
+        try:
+            return await asked
+        except RPCError as error:
+            if error.status is RPCStatusCode.NOT_FOUND:
+                raise NoSuch(missing or error.message) from error
+            if error.status is RPCStatusCode.INVALID_ARGUMENT:
+                raise BadInput(error.message) from error
+            raise ControlPlaneAway(_away(error)) from error
+        except WorkflowUpdateRPCTimeoutOrCancelledError as error:
+            raise ControlPlaneAway(f"no worker answered within {UPDATE.total_seconds():g} s: start one") from error
+        except (WorkflowQueryFailedError, WorkflowQueryRejectedError) as error:
+            raise ControlPlaneAway(f"the question could not be answered: {error}") from error
+        except WorkflowUpdateFailedError as error:
+            cause: BaseException | None = error.cause
+            while cause is not None and not isinstance(cause, ApplicationError):
+                cause = getattr(cause, "cause", None)
+            if cause is None:
+                raise ControlPlaneAway(f"the request failed: {error.cause}") from error
+            raise _ERRORS.get(cause.type or "", RefusedByRule)(cause.message) from error
+
+
+def _away(error: RPCError) -> str:
+    if error.status in {RPCStatusCode.DEADLINE_EXCEEDED, RPCStatusCode.CANCELLED}:
+        return "no worker answered in time: start one with failover worker, or failover up"
+    if error.status is RPCStatusCode.FAILED_PRECONDITION:
+        return "no worker has polled lately: start one with failover worker, or failover up"
+    return f"Temporal does not answer ({error.status.name.lower()}): is it running?"

@@ -4,18 +4,10 @@ from __future__ import annotations
 
 import logging
 import sys
-from enum import StrEnum
 from typing import TextIO
 
 import structlog
 from structlog.typing import Processor
-
-
-class Level(StrEnum):
-    DEBUG = "debug"
-    INFO = "info"
-    WARNING = "warning"
-    ERROR = "error"
 
 
 class _Stderr:
@@ -38,9 +30,10 @@ def _chain(json_lines: bool) -> list[Processor]:
     return [*chain, structlog.processors.format_exc_info] if json_lines else chain
 
 
-def set_up(level: Level = Level.WARNING, *, json_lines: bool | None = None) -> None:
+def set_up(level: str = "warning", *, json_lines: bool | None = None) -> None:
     """Send every log event at *level* or above to stderr; stdout stays for documents.
 
+    *level* is ``debug``, ``info``, ``warning`` or ``error``.
     *json_lines* None: people get a readable line on a terminal, programs get one JSON object per line.
     """
     as_json = not sys.stderr.isatty() if json_lines is None else json_lines

@@ -119,4 +119,5 @@ class Probing:
 
 
 def _share(topology: Topology, watch: Watch) -> tuple[Service, ...]:
-    return tuple(s for s in topology.services if shard_of(s.id, watch.shards) == watch.shard)
+    """This shard's services, by the number of shards now in force."""
+    return tuple(s for s in topology.services if shard_of(s.id, topology.shards) == watch.shard)

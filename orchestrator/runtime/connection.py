@@ -1,0 +1,54 @@
+"""One client factory. Connection settings follow Temporal's own environment configuration."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from temporalio.client import Client
+from temporalio.contrib.pydantic import pydantic_data_converter
+from temporalio.envconfig import ClientConfig
+from temporalio.service import RPCError
+
+from orchestrator.core.errors import BadInput, FailoverError
+
+TIMEOUT = timedelta(seconds=5)
+
+
+class ControlPlaneAway(FailoverError):
+    """Temporal, or every worker, cannot be reached. Exit status 5."""
+
+
+class NoSuch(FailoverError):
+    """No such service, run or drill. Exit status 4."""
+
+
+class Stale(FailoverError):
+    """The topology was changed by somebody else meanwhile. Exit status 3."""
+
+
+class RefusedByRule(FailoverError):
+    """A safety rule or a fence says no. Exit status 3."""
+
+
+async def connect(address: str | None = None, namespace: str | None = None, *, identity: str | None = None) -> Client:
+    """A client by ``TEMPORAL_ADDRESS``, ``TEMPORAL_PROFILE`` and their kin; arguments win over them.
+
+    Raises ControlPlaneAway when nobody answers within 5 s, BadInput for settings that cannot be read.
+    """
+    try:
+        settings = ClientConfig.load_client_connect_config()
+    except (RuntimeError, ValueError) as error:
+        raise BadInput(f"Temporal's connection settings cannot be read: {error}") from error
+    if address:
+        settings["target_host"] = address
+    if namespace:
+        settings["namespace"] = namespace
+    target = settings.setdefault("target_host", "localhost:7233")
+    if identity:
+        settings["identity"] = identity
+    try:
+        return await Client.connect(**settings, data_converter=pydantic_data_converter, connect_timeout=TIMEOUT)
+    except (RuntimeError, RPCError, OSError) as error:
+        raise ControlPlaneAway(
+            f"Temporal does not answer at {target}: start it, or set TEMPORAL_ADDRESS (or --address)"
+        ) from error

@@ -1,0 +1,167 @@
+"""The worker: the one composition root. A process stands in one failure domain and probes for one vantage."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+import sys
+import tempfile
+from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import structlog
+import uvloop
+from temporalio.client import Client
+from temporalio.worker import Worker
+from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
+
+from orchestrator.core.errors import FailoverError
+from orchestrator.core.names import Domain, VantageId
+from orchestrator.history import Store
+from orchestrator.runtime.connection import connect
+from orchestrator.runtime.logging import set_up
+from providers.probes import Client as ProbingClient
+from workflows import options
+from workflows.activities.looking import Looking
+from workflows.activities.probing import Probing
+from workflows.activities.publishing import Publishing
+from workflows.activities.rehearsing import Rehearsing
+from workflows.activities.steps import Steps
+from workflows.activities.telling import Herald
+from workflows.drill import DrillWorkflow
+from workflows.failover import FailoverWorkflow
+from workflows.herald import HeraldWorkflow
+from workflows.service import ServiceWorkflow
+from workflows.topology import TopologyWorkflow
+from workflows.watch import WatchWorkflow
+from workflows.wire import CONTROL_QUEUE, probe_queue, steps_queue
+
+log = structlog.get_logger()
+
+CACHED_WORKFLOWS = 4000
+PROBES_AT_ONCE = 8
+"""Shards of its vantage that one worker probes at most."""
+
+
+@dataclass(frozen=True, slots=True)
+class Post:
+    """Where a worker stands and what it does there."""
+
+    domain: Domain
+    vantage: VantageId | None = None
+    """None: it carries out steps and decisions, and probes nothing."""
+    host: str = ""
+    """The machine; empty: this one's name."""
+    state: Path | None = None
+    """Folder for its copy of the topology; None: a temporary one."""
+    history: str | None = None
+    """URL of the history store; None: this worker publishes nothing."""
+
+
+def runner() -> SandboxedWorkflowRunner:
+    """The sandbox of workflow code. Core, runbooks and wire pass through: they are pure."""
+    restrictions = SandboxRestrictions.default.with_passthrough_modules(
+        "orchestrator.core", "runbooks", "workflows.wire", "workflows.options", "workflows.situation"
+    )
+    return SandboxedWorkflowRunner(restrictions=restrictions)
+
+
+@contextlib.asynccontextmanager
+async def workers(client: Client, post: Post) -> AsyncIterator[None]:
+    """Everything one process runs: decisions, the steps of its domain, the probing of its vantage."""
+    state = post.state or Path(tempfile.mkdtemp(prefix="failover-worker-"))
+    store = Store.open(post.history) if post.history else None
+    probes = ProbingClient()
+    looking, steps, herald = Looking(client), Steps(probes), Herald(store)
+    publishing, rehearsing = Publishing(client), Rehearsing(client)
+    probing = Probing(client, host=post.host or socket.gethostname(), cache=state)
+    acts = [steps.step, steps.undo, steps.adopt]
+    common = {
+        "max_heartbeat_throttle_interval": options.HEARTBEAT_EVERY,
+        "default_heartbeat_throttle_interval": options.HEARTBEAT_EVERY,
+    }
+    control = Worker(
+        client,
+        task_queue=CONTROL_QUEUE,
+        workflows=[
+            DrillWorkflow,
+            FailoverWorkflow,
+            HeraldWorkflow,
+            ServiceWorkflow,
+            TopologyWorkflow,
+            WatchWorkflow,
+        ],
+        activities=[
+            *(looking.look, looking.describe_run, looking.recheck, herald.tell, herald.publish),
+            *(publishing.running_endpoints, publishing.publish_topology),
+            *(rehearsing.inject, rehearsing.clear, rehearsing.steady, rehearsing.await_run, rehearsing.ask_failback),
+            *acts,
+        ],
+        workflow_runner=runner(),
+        max_cached_workflows=CACHED_WORKFLOWS,
+        sticky_queue_schedule_to_start_timeout=options.STICKY_TIMEOUT,
+        # Eager execution would keep a step on the worker that decided, which may stand in the failing domain.
+        disable_eager_activity_execution=True,
+        workflow_task_executor=ThreadPoolExecutor(max_workers=8, thread_name_prefix="workflow"),
+        **common,
+    )
+    domain = Worker(client, task_queue=steps_queue(post.domain), activities=acts, **common)
+    running = [control, domain]
+    if post.vantage is not None:
+        running.append(
+            Worker(
+                client,
+                task_queue=probe_queue(post.vantage),
+                activities=[probing.probe],
+                max_concurrent_activities=PROBES_AT_ONCE,
+                **common,
+            )
+        )
+    async with contextlib.AsyncExitStack() as stack:
+        stack.push_async_callback(probes.close)
+        for worker in running:
+            await stack.enter_async_context(worker)
+        log.info("worker.started", domain=post.domain, vantage=post.vantage, pid=os.getpid())
+        yield
+
+
+async def run_worker(client: Client, post: Post) -> None:
+    """Work until SIGTERM or SIGINT."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    async with workers(client, post):
+        await stop.wait()
+    log.info("worker.stopped", domain=post.domain, vantage=post.vantage)
+
+
+def main() -> None:
+    """``python -m orchestrator.runtime.worker``: what ``failover up`` starts, one per vantage."""
+    parser = argparse.ArgumentParser(prog="worker")
+    parser.add_argument("--domain", required=True)
+    parser.add_argument("--vantage")
+    parser.add_argument("--host", default="")
+    parser.add_argument("--state", type=Path)
+    parser.add_argument("--history")
+    given = parser.parse_args()
+    set_up("info")
+    post = Post(Domain(given.domain), given.vantage, given.host, given.state, given.history)
+
+    async def work() -> None:
+        await run_worker(await connect(), post)
+
+    try:
+        uvloop.run(work())
+    except FailoverError as error:
+        sys.exit(str(error))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,172 @@
+"""What a drill does in the world: faults in and out, and waiting for what must happen by itself."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from datetime import UTC, datetime
+from typing import Any
+
+from temporalio import activity
+from temporalio.client import Client
+from temporalio.exceptions import ApplicationError
+from temporalio.service import RPCError
+
+from orchestrator.core.decision import Request
+from orchestrator.core.move import MoveKind, Trigger
+from orchestrator.core.names import EndpointId, RunId, ServiceId
+from orchestrator.core.quorum import Verdict
+from orchestrator.core.record import Record, RunStatus
+from providers import registry
+from providers.base import FaultKind
+from workflows import options
+from workflows.activities.looking import heartbeats
+from workflows.activities.translate import translated
+from workflows.wire import (
+    FailbackTask,
+    FailoverRequest,
+    FaultSeen,
+    FaultTask,
+    Refusal,
+    RunQuestion,
+    RunSeen,
+    ServiceStatus,
+    Slice,
+    Started,
+    StatusQuestion,
+    Steady,
+    SteadyQuestion,
+    run_workflow_id,
+    service_id,
+    shard_of,
+)
+
+POLL_S = 0.25
+_ANSWER: Any = Started | Refusal
+
+
+class Rehearsing:
+    """Activities of the drill workflow."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+
+    @activity.defn(name=options.INJECT)
+    async def inject(self, task: FaultTask) -> FaultSeen:
+        """Put the fault in until its deadline. A late retry after the clear does nothing."""
+        with translated():
+            state = await registry.faults(task.workload).inject(
+                FaultKind(task.kind), task.workload.target, key=task.key, deadline=task.deadline
+            )
+            return FaultSeen(active=state.active, expired=state.expired)
+
+    @activity.defn(name=options.CLEAR)
+    async def clear(self, task: FaultTask) -> FaultSeen:
+        """Take the fault out, and say whether it had come out by itself."""
+        with translated():
+            faults = registry.faults(task.workload)
+            before = await faults.state(key=task.key)
+            await faults.clear(key=task.key)
+            return FaultSeen(active=False, expired=before is not None and before.expired)
+
+    @activity.defn(name=options.STEADY)
+    async def steady(self, question: SteadyQuestion) -> Steady:
+        """Wait until the service is well; otherwise say what is not."""
+        deadline = time.monotonic() + question.within_s
+        piece = await self._slice(question.service)
+        service = piece.service
+        while True:
+            activity.heartbeat()
+            status = await self._status(question.service, piece)
+            wrong = _unsteady(status, question.home)
+            if wrong and time.monotonic() < deadline:
+                await asyncio.sleep(POLL_S)
+                continue
+            active = next((e.id for e in status.endpoints if (e.weight or 0) > 0), None)
+            workload = service.endpoint(active).workload if active else None
+            runs = tuple(record.run for record in status.last_runs)
+            text = "; ".join(wrong) or f"every endpoint is healthy, traffic at {active}"
+            return Steady(not wrong, text, active, workload, service.policy.rto_s, runs)
+
+    @activity.defn(name=options.AWAIT_RUN)
+    async def await_run(self, question: RunQuestion) -> RunSeen:
+        """Wait for a run to begin, and then to close."""
+        deadline = time.monotonic() + question.within_s
+        piece = await self._slice(question.service)
+        run, why = question.run, "nothing happened"
+        while time.monotonic() < deadline:
+            activity.heartbeat()
+            if run is None:
+                status = await self._status(question.service, piece)
+                run, why = _next_run(status, question.known), "; ".join(hold.text for hold in status.hold) or why
+            else:
+                record = await self._record(question.service, run)
+                if record is not None and record.status is not RunStatus.RUNNING:
+                    return RunSeen(record)
+            await asyncio.sleep(POLL_S)
+        return RunSeen(None, f"run {run} did not close in time" if run else why)
+
+    @activity.defn(name=options.ASK_FAILBACK)
+    async def ask_failback(self, task: FailbackTask) -> Started:
+        """Ask for the way home as soon as *target* is healthy. Retried by its workflow until it is granted."""
+        trigger = Trigger(f"drill:{task.drill}", f"drill {task.drill} by {task.by}: the way home")
+        request = FailoverRequest(
+            id=f"drill-{task.drill}-back",
+            request=Request(MoveKind.FAILBACK, trigger, task.target),
+            drill=task.drill,
+        )
+        handle = self._client.get_workflow_handle(service_id(task.service))
+        while True:
+            activity.heartbeat()
+            # The update's id is new each time, as a refusal must be asked again; the request's own id keeps it one run.
+            answer = await handle.execute_update("request", request, result_type=_ANSWER)
+            if isinstance(answer, Started):
+                return answer
+            await asyncio.sleep(POLL_S * 2)
+
+    # ------------------------------------------------------------------ asking
+
+    async def _slice(self, service: ServiceId) -> Slice:
+        try:
+            piece: Slice = await self._client.get_workflow_handle(service_id(service)).query("slice", result_type=Slice)
+        except RPCError as error:
+            raise ApplicationError(f"service '{service}' is not there: {error.message}", type="NotFound") from error
+        return piece
+
+    async def _status(self, service: ServiceId, piece: Slice) -> ServiceStatus:
+        vantages = tuple(vantage.id for vantage in piece.vantages)
+        heard = await heartbeats(self._client, vantages, shard_of(service, piece.shards))
+        question = StatusQuestion(datetime.now(UTC), heard)
+        handle = self._client.get_workflow_handle(service_id(service))
+        status: ServiceStatus = await handle.query("status", question, result_type=ServiceStatus)
+        return status
+
+    async def _record(self, service: ServiceId, run: RunId) -> Record | None:
+        handle = self._client.get_workflow_handle(run_workflow_id(service, run))
+        try:
+            record: Record = await handle.query("record", result_type=Record)
+        except RPCError:
+            return None
+        return record
+
+
+def _unsteady(status: ServiceStatus, home: EndpointId | None) -> tuple[str, ...]:
+    """Everything that keeps the service from being steady."""
+    wrong = [f"{a.endpoint} is {a.verdict}: {a.text}" for a in status.assessments if a.verdict is not Verdict.HEALTHY]
+    if status.run:
+        wrong.append(f"run {status.run} holds it")
+    if status.paused:
+        wrong.append(status.paused)
+    wrong += [held.text for held in status.held]
+    active = [endpoint.id for endpoint in status.endpoints if (endpoint.weight or 0) > 0]
+    if home is not None and active != [home]:
+        wrong.append(f"traffic is at {', '.join(active) or 'nothing'}, not at {home}")
+    return tuple(wrong)
+
+
+def _next_run(status: ServiceStatus, known: tuple[RunId, ...]) -> RunId | None:
+    """The run that came after those *known*; what would only have been done does not count."""
+    if status.run and status.run not in known:
+        return status.run
+    done = (r.run for r in status.last_runs if r.run not in known and r.status is not RunStatus.OBSERVED)
+    return next(done, None)
