@@ -198,14 +198,12 @@ async def _finish_streams(server: ModelServer, seconds: float) -> None:
             await server.engine.idle.wait()
 
 
-async def serve(server: ModelServer, listener: socket.socket, channel: socket.socket | None, replicas: int) -> None:
+async def serve(server: ModelServer, listener: socket.socket, channel: socket.socket | None) -> None:
     """Serve until told to end (SIGTERM finishes streams first) or until the supervisor is gone."""
     loop = asyncio.get_running_loop()
     terminated = asyncio.Event()
     loop.add_signal_handler(signal.SIGTERM, terminated.set)
     loop.add_signal_handler(signal.SIGINT, terminated.set)
-    # The replicas that a server starts with have loaded before; only added ones take the load time.
-    server.engine.scale(replicas, load_s=0)
     listening = await loop.create_server(
         lambda: Connection(server.handle, lambda: server.engine.draining or terminated.is_set()), sock=listener
     )
@@ -232,6 +230,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--listen", default="127.0.0.1:8000", metavar="ADDRESS:PORT")
     parser.add_argument("--region", default="alpha/paris")
     parser.add_argument("--replicas", type=int, default=1)
+    parser.add_argument("--cold", action="store_true", help="the first replicas take their load time too")
     parser.add_argument("--settings", default="{}", help="JSON of ModelSettings")
     parser.add_argument("--listener-fd", type=int)
     parser.add_argument("--channel-fd", type=int)
@@ -247,7 +246,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.exit(f"{options.listen}: {error.strerror}; choose another address with --listen")
     channel = None if options.channel_fd is None else socket.socket(fileno=options.channel_fd)
     server = ModelServer(Engine(ModelSettings(**json.loads(options.settings))), options.region)
-    asyncio.run(serve(server, listener, channel, options.replicas))
+
+    async def run() -> None:
+        server.engine.scale(options.replicas, load_s=None if options.cold else 0)
+        await serve(server, listener, channel)
+
+    asyncio.run(run())
 
 
 if __name__ == "__main__":
