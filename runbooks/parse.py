@@ -10,9 +10,9 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, 
 from pydantic_core import ErrorDetails, PydanticCustomError
 
 from orchestrator.config.document import Document, Key, Trail, compose
+from orchestrator.config.fields import seconds, spoken
 from orchestrator.config.mistakes import Mistake, Mistakes, did_you_mean
 from orchestrator.core.names import nearest
-from runbooks.durations import seconds, spoken
 from runbooks.model import (
     API_VERSION,
     DEFAULTS,

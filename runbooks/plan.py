@@ -11,6 +11,7 @@ from typing import Literal
 
 from orchestrator.core.move import MoveKind, Objection, Trigger
 from orchestrator.core.names import Domain, EndpointId, RunId, ServiceId
+from orchestrator.core.steering import Fence
 from orchestrator.core.topology import Answer, ProbeSpec, SteeringSpec, Weights, Workload
 
 OnFailure = Literal["rollback", "halt", "continue"]
@@ -61,6 +62,8 @@ class Steer:
     lineage: tuple[tuple[int, str], ...] = ()
     before: Weights | None = None
     """Weights to go back to; None where the old answer was no known set of endpoints."""
+    stands: Fence | None = None
+    """The fence as it was read: a write made by hand names it to the letter."""
     kind: Literal["steer"] = "steer"
 
 
