@@ -93,9 +93,9 @@ class Probe(Part):
     model: f.Text | None = None
     """The model to ask. Chat probes must name it."""
     prompt: f.Text | None = None
-    """Chat probes; default `Say ok`."""
+    """What a chat probe says; left out: a few words."""
     max_tokens: Annotated[int, Field(ge=1, le=4096)] | None = None
-    """Chat probes; default 8."""
+    """The longest completion a chat probe asks for; left out: a few tokens."""
 
 
 class Answer(Part):
@@ -141,7 +141,7 @@ class Endpoint(Part):
     id: f.Id
     """Unique within the service. Stands in the fence."""
     url: f.Url
-    """Its own address, never the name that moves."""
+    """Its own address, never the name that moves: `https://`, `http://`, or `tcp://host:port`."""
     answer: Answer | None = None
     """What DNS says when it serves: `[192.0.2.1, 2001:db8::1]` or `{cname: us.chat.example.com}`."""
     region: f.DomainName
@@ -226,7 +226,8 @@ class Service(Part):
     endpoints: Annotated[list[Endpoint], Field(min_length=1, max_length=100)]
     """The places that can serve it."""
     probes: list[Probe] = []
-    """Probes of every endpoint; without any, and without any at an endpoint: http on `/`."""
+    """Probes of every endpoint; without any, and without any at an endpoint: http on `/`
+    (a connection where the URL is `tcp://`)."""
     as_name: f.AsName = 30.0
     """Ask each endpoint also under the service's name (Host, SNI, certificate): `true` (every 30s, the default),
     `false`, or `{interval: 1m}`."""

@@ -156,6 +156,19 @@ def _service(document: Document, trail: Trail, service: dict[str, Any], regions:
             )
             yield document.mistake((*here, "answer"), text)
         first_kind = first_kind or kind
+        if kind == "cname" and service.get("name") == _mapping(service, "steering").get("zone", ""):
+            text = "a zone's own name cannot be a cname; give this endpoint addresses"
+            yield document.mistake((*here, "answer"), text)
+        if str(endpoint.get("url")).startswith("tcp:"):
+            yield from _tcp_only(document, here, [*shared, *own])
+
+
+def _tcp_only(document: Document, trail: Trail, probes: _Items) -> Iterator[Mistake]:
+    kinds = {str(probe.get("id")): probe.get("kind") for _, probe in probes if probe.get("kind") or "kind" not in probe}
+    asking = sorted(name for name, kind in kinds.items() if kind != "tcp")
+    if asking:
+        text = f"probe '{asking[0]}' cannot be asked at a tcp URL; write an http or https URL, or make its kind tcp"
+        yield document.mistake((*trail, "url"), text)
 
 
 def _answer_kind(answer: object) -> str | None:
