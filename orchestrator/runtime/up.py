@@ -60,7 +60,7 @@ async def up(
     The state folder holds Temporal's database, the history and the logs; with ``keep_database`` off Temporal
     keeps its state in memory. Raises EmbeddedFailed, ControlPlaneAway.
     """
-    state.mkdir(parents=True, exist_ok=True)
+    state.mkdir(parents=True, exist_ok=True)  # noqa: ASYNC240 - a local folder, once, before anything runs
     temporal = EmbeddedTemporal(state if keep_database else None, port or free_port(), ui_port)
     await temporal.start()
     running: Running | None = None

@@ -1,0 +1,42 @@
+# The two commands are `make demo` and `make test`. Each sets up everything it needs, and does it once.
+SHELL := /bin/bash
+VENV := .venv
+BIN := $(VENV)/bin
+PYTHON := $(shell for p in python3 python3.13 python3.12 python3.11; do \
+	if $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then echo $$p; break; fi; done)
+TESTS ?= tests
+
+.PHONY: demo test check unit packages lock clean help
+
+help: ## What can be made
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
+
+demo: $(VENV)/run.stamp ## The main job on real traffic, on this machine, without root (ends by itself)
+	@$(BIN)/failover demo
+
+test: $(VENV)/test.stamp packages check unit ## Every check and every test, real servers included
+
+check: $(VENV)/test.stamp
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+unit: $(VENV)/test.stamp
+	$(BIN)/python -m pytest $(TESTS)
+
+packages: ## Debian packages that the tests use as real servers: BIND, HAProxy, PostgreSQL, Chromium
+	@bash .ci/packages
+
+lock: $(VENV)/test.stamp ## Resolve the dependencies anew into requirements/
+	bash .ci/lock $(BIN)
+
+$(VENV)/run.stamp: requirements/run.lock pyproject.toml .ci/venv
+	@bash .ci/venv "$(PYTHON)" $(VENV) requirements/run.lock
+	@touch $@
+
+$(VENV)/test.stamp: requirements/test.lock pyproject.toml .ci/venv
+	@bash .ci/venv "$(PYTHON)" $(VENV) requirements/test.lock
+	@touch $@ $(VENV)/run.stamp
+
+clean: ## Remove what was made here
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis dist
