@@ -16,6 +16,7 @@ import dns.exception
 import dns.message
 import dns.rcode
 import dns.rrset
+import dns.update
 import structlog
 
 from orchestrator.core.errors import BadFence
@@ -143,11 +144,15 @@ class Rfc2136Steering:
             before = after
         raise Transient(f"{self.names.fence} keeps changing while it is read; another run is writing, try again")
 
+    def message(self, change: SteeringChange, record: dns.rrset.RRset | None) -> dns.update.UpdateMessage:
+        """The update that carries *change* out where *record* is the fence; servers that weigh take more in it."""
+        return replacement(self.names, change, record, self.spec.ttl_s)
+
     async def _attempt(self, line: Line, change: SteeringChange) -> Routing | None:
         """Write once and judge; None where nothing has changed and the write may be sent again."""
         record = await self._fence_record(line)
         if self._expected(record, change):
-            reply = await line.exchange(replacement(self.names, change, record, self.spec.ttl_s))
+            reply = await line.exchange(self.message(change, record))
             if reply.rcode() == dns.rcode.NOERROR:
                 if change.was is not None and change.was.kind == change.answer.kind:
                     return Routing(change.answer, self.spec.ttl_s, change.fence)
