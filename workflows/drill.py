@@ -141,7 +141,7 @@ class DrillWorkflow:
     async def _clear(self, fault: FaultTask) -> bool:
         """Take the fault out; whether it had come out by itself before."""
         self._phase("clear", "taking the fault out")
-        seen = await workflow.execute_activity(
+        seen: FaultSeen = await workflow.execute_activity(
             options.CLEAR,
             fault,
             result_type=FaultSeen,

@@ -16,7 +16,7 @@ from temporalio.exceptions import TimeoutError as TemporalTimeout
 with workflow.unsafe.imports_passed_through():
     from orchestrator.core.record import Entry, Mark, Record, RunStatus
     from orchestrator.core.steering import Routing
-    from runbooks.plan import Converge, Place, Steer, Step, Verify
+    from runbooks.plan import Converge, Place, Promote, Steer, Step, Verify
     from runbooks.planner import brief
     from runbooks.progress import Close, Do, Event, Progress, Undo, advance, begin, next_action
     from workflows import options
@@ -45,6 +45,15 @@ OVERTAKEN = frozenset({"StaleGeneration", "ChangedOutside"})
 class _Failed(Exception):
     kind: str
     text: str
+    tries: int = 0
+    """Attempts that a worker had taken up."""
+
+    @property
+    def event(self) -> Event:
+        """What the state machine is told. In doubt whether anything landed, FAIL."""
+        if self.kind in OVERTAKEN:
+            return Event.STALE
+        return Event.REFUSE if self.kind in FINAL and self.tries <= 1 else Event.FAIL
 
 
 @workflow.defn(name="failover")
@@ -112,7 +121,9 @@ class FailoverWorkflow:
             result = await self._attempt(options.STEP_ACTIVITY, step, self._task(step))
         except _Failed as failure:
             self._note(Mark.STEP_FAILED, failure.text, step.id, since=began)
-            event = Event.STALE if failure.kind in OVERTAKEN else Event.FAIL
+            # Only a write or a promotion is refused before anything was done; a drain had begun.
+            effective = isinstance(step.work, Steer | Promote)
+            event = failure.event if effective or failure.event is Event.STALE else Event.FAIL
             return advance(progress, step.id, event, failure.text)
         except (asyncio.CancelledError, ActivityError) as error:
             if not is_cancelled_exception(error):
@@ -187,7 +198,7 @@ class FailoverWorkflow:
         while (left := (deadline - workflow.now()).total_seconds()) > 0 and tried < step.attempts:
             quick = isinstance(task.work, Steer)
             try:
-                return await workflow.execute_activity(
+                result: StepResult = await workflow.execute_activity(
                     activity,
                     replace(task, timeout_s=left),
                     result_type=StepResult,
@@ -197,12 +208,13 @@ class FailoverWorkflow:
                     heartbeat_timeout=None if quick else options.STEP_HEARTBEAT,
                     retry_policy=options.ONCE,
                 )
+                return result
             except ActivityError as error:
                 if is_cancelled_exception(error):
                     raise
                 cause = error.cause
                 if isinstance(cause, ApplicationError):
-                    failure = _Failed(cause.type or "Transient", cause.message)
+                    failure = _Failed(cause.type or "Transient", cause.message, tried + 1)
                     if failure.kind in FINAL | OVERTAKEN:
                         raise failure from error
                 elif isinstance(cause, TemporalTimeout):

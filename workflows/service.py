@@ -373,7 +373,7 @@ class ServiceWorkflow:
             )
         async with self._deciding:
             run = RunId(f"adopt-{workflow.now():%Y%m%d-%H%M%S}")
-            routing = await workflow.execute_activity(
+            routing: Routing = await workflow.execute_activity(
                 options.ADOPT_ACTIVITY,
                 args=[service, run],
                 result_type=Routing,

@@ -30,7 +30,7 @@ class RefusedByRule(FailoverError):
     """A safety rule or a fence says no. Exit status 3."""
 
 
-async def connect(address: str | None = None, namespace: str | None = None, *, identity: str | None = None) -> Client:
+async def connect(address: str | None = None, namespace: str | None = None) -> Client:
     """A client by ``TEMPORAL_ADDRESS``, ``TEMPORAL_PROFILE`` and their kin; arguments win over them.
 
     Raises ControlPlaneAway when nobody answers within 5 s, BadInput for settings that cannot be read.
@@ -44,8 +44,6 @@ async def connect(address: str | None = None, namespace: str | None = None, *, i
     if namespace:
         settings["namespace"] = namespace
     target = settings.setdefault("target_host", "localhost:7233")
-    if identity:
-        settings["identity"] = identity
     try:
         return await Client.connect(**settings, data_converter=pydantic_data_converter, connect_timeout=TIMEOUT)
     except (RuntimeError, RPCError, OSError) as error:

@@ -10,10 +10,12 @@ import signal
 import socket
 import sys
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import structlog
 import uvloop
@@ -23,7 +25,6 @@ from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxR
 
 from orchestrator.core.errors import FailoverError
 from orchestrator.core.names import Domain, VantageId
-from orchestrator.history import Store
 from orchestrator.runtime.connection import connect
 from orchestrator.runtime.logging import set_up
 from providers.probes import Client as ProbingClient
@@ -76,18 +77,18 @@ def runner() -> SandboxedWorkflowRunner:
 async def workers(client: Client, post: Post) -> AsyncIterator[None]:
     """Everything one process runs: decisions, the steps of its domain, the probing of its vantage."""
     state = post.state or Path(tempfile.mkdtemp(prefix="failover-worker-"))
-    store = Store.open(post.history) if post.history else None
     probes = ProbingClient()
-    looking, steps, herald = Looking(client), Steps(probes), Herald(store)
+    looking, steps, herald = Looking(client), Steps(probes), Herald(post.history)
     publishing, rehearsing = Publishing(client), Rehearsing(client)
     probing = Probing(client, host=post.host or socket.gethostname(), cache=state)
-    acts = [steps.step, steps.undo, steps.adopt]
-    common = {
-        "max_heartbeat_throttle_interval": options.HEARTBEAT_EVERY,
-        "default_heartbeat_throttle_interval": options.HEARTBEAT_EVERY,
-    }
-    control = Worker(
+    acts: list[Callable[..., Any]] = [steps.step, steps.undo, steps.adopt]
+    work = partial(
+        Worker,
         client,
+        max_heartbeat_throttle_interval=options.HEARTBEAT_EVERY,
+        default_heartbeat_throttle_interval=options.HEARTBEAT_EVERY,
+    )
+    control = work(
         task_queue=CONTROL_QUEUE,
         workflows=[
             DrillWorkflow,
@@ -109,20 +110,11 @@ async def workers(client: Client, post: Post) -> AsyncIterator[None]:
         # Eager execution would keep a step on the worker that decided, which may stand in the failing domain.
         disable_eager_activity_execution=True,
         workflow_task_executor=ThreadPoolExecutor(max_workers=8, thread_name_prefix="workflow"),
-        **common,
     )
-    domain = Worker(client, task_queue=steps_queue(post.domain), activities=acts, **common)
-    running = [control, domain]
+    running = [control, work(task_queue=steps_queue(post.domain), activities=acts)]
     if post.vantage is not None:
-        running.append(
-            Worker(
-                client,
-                task_queue=probe_queue(post.vantage),
-                activities=[probing.probe],
-                max_concurrent_activities=PROBES_AT_ONCE,
-                **common,
-            )
-        )
+        queue = probe_queue(post.vantage)
+        running.append(work(task_queue=queue, activities=[probing.probe], max_concurrent_activities=PROBES_AT_ONCE))
     async with contextlib.AsyncExitStack() as stack:
         stack.push_async_callback(probes.close)
         for worker in running:

@@ -112,7 +112,9 @@ class Publishing:
     async def _run_of(self, service: ServiceId) -> str | None:
         handle = self._client.get_workflow_handle(service_id(service))
         try:
-            status = await handle.query("status", StatusQuestion(datetime.now(UTC)), result_type=ServiceStatus)
+            status: ServiceStatus = await handle.query(
+                "status", StatusQuestion(datetime.now(UTC)), result_type=ServiceStatus
+            )
         except RPCError as error:
             if error.status is RPCStatusCode.NOT_FOUND:
                 return None

@@ -16,7 +16,7 @@ import structlog
 from temporalio import activity
 
 from orchestrator.core.topology import Notify, NotifyKind
-from orchestrator.history import Store
+from orchestrator.history import HistoryAway, Store
 from providers import secrets
 from providers.base import Transient
 from workflows import options
@@ -35,8 +35,9 @@ def sign(body: bytes, key: str, *, at: int) -> str:
 class Herald:
     """Activities of the herald workflow."""
 
-    def __init__(self, store: Store | None) -> None:
-        self._store = store
+    def __init__(self, history: str | None) -> None:
+        self._history = history
+        self._store: Store | None = None
 
     @activity.defn(name=options.TELL)
     async def tell(self, telling: Telling) -> None:
@@ -58,13 +59,21 @@ class Herald:
     @activity.defn(name=options.PUBLISH)
     async def publish(self, publication: Publication) -> None:
         """Write a record or a drill's report to the history store, where there is one."""
-        if self._store is None:
+        if self._history is None:
             return
         with translated():
-            if publication.record is not None:
-                await asyncio.to_thread(self._store.publish_record, publication.record)
-            if publication.drill is not None:
-                await asyncio.to_thread(self._store.publish_drill, publication.drill)
+            try:
+                await asyncio.to_thread(self._write, self._history, publication)
+            except HistoryAway as error:
+                raise Transient(str(error)) from error
+
+    def _write(self, history: str, publication: Publication) -> None:
+        """Runs in a thread. The store is opened when there is something to write: it may be away before."""
+        store = self._store = self._store or Store.open(history)
+        if publication.record is not None:
+            store.publish_record(publication.record)
+        if publication.drill is not None:
+            store.publish_drill(publication.drill)
 
 
 async def _one(notify: Notify, body: bytes) -> str | None:
