@@ -69,6 +69,15 @@ class Blind:
     """Endpoints outside it: a second loss could not be told while this one lasts."""
 
 
+def _domains(topology: Topology) -> tuple[Domain, ...]:
+    """Regions and clouds with vantages, sorted; not a cloud that holds the same as its only region here."""
+    places = [each.region for each in topology.vantages]
+    places += [endpoint.region for service in topology.services for endpoint in service.endpoints]
+    clouds = {cloud_of(each.region) for each in topology.vantages}
+    several = {cloud for cloud in clouds if len({region_of(each) for each in places if cloud_of(each) == cloud}) > 1}
+    return tuple(sorted({region_of(each.region) for each in topology.vantages} | several))
+
+
 def blind_domains(topology: Topology) -> tuple[Blind, ...]:
     """Each region and cloud that holds vantages and whose loss leaves too few, sorted.
 
@@ -76,9 +85,8 @@ def blind_domains(topology: Topology) -> tuple[Blind, ...]:
     endpoint left outside the domain: there is nothing to decide for them.
     """
     need = majority(topology.vantages)
-    domains = {region_of(v.region) for v in topology.vantages} | {cloud_of(v.region) for v in topology.vantages}
     found = []
-    for domain in sorted(domains):
+    for domain in _domains(topology):
         lost: list[Judged] = []
         others: list[Judged] = []
         fewest = len(topology.vantages)
@@ -93,5 +101,5 @@ def blind_domains(topology: Topology) -> tuple[Blind, ...]:
                     inside = encloses(domain, endpoint.region)
                     (lost if inside else others).append(Judged(service.id, endpoint.id))
         if lost or others:
-            found.append(Blind(Domain(domain), fewest, tuple(lost), tuple(others)))
+            found.append(Blind(domain, fewest, tuple(lost), tuple(others)))
     return tuple(found)

@@ -1,0 +1,163 @@
+"""The JSON Schema of ``failover.yaml`` for editors, and its reference page, both from the model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from copy import deepcopy
+from typing import Any
+
+from pydantic import BaseModel
+from pydantic_core import PydanticUndefined
+
+from orchestrator.config import model
+from orchestrator.config.example import EXAMPLE
+from orchestrator.config.fields import DURATION, spoken
+
+_DURATION = f"^{DURATION.pattern}$"
+_WORDS: dict[str, str] = {"string": "text", "integer": "whole number", "boolean": "true or false"}
+_PARTS: tuple[type[model.Part], ...] = (
+    model.File,
+    model.Vantage,
+    model.Notify,
+    model.Service,
+    model.Probe,
+    model.Expect,
+    model.JsonExpect,
+    model.Endpoint,
+    model.Answer,
+    model.Workload,
+    model.Steering,
+    model.Key,
+    model.Policy,
+    model.Runbooks,
+)
+
+
+def schema() -> dict[str, Any]:
+    """The JSON Schema (draft 2020-12) of the file, with titles, descriptions, enums and patterns."""
+    made = _shape()
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "failover.yaml",
+        **{key: value for key, value in made.items() if key != "title"},
+    }
+
+
+def _shape() -> dict[str, Any]:
+    made = model.File.model_json_schema()
+    answer = made["$defs"]["Endpoint"]["properties"]["answer"]
+    addresses = deepcopy(
+        next(arm for arm in made["$defs"]["Answer"]["properties"]["addresses"]["anyOf"] if "items" in arm)
+    )
+    answer["anyOf"] = [addresses, *answer["anyOf"]]
+    _tidy(made)
+    return made
+
+
+def _tidy(node: Any) -> None:  # a JSON Schema is plain data of any depth
+    """Defaults as people write them: durations with units, none where a field is simply left out."""
+    if isinstance(node, list):
+        for item in node:
+            _tidy(item)
+    if not isinstance(node, dict):
+        return
+    default = node.get("default")
+    if "default" in node and default in (None, [], {}):
+        del node["default"]
+    elif isinstance(default, float) and _is_duration(node):
+        node["default"] = spoken(default)
+    elif isinstance(default, float) and "anyOf" in node:
+        node["default"] = True
+    for value in node.values():
+        _tidy(value)
+
+
+def _is_duration(node: dict[str, Any]) -> bool:
+    arms = [node, *node.get("anyOf", [])]
+    return any(arm.get("pattern") == _DURATION for arm in arms)
+
+
+# ------------------------------------------------------------------ the page
+
+
+def reference() -> str:
+    """The reference page of the file, in Markdown."""
+    lines = [
+        "# failover.yaml",
+        "",
+        "Every field of the topology file. This page is generated from the model (`orchestrator/config/model.py`);",
+        "`failover schema` prints the same as JSON Schema for editors.",
+        "",
+        "- Names are small words joined by underscores; `apiVersion` alone is spelt as files of its kind spell it.",
+        "- Durations have a unit: `800ms`, `10s`, `1m30s`, `2h`, `1d`.",
+        "- Ids are 1 to 63 small letters, digits and hyphens, and begin with no hyphen.",
+        "- Secrets never stand in the file: write `{env: NAME}` or `{file: PATH}`, read on the worker that uses them.",
+        "- The file is YAML 1.2. Anchors and `<<` work; tags and duplicate fields are mistakes.",
+        "",
+        "## Example",
+        "",
+        "```yaml",
+        *EXAMPLE.rstrip().splitlines(),
+        "```",
+        "",
+    ]
+    for part in _PARTS:
+        lines += _section(part)
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _section(part: type[BaseModel]) -> list[str]:
+    heading = "The file" if part is model.File else part.__name__
+    about = " ".join((part.__doc__ or "").split())
+    lines = [f"## {heading}", "", about, "", "| field | type | default | meaning |", "|---|---|---|---|"]
+    return [*lines, *_rows(part), ""]
+
+
+def _rows(part: type[BaseModel]) -> Iterator[str]:
+    shown = schema()
+    described = shown if part is model.File else shown["$defs"][part.__name__]
+    for own, info in part.model_fields.items():
+        name = info.alias or own
+        field = described["properties"][name]
+        default = "required" if info.is_required() else _default(field, info.default)
+        meaning = " ".join((info.description or "").split()).replace("|", "\\|")
+        yield f"| `{name}` | {_type(field)} | {default} | {meaning} |"
+
+
+def _default(field: dict[str, Any], given: object) -> str:
+    value = field.get("default")
+    if value is None:
+        return "" if given in (None, PydanticUndefined) else "empty"
+    if isinstance(value, list):
+        return f"`[{', '.join(str(item) for item in value)}]`"
+    return f"`{str(value).lower() if isinstance(value, bool) else value}`"
+
+
+def _type(field: dict[str, Any]) -> str:
+    arms = [arm for arm in field.get("anyOf", [field]) if arm.get("type") != "null"]
+    return " or ".join(dict.fromkeys(_arm(arm) for arm in arms))
+
+
+def _arm(arm: dict[str, Any]) -> str:
+    kind = arm.get("type")
+    if "$ref" in arm:
+        name = arm["$ref"].rpartition("/")[2]
+        said = f"[{name}](#{name.lower()})"
+    elif "const" in arm:
+        said = f"`{arm['const']}`"
+    elif "enum" in arm:
+        said = ", ".join(f"`{each}`" for each in arm["enum"] if each is not False)
+    elif "anyOf" in arm:
+        # Only addresses say their format in two ways.
+        said = "IP address" if {"format": "ipv4"} in arm["anyOf"] else _type(arm)
+    elif arm.get("pattern") == _DURATION:
+        said = "duration"
+    elif kind == "array":
+        said = f"list of {_type(arm['items'])}" if "anyOf" not in arm["items"] else f"list of {_arm(arm['items'])}"
+    elif kind == "object":
+        said = "secret" if "env" in arm.get("properties", {}) else "mapping"
+    elif isinstance(kind, list):
+        said = " or ".join(_WORDS.get(str(each), str(each)) for each in kind)
+    else:
+        said = _WORDS.get(str(kind), str(kind))
+    return said
