@@ -270,7 +270,11 @@ def _steer(said: BookStep, case: _Case) -> Step:
         raise Unplannable(f"run '{case.run}' cannot be fenced: {error}") from error
     origin = spread(case.before) if case.before else "an unknown answer"
     numbers = f"generation {routing.generation} -> {change.fence.generation}"
-    undo = f"steer {spec.name} back to {spread(case.before)}, at a new generation, if healthy" if case.returns else None
+    undo = (
+        f"steer {spec.name} back to {spread(case.before)}, at a new generation, if healthy then"
+        if case.returns
+        else None
+    )
     return _step(said, work, f"steer {spec.name} from {origin} to {spread(after)}, {numbers}", undo)
 
 
@@ -278,7 +282,7 @@ def _converge(said: BookStep, case: _Case) -> Step:
     # Caches hold the answer that was there for the time to live that it had, not for the one now written.
     hold_s = float(case.routing.ttl_s or case.spec.ttl_s)
     count = len(case.spec.servers) or 1
-    servers = f"all {count} name servers give" if count > 1 else "the name server gives"
+    servers = f"each of {count} name servers gives" if count > 1 else "the name server gives"
     return _step(
         said,
         Converge(case.spec, case.answer, hold_s),

@@ -58,11 +58,11 @@ def _header(plan: Plan) -> Iterator[str]:
     yield f"{plan.kind} of {plan.service} from {origin} to {spread(plan.after)}"
     yield f"  run         {plan.run}"
     yield f"  runbook     {plan.runbook} ({'planned' if plan.planned else 'unplanned'})"
-    yield f"  by          {plan.trigger.by}"
-    yield f"  because     {plan.trigger.reason}"
+    yield f"  by          {_line(plan.trigger.by)}"
+    yield f"  because     {_line(plan.trigger.reason)}"
     for rule in plan.trigger.overrides:
-        yield f"  sets aside  {rule} (by {plan.trigger.by}: {plan.trigger.reason})"
-    yield f"  objective   traffic is served again within {spoken(plan.objective_s)}"
+        yield f"  sets aside  {rule}"
+    yield f"  objective   {spoken(plan.objective_s)}"
     yield f"  weights     {_weights(plan.before)} -> {_weights(plan.after)}"
     yield f"  generation  {plan.generation} -> {plan.generation + 1}"
     yield f"  topology    revision {plan.revision}"
@@ -77,8 +77,15 @@ def _steps(plan: Plan) -> Iterator[str]:
     for number, step in enumerate(plan.steps, 1):
         tries = f"{step.attempts} attempt{'s' if step.attempts != 1 else ''}"
         yield f"  {number}. {step.id}: {step.text}"
-        yield f"     within {spoken(step.timeout_s)}, {tries}; if it fails: {RULES[step.on_failure]}"
+        yield f"     within {spoken(step.timeout_s)}, {tries}; {_rule(step)}"
         yield f"     undo: {step.undo or 'none'}"
+
+
+def _rule(step: Step) -> str:
+    """What a failure of *step* means; a steer without a way back goes back only where it surely did nothing."""
+    if isinstance(step.work, Steer) and step.undo is None and step.on_failure == "rollback":
+        return f"if it is refused: {RULES['rollback']}; if it may have landed: {RULES['halt']}"
+    return f"if it fails: {RULES[step.on_failure]}"
 
 
 def _objections(plan: Plan) -> Iterator[str]:
@@ -87,7 +94,12 @@ def _objections(plan: Plan) -> Iterator[str]:
     yield ""
     yield "what speaks against it:"
     for objection in plan.objections:
-        yield f"  {objection.rule}: {objection.text}"
+        yield f"  {objection.rule}: {_line(objection.text)}"
+
+
+def _line(said: str) -> str:
+    """What a person wrote, on one line: it must not look like a line of the plan."""
+    return " ".join(said.split())
 
 
 def _weights(weights: Weights) -> str:

@@ -1,0 +1,113 @@
+"""Plans as text, compared to the letter: what an approver reads is reviewed like code.
+
+A plan that changed on purpose: delete its file, run the test once (it writes the file and fails), read the new one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from orchestrator.core.move import MoveKind, Objection, Trigger
+from orchestrator.core.names import Domain, EndpointId
+from orchestrator.core.steering import Routing
+from orchestrator.core.topology import Answer
+from runbooks.model import Runbook
+from runbooks.plan import Plan
+from runbooks.planner import as_nsupdate, text
+
+GOLDEN = Path(__file__).parent / "golden"
+EU, US, AP = EndpointId("eu"), EndpointId("us"), EndpointId("ap")
+
+
+def failover(world: Any) -> Plan:
+    move = world.move(MoveKind.FAILOVER, failing=(Domain("aws/eu-central-1"),))
+    trigger = Trigger("automatic", "eu is down from 2 of 3 vantages (v2, v3): http: connect timed out")
+    return world.plan(move, trigger=trigger)  # type: ignore[no-any-return]  # the fixture's class lives in conftest
+
+
+def failover_by_cname(world: Any) -> Plan:
+    world.cname()
+    return failover(world)
+
+
+def failover_overridden(world: Any) -> Plan:
+    trigger = Trigger("bob", "customers are down, us will queue", overrides=("capacity", "cooldown"))
+    against = (
+        Objection("capacity", "us carries 8 requests in flight and the service needs 12."),
+        Objection("cooldown", "the last run closed 2m ago; automatic runs wait 5m.", asks=True),
+    )
+    return world.plan(world.move(MoveKind.FAILOVER), trigger=trigger, objections=against)  # type: ignore[no-any-return]  # as above
+
+
+def switchover(world: Any) -> Plan:
+    return world.plan(world.move(MoveKind.SWITCHOVER))  # type: ignore[no-any-return]  # as above
+
+
+def switchover_of_two(world: Any) -> Plan:
+    world.three()
+    return world.plan(world.move(MoveKind.SWITCHOVER, source=(EU, US), target=AP))  # type: ignore[no-any-return]  # as above
+
+
+def switchover_shared(world: Any) -> Plan:
+    return world.plan(world.move(MoveKind.SWITCHOVER, after=((EU, 50), (US, 50))))  # type: ignore[no-any-return]  # as above
+
+
+def failback(world: Any) -> Plan:
+    return world.plan(world.move(MoveKind.FAILBACK))  # type: ignore[no-any-return]  # as above
+
+
+def first_write(world: Any) -> Plan:
+    world.routing = Routing(Answer("addresses", ("127.0.9.9",)), 300)
+    return world.plan(world.move(MoveKind.SWITCHOVER))  # type: ignore[no-any-return]  # as above
+
+
+CASES: dict[str, Callable[[Any], Plan]] = {
+    make.__name__.replace("_", "-"): make
+    for make in (
+        failover,
+        failover_by_cname,
+        failover_overridden,
+        switchover,
+        switchover_of_two,
+        switchover_shared,
+        failback,
+        first_write,
+    )
+}
+
+
+def compare(name: str, said: str) -> None:
+    path = GOLDEN / f"{name}.txt"
+    if not path.exists():
+        path.write_text(said, encoding="utf-8")
+        pytest.fail(f"{path.name} was not there and is written now: read it, and run again")
+    assert said == path.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("name", sorted(CASES))
+def test_a_plan_reads_as_it_was_reviewed(name: str, world: Any) -> None:
+    """The text of a plan is the one that people have read and agreed to."""
+    compare(name, text(CASES[name](world)))
+
+
+def test_a_plan_with_demote_reads_as_it_was_reviewed(world: Any, with_demote: Runbook) -> None:
+    """Giving capacity back is in a plan only where the book switches it on, and says after which bake."""
+    compare("switchover-with-demote", text(world.plan(world.move(MoveKind.SWITCHOVER), book_=with_demote)))
+
+
+@pytest.mark.parametrize("name", ["failover", "failover-by-cname", "first-write"])
+def test_an_nsupdate_script_reads_as_it_was_reviewed(name: str, world: Any) -> None:
+    """The change to make by hand is the one that people have read and agreed to."""
+    compare(f"{name}.nsupdate", as_nsupdate(CASES[name](world)))
+
+
+def test_the_same_input_gives_the_same_text(world: Any) -> None:
+    """Planning twice gives one plan and one text."""
+    again = replace(switchover(world))
+    assert again == switchover(world)
+    assert text(again) == text(switchover(world))
