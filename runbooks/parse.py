@@ -45,8 +45,8 @@ def _span(value: object) -> float:
         raise _wrong(f"{_shown(value)} is not a duration; write one such as 30s, 1m30s or 500ms")
     try:
         span = seconds(value)
-    except ValueError as error:
-        raise _wrong(str(error)) from None
+    except ValueError:
+        raise _wrong(f"'{value}' is not a duration; write one such as 30s, 1m30s or 500ms") from None
     if span > LONGEST_S:
         raise _wrong(f"{value} is longer than the {spoken(LONGEST_S)} that a step may take; shorten it")
     return span
@@ -252,6 +252,14 @@ def _fields(document: Document, trail: Trail) -> list[str]:
 
 # ------------------------------------------------------------------ what no schema says
 
+_NEVER = MappingProxyType(
+    {
+        ("demote", "rollback"): "capacity that is given back may not come back, so demote has no way back; "
+        "choose halt or continue",
+        ("steer", "continue"): "when steer fails, no later step makes sense; choose rollback or halt",
+    }
+)
+"""Rules for failures that a type of step cannot have."""
 _AFTER_STEER = frozenset({"converge", "drain", "demote"})
 _BEFORE_STEER = frozenset({"promote"})
 
@@ -266,8 +274,8 @@ def _senseless(document: Document) -> Iterator[Mistake]:
     written = [(index, step) for index, step in enumerate(steps) if isinstance(step, dict)]
     yield from _twice(document, written)
     for index, step in written:
-        if step.get("type") == "demote" and step.get("on_failure") == "rollback":
-            text = "capacity that is given back may not come back, so demote has no way back; choose halt or continue"
+        text = _NEVER.get((str(step.get("type")), str(step.get("on_failure"))))
+        if text:
             yield document.mistake(("steps", index, "on_failure"), text)
     if any(str(step.get("type")) not in _STEPS for _, step in written):
         return  # a type that is misspelt would look like a step that is missing

@@ -144,3 +144,9 @@ def with_demote() -> Runbook:
     """The switchover book with its demote step switched on."""
     switchover = book("switchover")
     return replace(switchover, steps=tuple(replace(step, enabled=True) for step in switchover.steps))
+
+
+@pytest.fixture(scope="session")
+def worlds() -> Callable[[], World]:
+    """Makes fresh worlds, for fixtures that live as long as the session."""
+    return World
