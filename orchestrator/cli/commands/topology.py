@@ -1,0 +1,152 @@
+"""What exists, put in force: validate, schema, apply."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.text import Text
+
+from orchestrator.cli.desk import Desk, desk_of, who
+from orchestrator.cli.errors import Status
+from orchestrator.cli.options import File, Json, Yes
+from orchestrator.core.errors import BadInput
+from orchestrator.core.topology import Topology
+
+if TYPE_CHECKING:
+    from orchestrator.config import Change, Finding
+
+FAILOVER_YAML = Path("failover.yaml")
+
+
+def validate(ctx: typer.Context, file: File = FAILOVER_YAML, *, as_json: Json = False) -> None:
+    """Check a topology file: every mistake with its place, and what would not work as you expect.
+
+    The exit status is 2 when there is an error; warnings alone end with 0.
+
+    Example: [cyan]failover validate failover.yaml[/]
+    """
+    from orchestrator.config import Mistakes, findings, load  # noqa: PLC0415 - start-up time
+
+    desk = desk_of(ctx)
+    try:
+        found = findings(load(file))
+        mistakes = Mistakes(())
+    except Mistakes as error:
+        found, mistakes = (), error
+    errors = len(mistakes.mistakes) + sum(1 for finding in found if finding.severity == "error")
+    if as_json:
+        desk.write({"file": str(file), "valid": not errors, "mistakes": mistakes.mistakes, "findings": found})
+    else:
+        for mistake in mistakes.mistakes:
+            desk.out.print(_line(str(mistake), "error"), soft_wrap=True)
+        _show_findings(desk, found, file)
+    if errors:
+        raise BadInput(f"{file}: {errors} error{'s' if errors > 1 else ''} to mend")
+    if not as_json:
+        desk.say(f"{file} is valid.")
+
+
+def _line(text: str, severity: str) -> Text:
+    from orchestrator.cli.render.text import cell  # noqa: PLC0415 - start-up time
+
+    return cell(f"{severity}: ", "bold red" if severity == "error" else "yellow").append_text(cell(text))
+
+
+def _show_findings(desk: Desk, found: tuple[Finding, ...], file: Path) -> None:
+    for finding in found:
+        line = _line(f"{file}: {finding.path}: {finding.text}; {finding.cure}", finding.severity)
+        desk.out.print(line, soft_wrap=True)
+
+
+def refuse_errors(desk: Desk, topology: Topology, file: Path) -> None:
+    """Raise BadInput when a finding is an error; warnings are shown on standard error."""
+    from orchestrator.config import findings  # noqa: PLC0415 - start-up time
+
+    errors = 0
+    for finding in findings(topology):
+        errors += finding.severity == "error"
+        line = _line(f"{file}: {finding.path}: {finding.text}; {finding.cure}", finding.severity)
+        desk.err.print(line, soft_wrap=True)
+    if errors:
+        raise BadInput(f"{file}: {errors} error{'s' if errors > 1 else ''} to mend; nothing was changed")
+
+
+def apply(
+    ctx: typer.Context,
+    file: File,
+    *,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the difference and change nothing.")] = False,
+    yes: Yes = False,
+    as_json: Json = False,
+) -> None:
+    """Put a topology file in force: checks it, shows what changes, and asks. No traffic ever moves by this.
+
+    Exit status 3 means that somebody else applied a topology meanwhile.
+
+    Example: [cyan]failover apply failover.yaml[/]
+    """
+    from orchestrator.config import difference, digest, load  # noqa: PLC0415 - start-up time
+
+    desk = desk_of(ctx)
+    wanted = load(file)
+    refuse_errors(desk, wanted, file)
+    revision, current = _in_force(desk)
+    changes = difference(current, wanted)
+    if not as_json:
+        _show_changes(desk, changes)
+    if dry_run or not changes:
+        done = {"applied": False, "revision": revision, "digest": digest(wanted), "changes": changes}
+        desk.write(done) if as_json else _nothing(desk, revision, dry_run=dry_run)
+        return
+    question = f"Put {file} in force as revision {revision + 1}?"
+    if not desk.confirm(question, yes=yes, undecided="nobody can be asked here; add --yes to apply without a question"):
+        desk.say("Nothing was changed.")
+        raise typer.Exit(int(Status.INTERRUPTED))
+    applied = desk.wait(desk.control().apply(wanted, expects=revision, by=who()))
+    if as_json:
+        done = {"applied": True, "revision": applied.revision, "digest": applied.digest, "changes": changes}
+        desk.write(done)
+    else:
+        desk.say(f"{file} is in force as revision {applied.revision}.")
+
+
+def _in_force(desk: Desk) -> tuple[int, Topology | None]:
+    from orchestrator.runtime.connection import NoSuch  # noqa: PLC0415 - it imports Temporal's client
+
+    try:
+        applied, topology = desk.wait(desk.control().topology())
+    except NoSuch:
+        return 0, None
+    return applied.revision, topology
+
+
+def _nothing(desk: Desk, revision: int, *, dry_run: bool) -> None:
+    word = "a dry run" if dry_run else f"it is what revision {revision} says already"
+    desk.say(f"Nothing was changed: {word}.")
+
+
+def _show_changes(desk: Desk, changes: tuple[Change, ...]) -> None:
+    from rich.table import Table  # noqa: PLC0415 - start-up time
+
+    from orchestrator.cli.render.text import cell  # noqa: PLC0415 - the same
+
+    marks = {"added": ("+", "green"), "removed": ("-", "red"), "changed": ("~", "yellow")}
+    grid = Table.grid(padding=(0, 2, 0, 0))
+    for change in changes:
+        sign, style = marks[change.kind]
+        said = " -> ".join(side for side in (change.before, change.after) if side is not None)
+        grid.add_row(cell(sign, style), cell(change.path, style), cell(said))
+    if changes:
+        desk.show(grid)
+
+
+def schema(ctx: typer.Context) -> None:
+    """Print the JSON Schema of the topology file, for editors.
+
+    Example: [cyan]failover schema > failover.schema.json[/]
+    """
+    from orchestrator.config import schema as made  # noqa: PLC0415 - start-up time
+
+    desk_of(ctx).write(made())

@@ -1,0 +1,1 @@
+"""What people and programs are shown: values in, Rich renderables or one JSON document out."""

@@ -1,0 +1,117 @@
+"""Services and their endpoints as a table: what is wrong first, and how old the knowledge is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from orchestrator.cli.render.text import age, cell, listed, stamp
+from orchestrator.core.quorum import Assessment, Verdict
+from workflows.wire import EndpointBrief, ServiceStatus
+
+VERDICT_STYLE = {
+    Verdict.HEALTHY: "green",
+    Verdict.DEGRADED: "yellow",
+    Verdict.DOWN: "bold red",
+    Verdict.UNKNOWN: "magenta",
+}
+STALE_S = 60.0
+"""Knowledge older than this is shown loudly."""
+
+
+def _verdicts(status: ServiceStatus) -> dict[str, Assessment]:
+    return {assessment.endpoint: assessment for assessment in status.assessments}
+
+
+def trouble(status: ServiceStatus) -> int:
+    """How much *status* needs a look, 0 for not at all: what the order of the table and its headline come from."""
+    verdicts = _verdicts(status)
+    serving = {brief.id for brief in status.endpoints if brief.weight}
+    worst = {assessment.verdict for assessment in verdicts.values()}
+    grades = (
+        any(verdicts[name].verdict is Verdict.DOWN for name in serving if name in verdicts),
+        status.run is not None,
+        status.question is not None,
+        bool(status.held),
+        Verdict.DOWN in worst,
+        Verdict.DEGRADED in worst,
+        Verdict.UNKNOWN in worst or not verdicts,
+        status.paused is not None,
+    )
+    return next((len(grades) - place for place, wrong in enumerate(grades) if wrong), 0)
+
+
+def in_order(statuses: Iterable[ServiceStatus]) -> tuple[ServiceStatus, ...]:
+    """What is wrong first, then by name."""
+    return tuple(sorted(statuses, key=lambda status: (-trouble(status), status.service)))
+
+
+def _rows(status: ServiceStatus) -> Iterable[tuple[EndpointBrief, Assessment | None]]:
+    """Endpoints with what is known of them: those that carry traffic first."""
+    verdicts = _verdicts(status)
+    for brief in sorted(status.endpoints, key=lambda brief: (-(brief.weight or 0), brief.id)):
+        yield brief, verdicts.get(brief.id)
+
+
+def _remarks(status: ServiceStatus) -> Iterable[Text]:
+    """Sentences below the table: what is going on, and which command helps."""
+    name = status.service
+    if status.run:
+        yield cell(f"{name}: run {status.run} is under way, started by {status.run_started_by or 'unknown'}", "bold")
+        yield cell(f"    failover show {status.run}")
+    if status.question:
+        asked = status.question
+        rules = listed(reason.text for reason in asked.reasons)
+        yield cell(f"{name}: asks whether to move {listed(asked.source)} -> {asked.target}: {rules}", "bold yellow")
+        yield cell(f"    failover run {name} --to {asked.target}")
+    if status.paused:
+        yield cell(f"{name}: paused: {status.paused}", "yellow")
+        yield cell(f"    failover resume {name}")
+    for reason in status.held:
+        yield cell(f"{name}: held ({reason.rule}): {reason.text}", "yellow")
+    for reason in status.hold:
+        yield cell(f"{name}: nothing is done ({reason.rule}): {reason.text}", "yellow")
+
+
+def table(statuses: Iterable[ServiceStatus], now: datetime) -> RenderableType:
+    """Every service and endpoint, with a headline that says at a glance whether anything needs a look."""
+    ordered = in_order(statuses)
+    wrong = sum(1 for status in ordered if trouble(status))
+    head = (
+        cell(f"{wrong} of {len(ordered)} services need a look", "bold red")
+        if wrong
+        else cell(f"All {len(ordered)} services are well" if len(ordered) != 1 else "The service is well", "bold green")
+    )
+    head.append(f"   as of {stamp(now)}", "dim")
+    grid = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+    for column in ("SERVICE", "MODE", "ENDPOINT", "REGION", "VERDICT"):
+        grid.add_column(column, no_wrap=True)
+    grid.add_column("SHARE", justify="right", no_wrap=True)
+    grid.add_column("WHAT IS SEEN", overflow="fold")
+    grid.add_column("AS OF", no_wrap=True)
+    for status in ordered:
+        first = True
+        for brief, seen in _rows(status):
+            verdict = seen.verdict if seen else Verdict.UNKNOWN
+            grid.add_row(
+                cell(status.service if first else "", "bold"),
+                cell((f"{status.mode}, paused" if status.paused else status.mode) if first else ""),
+                cell(brief.id),
+                cell(brief.region, "dim"),
+                cell(verdict, VERDICT_STYLE[verdict]),
+                cell("?" if brief.weight is None else f"{brief.weight} %", "bold" if brief.weight else "dim"),
+                cell(seen.text if seen else "no vantage has reported"),
+                _as_of(status, now) if first else "",
+            )
+            first = False
+    remarks: list[RenderableType] = [line for status in ordered for line in _remarks(status)]
+    return Group(head, "", grid, *(("", *remarks) if remarks else ()))
+
+
+def _as_of(status: ServiceStatus, now: datetime) -> Text:
+    old = (now - status.as_of).total_seconds() > STALE_S
+    return cell(age(status.as_of, now), "bold red" if old else "dim")
