@@ -301,7 +301,7 @@ RULES: tuple[Rule, ...] = (
     Rule("capacity-short", "More load than a target carries takes it down too.", _capacity_short, _R, _O, asks=True),
     Rule("same-region", "What took the source down may take its neighbour.", _same_region, _R, _R, asks=True),
     Rule("source-healthy", "An endpoint that is not down keeps its traffic.", _source_healthy, _O, _O, asks=True),
-    Rule("paused", "A person's stop sign holds until somebody takes it away.", _paused, _O, _O),
+    Rule("paused", "Automation that was paused waits until somebody resumes it.", _paused, _R, _R),
     Rule("held", "Automation was held for a reason that still stands.", _held, _R, _R),
     Rule("cool-down", "Automation does not chase its own tail: runs keep a distance.", _cool_down, _U, _U),
     Rule("confirm", "A short blip must not move traffic by itself.", _confirm, _U, _U),
