@@ -1,0 +1,103 @@
+"""Pages as HTML: one fragment each, the same whether it is loaded or arrives by the event stream."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from orchestrator.core.record import Record
+from orchestrator.history.merge import is_closed
+from orchestrator.status import words
+from orchestrator.status.board import board, title
+from orchestrator.status.pane import Seen
+from orchestrator.status.state import DRILL, RUN, RUN_MEANING, State
+from orchestrator.status.timeline import meter, timeline
+from workflows.wire import DrillReport
+
+STATIC = Path(__file__).parent / "static"
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """One page at one moment."""
+
+    title: str
+    headline: str
+    """What a screen reader is told when it changes."""
+    html: str
+    """The fragment inside ``<main>``."""
+    now: str
+    path: str
+
+
+class Pages:
+    """The templates. Everything they are given is escaped."""
+
+    def __init__(self) -> None:
+        self._environment = Environment(
+            loader=PackageLoader("orchestrator.status", "templates"),
+            autoescape=True,
+            undefined=StrictUndefined,
+            trim_blocks=True,
+            lstrip_blocks=True,
+        )
+        self._environment.globals.update(
+            seconds=words.seconds,
+            span=words.span,
+            objective=words.objective,
+            shares=words.shares,
+            listed=words.listed,
+            rfc3339=words.rfc3339,
+            clock=words.clock,
+            timeline=timeline,
+            meter=meter,
+            is_closed=is_closed,
+            run_state=RUN,
+            run_meaning=RUN_MEANING,
+            drill_state=DRILL,
+            blind=State.BLIND,
+            asset=asset,
+        )
+
+    def whole(self, page: Page) -> str:
+        """*page* as a document."""
+        return self._environment.get_template("page.html").render(page=page)
+
+    def board(self, seen: Seen) -> Page:
+        """The first page."""
+        shown = board(seen)
+        html = self._environment.get_template("board.html").render(board=shown, seen=seen, now=seen.now)
+        return Page(title(shown.state, shown.headline), shown.headline, html, words.rfc3339(seen.now), "/")
+
+    def run(self, record: Record, seen: Seen) -> Page:
+        """One run's page."""
+        told = timeline(record, seen.now)
+        head = f"{record.service}: {record.kind.value} to {record.target}, {record.status.value}"
+        template = self._environment.get_template("run.html")
+        html = template.render(record=record, told=told, meter=meter(record, told), seen=seen, now=seen.now)
+        state = RUN[record.status]
+        return Page(title(state, head), head, html, words.rfc3339(seen.now), f"/runs/{record.run}")
+
+    def drill(self, report: DrillReport, seen: Seen) -> Page:
+        """One drill's page."""
+        head = f"{report.service}: drill {report.fault}, {report.verdict}"
+        html = self._environment.get_template("drill.html").render(report=report, seen=seen, now=seen.now)
+        state = DRILL.get(report.verdict, State.BLIND)
+        return Page(title(state, head), head, html, words.rfc3339(seen.now), f"/drills/{report.id}")
+
+    def notice(self, headline: str, text: str, seen: Seen, state: State = State.BLIND) -> Page:
+        """A page that says why there is nothing to see."""
+        template = self._environment.get_template("notice.html")
+        html = template.render(headline=headline, text=text, state=state, seen=seen, now=seen.now)
+        return Page(title(state, headline), headline, html, words.rfc3339(seen.now), "")
+
+
+@cache
+def asset(name: str) -> str:
+    """The address of a static file, with a digest of its content: it may be kept for ever."""
+    digest = hashlib.sha256((STATIC / name).read_bytes()).hexdigest()[:12]
+    return f"/static/{name}?v={digest}"
