@@ -159,7 +159,7 @@ async def _rights(line: Line, steering: Rfc2136Steering, standing: Standing) -> 
             missing.append(kind.name)
         elif rcode != dns.rcode.NOERROR:
             return [_odd("grant", rcode, steering)]
-    cure = f"allow it in the zone's update-policy: {least_grant(steering.spec)}"
+    cure = f"allow it in the primary's update-policy (a secondary refuses everything): {least_grant(steering.spec)}"
     grant = (
         Finding("grant", False, f"the key may not change {', '.join(missing)} of {names.name}", cure)
         if missing

@@ -18,11 +18,10 @@ from dataclasses import dataclass, field
 from typing import Self
 
 import dns.asyncbackend
-import dns.asyncquery
 import dns.exception
+import dns.flags
 import dns.message
 import dns.name
-import dns.query
 import dns.rcode
 import dns.rdataclass
 import dns.rdatatype
@@ -33,7 +32,7 @@ from orchestrator.core.errors import BadInput
 from orchestrator.core.names import nearest
 from orchestrator.core.topology import TsigKey
 from providers import secrets
-from providers.base import NotFound, Transient, Unauthenticated
+from providers.base import NotFound, ProviderError, Transient, Unauthenticated
 
 QUERY_S = 1.0
 """The longest wait for one answer, seconds."""
@@ -126,19 +125,53 @@ class Line:
         if wait <= 0:
             raise Transient(f"name server {self.server} was too slow; trying again may help")
         try:
-            reply = await dns.asyncquery.tcp(message, self.server.host, timeout=wait, sock=self.socket)
-        except dns.exception.Timeout as error:
+            async with asyncio.timeout(wait):
+                wire = await self._carry(message.to_wire())
+        except TimeoutError as error:
             raise Transient(f"name server {self.server} gave no answer within {wait:.1f} s") from error
         except (OSError, EOFError) as error:
             raise Transient(f"name server {self.server} closed the connection without an answer") from error
+        return self._read(message, wire)
+
+    async def _carry(self, wire: bytes) -> bytes:
+        """One message there and one back, each behind its length (RFC 1035, section 4.2.2)."""
+        await self.socket.sendall(len(wire).to_bytes(2, "big") + wire, None)
+        size = int.from_bytes(await self._exactly(2), "big")
+        return await self._exactly(size)
+
+    async def _exactly(self, size: int) -> bytes:
+        data = b""
+        while len(data) < size:
+            more: bytes = await self.socket.recv(size - len(data), None)
+            if not more:
+                raise EOFError
+            data += more
+        return data
+
+    def _read(self, message: dns.message.Message, wire: bytes) -> dns.message.Message:
+        """The reply in *wire*, its signature checked. An unsigned reply is never believed (RFC 8945, section 5.3)."""
+        try:
+            bare = dns.message.from_wire(wire, keyring=False)
+            if not message.is_response(bare):
+                raise Transient(f"what answers at {self.server} answers another question than was asked")
+            if self.key is None:
+                return bare
+            if not bare.had_tsig:
+                raise self._unsigned(bare.rcode())
+            return dns.message.from_wire(wire, keyring=self.key, request_mac=message.mac)
         except (dns.tsig.PeerError, dns.tsig.BadSignature, dns.tsig.BadTime, dns.tsig.BadKey) as error:
             raise unaccepted(self.server, self.key, error) from error
         except dns.exception.DNSException as error:
             raise Transient(f"what answers at {self.server} does not speak DNS as expected: {error}") from error
-        if self.key is not None and reply.rcode() == dns.rcode.NOERROR and not reply.had_tsig:
-            # An unsigned "yes" may come from anybody on the path (RFC 8945, section 5.3).
-            raise Transient(f"the answer that came from {self.server} is not signed with key '{self.key.name}'")
-        return reply
+
+    def _unsigned(self, rcode: dns.rcode.Rcode) -> ProviderError:
+        name = self.key.name if self.key else ""
+        if rcode in (dns.rcode.NOERROR, dns.rcode.SERVFAIL):
+            return Transient(f"the answer that came from {self.server} is not signed with key '{name}'")
+        return Unauthenticated(
+            f"name server {self.server} answered {dns.rcode.to_text(rcode)} without a signature; "
+            f"add TSIG key '{name}' there, or mend its name here"
+        )
 
     async def rrset(self, name: dns.name.Name, kind: dns.rdatatype.RdataType) -> dns.rrset.RRset | None:
         """The RRset of *kind* that stands at *name* itself, by authority. Raises NotFound for a foreign zone."""

@@ -237,7 +237,8 @@ class Rfc2136Steering:
             key = f"TSIG key '{self.spec.key.name}'" if self.spec.key else "an update without a key"
             return Forbidden(
                 f"name server {self.primary} does not let {key} change {names.name} (REFUSED); "
-                f"allow it in the zone's update-policy: {least_grant(self.spec)}"
+                f"allow it in the zone's update-policy, or name the primary if this is a secondary: "
+                f"{least_grant(self.spec)}"
             )
         if rcode == dns.rcode.NOTAUTH:
             # Without a TSIG error this means the zone (RFC 2136, section 2.2), yet some servers say it of the key.

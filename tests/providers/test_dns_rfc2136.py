@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import time
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
+from random import Random
 
+import dns.flags
+import dns.message
+import dns.rcode
+import dns.rrset
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from orchestrator.core.errors import BadFence, BadInput
 from orchestrator.core.names import EndpointId
@@ -15,7 +25,7 @@ from orchestrator.core.topology import Answer, Secret, SecretSource, SteeringSpe
 from providers import registry
 from providers.base import ChangedOutside, Forbidden, Refused, StaleGeneration, Transient, Unauthenticated
 from providers.dns.exchange import Server
-from providers.dns.messages import canonical
+from providers.dns.messages import AAAA, A, answer_in, canonical, records
 from providers.dns.rfc2136 import Rfc2136Steering
 from real.bind import Bind, ask
 from real.steering import EU, NAME, US, change
@@ -269,3 +279,55 @@ async def test_a_change_of_unwritable_values_is_refused(server: Bind) -> None:
         with pytest.raises(Refused):
             await steering.write(step)
     assert await server.ask(NAME, "A") == HOME.values
+
+
+@pytest.mark.parametrize(
+    ("rcode", "error", "text"),
+    [
+        (dns.rcode.NOERROR, Transient, "not signed"),
+        (dns.rcode.NXRRSET, Unauthenticated, "NXRRSET without a signature"),
+        (dns.rcode.NOTAUTH, Unauthenticated, "add TSIG key 'failover.' there"),
+    ],
+)
+async def test_an_unsigned_reply_is_not_believed(
+    server: Bind, rcode: dns.rcode.Rcode, error: type[Exception], text: str
+) -> None:
+    """An answer without a signature may come from anybody on the path: the write is not taken for done."""
+
+    async def lie(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(asyncio.IncompleteReadError):
+            while True:
+                size = int.from_bytes(await reader.readexactly(2), "big")
+                query = dns.message.from_wire(await reader.readexactly(size), keyring=False, ignore_trailing=True)
+                reply = dns.message.make_response(dns.message.make_query(NAME, "A"))
+                reply.id, reply.flags = query.id, query.flags | dns.flags.QR | dns.flags.AA
+                reply.question = query.question
+                reply.set_rcode(rcode)
+                wire = reply.to_wire()
+                writer.write(len(wire).to_bytes(2, "big") + wire)
+        writer.close()
+
+    step = change(await Rfc2136Steering(spec_at(server)).read(), US, AWAY)
+    liar = await asyncio.start_server(lie, "127.0.0.1", 0)
+    try:
+        at = f"127.0.0.1:{liar.sockets[0].getsockname()[1]}"
+        with pytest.raises(error, match=text):
+            await Rfc2136Steering(replace(spec_at(server), primary=at)).write(step)
+    finally:
+        liar.close()
+
+
+@given(
+    st.lists(st.one_of(st.ip_addresses(v=4), st.ip_addresses(v=6)), min_size=1, max_size=8),
+    st.randoms(use_true_random=False),
+)
+def test_one_set_of_addresses_has_one_spelling(addresses: list[IPv4Address | IPv6Address], random: Random) -> None:
+    """However addresses are spelled, ordered and repeated, they come out the same, and split into A and AAAA whole."""
+    spelled = [address.exploded.upper() for address in addresses] + [str(address) for address in addresses]
+    random.shuffle(spelled)
+    answer = canonical(Answer("addresses", tuple(spelled)))
+    assert answer == canonical(answer) == canonical(Answer("addresses", tuple(str(a) for a in addresses)))
+    split = records(answer)
+    assert sorted(split[A] + split[AAAA]) == list(answer.values)
+    rrsets = {kind: dns.rrset.from_text_list(NAME, 5, "IN", kind, values) for kind, values in split.items() if values}
+    assert answer_in({**dict.fromkeys(split), **rrsets}) == answer

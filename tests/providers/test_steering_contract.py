@@ -200,6 +200,36 @@ async def test_two_writers_race_and_exactly_one_wins_each_generation(world: Worl
     assert polls > 20
 
 
+async def test_a_reader_never_sees_half_a_write(world: World) -> None:
+    """While the name moves to and fro, every read shows an answer together with the fence that belongs to it."""
+    steering = await adopted(world)
+    meant = {EU: world.home, US: world.away}
+    moving = True
+
+    async def look() -> int:
+        reads = 0
+        while moving:
+            try:
+                seen = await world.steering().read()
+            except Transient:
+                continue
+            assert seen.fence is not None
+            assert seen.answer == meant[seen.fence.weights]
+            reads += 1
+        return reads
+
+    looking = asyncio.create_task(look())
+    routing = await steering.read()
+    try:
+        for turn in range(60):
+            weights = US if turn % 2 == 0 else EU
+            routing = await steering.write(change(routing, weights, meant[weights], run=f"run-{turn}"))
+            await asyncio.sleep(turn % 4 / 500)  # a pause of up to 6 ms, so that reads of every overlap come through
+    finally:
+        moving = False
+    assert await looking > 5
+
+
 async def test_an_answer_is_never_emptied(world: World) -> None:
     """A write of no addresses, or of weights that are all 0, is refused before anything is sent."""
     steering = await adopted(world)
