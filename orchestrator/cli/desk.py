@@ -52,7 +52,7 @@ def _hush() -> None:
 def _paper(*, stderr: bool) -> Console:
     stream = sys.stderr if stderr else sys.stdout
     # A pipe has no width: tables keep their lines whole there.
-    width = None if stream.isatty() or "COLUMNS" in os.environ else 160
+    width = None if stream.isatty() or "COLUMNS" in os.environ else 1000
     return _Paper(stderr=stderr, width=width, markup=False, highlight=False, emoji=False, soft_wrap=False)
 
 

@@ -21,9 +21,11 @@ def cell(text: str, style: str = "") -> Text:
 
 
 def seconds(value: float | None) -> str:
-    """A measured time: ``0.21 s``, ``12.3 s``, ``2m05s``; a dash when it is not known."""
+    """A measured time: ``31 ms``, ``0.21 s``, ``12.3 s``, ``2m05s``; a dash when it is not known."""
     if value is None:
         return "-"
+    if abs(value) < 0.1:
+        return f"{value * 1000:.2g} ms"
     if abs(value) < 10:
         return f"{value:.2f} s"
     if abs(value) < 120:

@@ -1,0 +1,427 @@
+"""A control plane that keeps its state in memory, so that the command can be tested without Temporal.
+
+It answers as the real one does: names that do not exist raise NoSuch, a revision that has moved raises Stale, a run
+grows entry by entry, and what a person sets is what the next status says.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+
+from orchestrator.config.canonical import digest
+from orchestrator.core.decision import Request
+from orchestrator.core.move import MoveKind, Objection, Trigger
+from orchestrator.core.names import Domain, EndpointId, RunId, ServiceId, VantageId, nearest
+from orchestrator.core.quorum import Assessment, Verdict, View
+from orchestrator.core.record import Entry, Mark, Record, RunStatus, StepBrief
+from orchestrator.core.steering import Fence, Routing
+from orchestrator.core.topology import (
+    Answer,
+    Endpoint,
+    Mode,
+    Policy,
+    Role,
+    Service,
+    SteeringSpec,
+    Topology,
+    Vantage,
+)
+from orchestrator.runtime.control import ControlPlane, ControlPlaneAway, DrillSchedule, Explanation, NoSuch, Stale
+from runbooks.plan import Plan, Steer, Step
+from workflows.wire import (
+    Applied,
+    DrillPhase,
+    DrillReport,
+    DrillRequest,
+    EndpointBrief,
+    FailoverRequest,
+    Pause,
+    Refusal,
+    ServiceStatus,
+    SetMode,
+    Started,
+)
+
+T0 = datetime(2026, 3, 1, 12, 0, 0, tzinfo=UTC)
+EU, US, AP = EndpointId("eu"), EndpointId("us"), EndpointId("ap")
+HOMES = {EU: "10.0.0.1", US: "10.0.0.2", AP: "10.0.0.3"}
+
+
+def at(offset_s: float) -> datetime:
+    """A moment *offset_s* after the tests' beginning of time."""
+    return T0 + timedelta(seconds=offset_s)
+
+
+def make_service(name: str, *, policy: Policy | None = None) -> Service:
+    """A service with three endpoints, eu active, steered by DNS."""
+    endpoints = tuple(
+        Endpoint(
+            endpoint,
+            f"http://{home}:8000",
+            Domain(f"cloud/{endpoint}"),
+            Role.ACTIVE if endpoint == EU else Role.STANDBY,
+            Answer("addresses", (home,)),
+            capacity=10,
+        )
+        for endpoint, home in sorted(HOMES.items())
+    )
+    steering = SteeringSpec("rfc2136", f"{name}.example.", "example.", 10, "127.0.0.1:53")
+    return Service(ServiceId(name), f"{name}.example", endpoints, steering, policy or Policy(capacity=5))
+
+
+def make_topology(*names: str) -> Topology:
+    """A topology with services of those names and three vantages."""
+    vantages = tuple(Vantage(VantageId(f"v{n}"), Domain(f"watch/r{n}")) for n in (1, 2, 3))
+    regions = tuple(sorted({Domain(f"cloud/{e}") for e in HOMES} | {vantage.region for vantage in vantages}))
+    return Topology(regions, vantages, tuple(make_service(name) for name in sorted(names)))
+
+
+def serving_weights(active: EndpointId) -> tuple[tuple[EndpointId, int], ...]:
+    return tuple((endpoint, 100 if endpoint == active else 0) for endpoint in sorted(HOMES))
+
+
+def make_entries(*, unplanned: bool = True) -> tuple[Entry, ...]:
+    """The entries of a run that goes well."""
+    first = (Entry(at(0), Mark.LAST_GOOD, "eu answered"), Entry(at(1.4), Mark.DETECTED, "eu is down from 2 of 3"))
+    return (
+        *(first if unplanned else ()),
+        Entry(at(1.5), Mark.DECIDED, "eu is down; us has room"),
+        Entry(at(1.6), Mark.STEP_STARTED, "steer to us", "steer"),
+        Entry(at(1.7), Mark.STEERED, "the primary took the write", "steer"),
+        Entry(at(1.7), Mark.STEP_DONE, "traffic goes to us", "steer", 0.1),
+        Entry(at(1.8), Mark.STEP_STARTED, "ask every server", "converge"),
+        Entry(at(2.0), Mark.CHANGED, "127.0.0.1:53 gives the new answer", "converge"),
+        Entry(at(12.0), Mark.STEP_DONE, "every server gives the new answer", "converge", 10.2),
+        Entry(at(12.0), Mark.CONVERGED, "clients that obey the time to live have moved"),
+        Entry(at(12.1), Mark.CLOSED, "completed"),
+    )
+
+
+def make_record(run: str = "r1", service: str = "chat", **changes: object) -> Record:
+    """A completed failover from eu to us."""
+    record = Record(
+        run=RunId(run),
+        service=ServiceId(service),
+        kind=MoveKind.FAILOVER,
+        trigger=Trigger("automatic", "eu is down"),
+        status=RunStatus.COMPLETED,
+        started=at(1.5),
+        objective_s=60.0,
+        source=(EU,),
+        target=US,
+        before=serving_weights(EU),
+        after=serving_weights(US),
+        revision=1,
+        generation=41,
+        runbook="region-failover",
+        steps=(
+            StepBrief("steer", "steer", "send all traffic to us", 5.0),
+            StepBrief("converge", "converge", "wait until every server says so", 60.0),
+        ),
+        entries=make_entries(),
+        closed=at(12.1),
+    )
+    return replace(record, **changes)  # type: ignore[arg-type]  # tests name real fields
+
+
+@dataclass
+class Entity:
+    """One service's state, as its workflow would keep it."""
+
+    service: Service
+    mode: Mode
+    active: EndpointId = EU
+    generation: int = 41
+    verdicts: dict[EndpointId, Verdict] = field(default_factory=lambda: dict.fromkeys(HOMES, Verdict.HEALTHY))
+    paused: str | None = None
+    held: tuple[Objection, ...] = ()
+    run: RunId | None = None
+    records: list[Record] = field(default_factory=list)
+    answers: dict[str, Started] = field(default_factory=dict)
+
+
+class FakeControlPlane(ControlPlane):
+    """The control plane in memory. Tests set *away*, *ending*, *pace_s* and the entities' verdicts."""
+
+    def __init__(self, *services: str) -> None:
+        self.away = False
+        self.ending = RunStatus.COMPLETED
+        self.pace_s = 0.0
+        """Between two entries of a run."""
+        self.drill_verdict = "passed"
+        self.revision = 0
+        self.current: Topology | None = None
+        self.entities: dict[str, Entity] = {}
+        self.requests: list[FailoverRequest] = []
+        self.drills: dict[str, DrillReport] = {}
+        self.schedules: dict[str, DrillSchedule] = {}
+        self.calls: list[str] = []
+        self.addressed: list[tuple[str | None, str | None]] = []
+        if services:
+            self._put(make_topology(*services))
+
+    async def reach(self, address: str | None, namespace: str | None) -> ControlPlane:
+        """What the desk's ``connect`` is in tests."""
+        self.addressed.append((address, namespace))
+        self._alive()
+        return self
+
+    def _alive(self) -> None:
+        if self.away:
+            raise ControlPlaneAway("Temporal does not answer at localhost:7233: start it, or set TEMPORAL_ADDRESS")
+
+    def _put(self, topology: Topology) -> None:
+        self.current = topology
+        self.revision += 1
+        for service in topology.services:
+            known = self.entities.get(service.id)
+            self.entities[service.id] = (
+                replace(known, service=service) if known else Entity(service, service.policy.mode)
+            )
+
+    def entity(self, service: str) -> Entity:
+        self._alive()
+        if service not in self.entities:
+            close = nearest(service, self.entities)
+            hint = f"did you mean '{close}'?" if close else f"there are: {', '.join(self.entities)}"
+            raise NoSuch(f"there is no service '{service}'; {hint}")
+        return self.entities[service]
+
+    # ------------------------------------------------------------------ topology
+
+    async def topology(self) -> tuple[Applied, Topology]:
+        self._alive()
+        if self.current is None:
+            raise NoSuch("no topology is in force")
+        return Applied(self.revision, digest(self.current), by="tester", at=T0), self.current
+
+    async def apply(self, topology: Topology, *, expects: int, by: str) -> Applied:
+        self._alive()
+        self.calls.append(f"apply by {by}")
+        if expects != self.revision:
+            raise Stale(f"revision {self.revision} is in force, not {expects}: look at the difference again")
+        self._put(topology)
+        return Applied(self.revision, digest(topology), by=by, at=T0)
+
+    # ------------------------------------------------------------------ services
+
+    async def statuses(self) -> tuple[ServiceStatus, ...]:
+        self._alive()
+        return tuple([await self.status(ServiceId(name)) for name in sorted(self.entities)])
+
+    async def status(self, service: ServiceId) -> ServiceStatus:
+        entity = self.entity(service)
+        weights = dict(serving_weights(entity.active))
+        heard = datetime.now(UTC)
+        return ServiceStatus(
+            service=service,
+            name=entity.service.name,
+            revision=self.revision,
+            mode=entity.mode,
+            as_of=heard,
+            assessments=tuple(
+                Assessment(endpoint, verdict, f"{verdict} from 3 of 3 vantages", T0, None, True)
+                for endpoint, verdict in sorted(entity.verdicts.items())
+            ),
+            views=tuple(View(VantageId(f"v{n}"), f"host{n}", 1, 1, self.revision, False, heard, ()) for n in (1, 2, 3)),
+            routing=self._routing(entity),
+            paused=entity.paused,
+            run=entity.run,
+            run_started_by="automatic" if entity.run else None,
+            held=entity.held,
+            last_runs=tuple(entity.records[-5:]),
+            endpoints=tuple(
+                EndpointBrief(e.id, e.region, e.role, e.url, weights[e.id]) for e in entity.service.endpoints
+            ),
+        )
+
+    def _routing(self, entity: Entity) -> Routing:
+        fence = Fence(entity.generation, "r0", "steer", serving_weights(entity.active))
+        return Routing(Answer("addresses", (HOMES[entity.active],)), 10, fence)
+
+    def _plan(self, entity: Entity, request: Request) -> Plan | Refusal:
+        reasons = []
+        if entity.run:
+            return Refusal((), entity.run, "automatic")
+        home = request.kind is MoveKind.FAILBACK
+        target = (
+            EU
+            if home
+            else request.target
+            or next(
+                e for e in sorted(HOMES, reverse=True) if e != entity.active and entity.verdicts[e] is Verdict.HEALTHY
+            )
+        )
+        if target == entity.active:
+            reasons.append(Objection("already-there", f"{target} has all the traffic already"))
+        if entity.verdicts[target] is not Verdict.HEALTHY:
+            reasons.append(Objection("target-unhealthy", f"{target} is {entity.verdicts[target]}"))
+        if entity.paused:
+            reasons.append(Objection("paused", entity.paused, asks=True))
+        left = tuple(reason for reason in reasons if reason.rule not in request.trigger.overrides)
+        if left:
+            return Refusal(left)
+        return self._planned(entity, request, target, tuple(reasons))
+
+    def _planned(self, entity: Entity, request: Request, target: EndpointId, overridden: tuple[Objection, ...]) -> Plan:
+        steering = entity.service.steering
+        assert steering is not None
+        steer = Steer(
+            steering,
+            entity.generation,
+            Answer("addresses", (HOMES[entity.active],)),
+            serving_weights(target),
+            Answer("addresses", (HOMES[target],)),
+            before=serving_weights(entity.active),
+        )
+        return Plan(
+            run=RunId(f"run{len(entity.records) + 1}"),
+            service=entity.service.id,
+            kind=request.kind,
+            trigger=request.trigger,
+            runbook="region-failover",
+            source=(entity.active,),
+            target=target,
+            before=serving_weights(entity.active),
+            after=serving_weights(target),
+            revision=self.revision,
+            generation=entity.generation,
+            objective_s=60.0,
+            steps=(Step("steer", steer, 5.0, 3, "halt", f"send all traffic to {target}"),),
+            objections=overridden,
+        )
+
+    async def explain(self, service: ServiceId) -> Explanation:
+        entity = self.entity(service)
+        if entity.verdicts[entity.active] is Verdict.DOWN:
+            trigger = Trigger("automatic", f"{entity.active} is down")
+            plan = self._plan(entity, Request(MoveKind.FAILOVER, trigger))
+            if isinstance(plan, Plan):
+                return Explanation("go", (), plan)
+            return Explanation("hold", plan.reasons)
+        return Explanation("hold", (Objection("all-well", f"{entity.active} is healthy"),))
+
+    async def plan(self, service: ServiceId, request: Request) -> Plan | Refusal:
+        return self._plan(self.entity(service), request)
+
+    async def request(self, service: ServiceId, request: FailoverRequest) -> Started | Refusal:
+        entity = self.entity(service)
+        self.requests.append(request)
+        if request.id in entity.answers:
+            return entity.answers[request.id]
+        plan = self._plan(entity, request.request)
+        if isinstance(plan, Refusal):
+            return plan
+        record = make_record(
+            plan.run,
+            service,
+            kind=plan.kind,
+            trigger=plan.trigger,
+            status=RunStatus.RUNNING,
+            source=plan.source,
+            target=plan.target,
+            before=plan.before,
+            after=plan.after,
+            entries=(),
+            closed=None,
+        )
+        entity.records.append(record)
+        entity.run = plan.run
+        started = Started(plan.run, f"failover/{service}/{plan.run}")
+        entity.answers[request.id] = started
+        return started
+
+    # ------------------------------------------------------------------ runs
+
+    async def record(self, run: RunId, service: ServiceId | None = None) -> Record:
+        self._alive()
+        for name, entity in self.entities.items():
+            for record in entity.records:
+                if record.run == run and service in {None, name}:
+                    return record
+        raise NoSuch(f"no run is called '{run}'; list them with 'failover history'")
+
+    async def follow(self, service: ServiceId, run: RunId) -> AsyncIterator[Record]:
+        entity = self.entity(service)
+        index = next(n for n, record in enumerate(entity.records) if record.run == run)
+        record = entity.records[index]
+        planned = record.kind is not MoveKind.FAILOVER
+        for entry in make_entries(unplanned=not planned)[len(record.entries) :]:
+            await asyncio.sleep(self.pace_s)
+            record = replace(record, entries=(*record.entries, entry))
+            if entry.mark is Mark.CLOSED:
+                record = replace(record, status=self.ending, closed=entry.at)
+                entity.run = None
+                if self.ending is RunStatus.COMPLETED:
+                    entity.active = record.target
+                    entity.generation += 1
+            entity.records[index] = record
+            yield record
+
+    # ------------------------------------------------------------------ standing orders
+
+    async def pause(self, service: ServiceId, pause: Pause) -> None:
+        self.entity(service).paused = f"{pause.by}: {pause.reason}"
+
+    async def resume(self, service: ServiceId, pause: Pause) -> None:
+        entity = self.entity(service)
+        entity.paused, entity.held = None, ()
+
+    async def set_mode(self, service: ServiceId, mode: SetMode) -> None:
+        self.entity(service).mode = mode.mode
+
+    async def adopt(self, service: ServiceId, *, by: str) -> Routing:
+        entity = self.entity(service)
+        entity.generation += 1
+        return self._routing(entity)
+
+    # ------------------------------------------------------------------ drills
+
+    async def drill(self, request: DrillRequest) -> DrillReport:
+        self.entity(request.service)
+        report = DrillReport(
+            request.id,
+            request.service,
+            request.fault,
+            request.target or EU,
+            request.by,
+            T0,
+            "running",
+            objective_s=60.0,
+        )
+        self.drills[request.id] = report
+        return report
+
+    async def drill_report(self, service: ServiceId, drill: str) -> DrillReport:
+        self.entity(service)
+        if drill not in self.drills:
+            raise NoSuch(f"no drill of '{service}' is called '{drill}'")
+        report = self.drills[drill]
+        names = ("steady", "fault", "failover", "clear", "failback", "steady-again")
+        if report.verdict == "running":
+            done = len(report.phases)
+            phase = DrillPhase(names[done], True, f"{names[done]} went well", at(done), at(done + 1))
+            report = replace(report, phases=(*report.phases, phase))
+            if len(report.phases) == len(names):
+                report = replace(
+                    report, verdict=self.drill_verdict, text="measured", ended=at(6), ttd_s=1.4, ttr_s=12.0
+                )
+            self.drills[drill] = report
+        return report
+
+    async def schedule_drill(self, name: str, cron: str, request: DrillRequest) -> None:
+        self._alive()
+        self.schedules[name] = DrillSchedule(name, cron, request, False, "", ("2026-03-03T09:00:00Z",))
+
+    async def drill_schedules(self) -> tuple[DrillSchedule, ...]:
+        self._alive()
+        return tuple(self.schedules[name] for name in sorted(self.schedules))
+
+    async def pause_schedule(self, name: str, *, paused: bool, by: str, reason: str) -> None:
+        self.schedules[name] = replace(self.schedules[name], paused=paused, note=f"{by}: {reason}")
+
+    async def unschedule_drill(self, name: str) -> None:
+        del self.schedules[name]

@@ -1,0 +1,69 @@
+"""Fire drills from the command line."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def test_a_drill_is_followed_to_its_verdict(failover: Any) -> None:
+    """'drill run --wait' shows each phase and ends with 0 when the drill passed."""
+    ended = failover("drill", "run", "region-blackhole", "chat", "--wait")
+    assert ended.status == 0
+    for words in ("steady ok in 1.00 s", "failback ok", "passed", "Recovered in 12.0 s of 60.0 s, detected in 1.40 s"):
+        assert words in ended.out
+
+
+def test_a_drill_that_did_not_pass_ends_with_1(failover: Any, plane: Any) -> None:
+    """Failed and inconclusive drills end with 1; the document is whole all the same."""
+    for verdict in ("failed", "inconclusive"):
+        plane.drill_verdict = verdict
+        ended = failover("drill", "run", "region-blackhole", "chat", "--wait", "--json")
+        assert ended.status == 1
+        assert ended.document["verdict"] == verdict
+        assert len(ended.document["phases"]) == 6
+
+
+def test_a_drill_can_be_left_alone(failover: Any) -> None:
+    """Without --wait the drill's id is printed, and 'drill show' finds it."""
+    ended = failover("drill", "run", "process-kill", "chat", "--json")
+    assert ended.status == 0
+    drill = ended.document["id"]
+    assert failover("drill", "show", "chat", drill, "--json").document["id"] == drill
+    assert failover("drill", "show", "chat", "d-nothing").status == 4
+
+
+def test_the_service_is_needed_where_there_are_several(failover: Any, fake: Any) -> None:
+    """With one service it need not be named; with two it must be."""
+    ended = failover("drill", "run", "region-blackhole")
+    assert ended.status == 2
+    assert "chat, embed" in ended.err
+    failover.plane = fake.FakeControlPlane("chat")
+    assert failover("drill", "run", "region-blackhole").status == 0
+
+
+def test_drills_are_scheduled_paused_and_removed(failover: Any, plane: Any) -> None:
+    """A schedule is listed with its next run, rests when paused, and is gone when removed."""
+    words = ("--cron", "0 9 * * 2", "--fault", "region-blackhole", "--service", "chat")
+    assert failover("drill", "schedule", "tuesday", *words).status == 0
+    assert plane.schedules["tuesday"].request.id == ""
+    listed = failover("drill", "list").out
+    assert "tuesday" in listed
+    assert "2026-03-03T09:00:00Z" in listed
+    assert failover("drill", "pause", "tuesday", "--reason", "release").status == 0
+    assert failover("drill", "list", "--json").document["schedules"][0]["paused"] is True
+    assert failover("drill", "resume", "tuesday", "--reason", "released").status == 0
+    ended = failover("drill", "unschedule", "tusday")
+    assert ended.status == 4
+    assert "did you mean 'tuesday'?" in ended.err
+    assert failover("drill", "unschedule", "tuesday").status == 0
+    assert plane.schedules == {}
+
+
+def test_a_schedule_is_checked(failover: Any, plane: Any) -> None:
+    """A cron that is none, an unknown fault or service are refused before anything is stored."""
+    rest = ("--fault", "region-blackhole", "--service", "chat")
+    assert failover("drill", "schedule", "x", "--cron", "weekly", *rest).status == 2
+    assert failover("drill", "schedule", "x", "--cron", "0 9 * * 2", "--fault", "rain", "--service", "chat").status == 2
+    nobody = ("--fault", "region-blackhole", "--service", "chatt")
+    assert failover("drill", "schedule", "x", "--cron", "0 9 * * 2", *nobody).status == 4
+    assert plane.schedules == {}

@@ -1,0 +1,99 @@
+"""Looking at services, and standing orders."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from orchestrator.core.quorum import Verdict
+from orchestrator.core.topology import Mode
+
+
+def test_what_is_wrong_comes_first(failover: Any, plane: Any) -> None:
+    """The service with an outage stands above the one that is well, and the headline counts it."""
+    plane.entities["embed"].verdicts["eu"] = Verdict.DOWN
+    ended = failover("status")
+    assert ended.status == 0
+    assert "1 of 2 services need a look" in ended.out
+    assert ended.out.index("embed") < ended.out.index("chat")
+    assert "down from 3 of 3 vantages" in ended.out
+    assert "100 %" in ended.out
+
+
+def test_all_well_is_said(failover: Any) -> None:
+    """When nothing is wrong, the first line says so."""
+    assert failover("status").out.startswith("All 2 services are well")
+
+
+def test_status_is_one_document(failover: Any) -> None:
+    """'status --json' prints every service with its as-of, in UTC."""
+    document = failover("status", "--json").document
+    assert [service["service"] for service in document["services"]] == ["chat", "embed"]
+    assert document["as_of"].endswith("Z")
+    assert document["services"][0]["routing"]["fence"]["generation"] == 41
+    assert len(failover("status", "chat", "--json").document["services"]) == 1
+
+
+def test_nothing_is_watched_yet(fake: Any, failover: Any) -> None:
+    """Before the first apply, status says what to do and ends with 0."""
+    failover.plane = fake.FakeControlPlane()
+    ended = failover("status")
+    assert ended.status == 0
+    assert "failover apply" in ended.err
+
+
+def test_the_control_plane_is_away(failover: Any, plane: Any) -> None:
+    """Reading commands end with 5 and one sentence when the control plane is away."""
+    plane.away = True
+    for words in (
+        ("status",),
+        ("status", "--json"),
+        ("history",),
+        ("show", "r1"),
+        ("explain", "chat"),
+        ("drill", "list"),
+    ):
+        ended = failover(*words)
+        assert ended.status == 5, words
+        assert ended.out == ""
+        assert len(ended.err.strip().splitlines()) == 1
+        assert "Temporal does not answer" in ended.err
+
+
+def test_pause_and_resume(failover: Any, plane: Any) -> None:
+    """A pause is kept with name and reason, shown by status, and lifted by resume."""
+    assert failover("pause", "chat", "--reason", "maintenance").status == 0
+    assert plane.entities["chat"].paused == "ada: maintenance"
+    assert "paused: ada: maintenance" in failover("status").out
+    assert failover("resume", "chat", "--reason", "done").status == 0
+    assert plane.entities["chat"].paused is None
+    assert failover("pause", "chat").status == 2
+
+
+def test_automation_is_switched_on_by_a_person(failover: Any, asked: Any, plane: Any) -> None:
+    """Mode automatic asks for a yes; other modes do not."""
+    assert failover("mode", "chat", "automatic", "--reason", "x").status == 2
+    assert asked("mode", "chat", "automatic", "--reason", "x", typed="no\n").status == 130
+    assert plane.entities["chat"].mode is Mode.OBSERVE
+    assert asked("mode", "chat", "automatic", "--reason", "x", typed="yes\n").status == 0
+    assert plane.entities["chat"].mode is Mode.AUTOMATIC
+    assert failover("mode", "chat", "manual", "--reason", "x").status == 0
+    assert failover("mode", "chat", "magic", "--reason", "x").status == 2
+
+
+def test_adopt_says_that_the_answer_stays(failover: Any) -> None:
+    """'adopt' takes the record under the fence and shows the answer that still stands."""
+    ended = failover("adopt", "chat")
+    assert ended.status == 0
+    assert "generation 42; the answer is still 10.0.0.1" in ended.err
+    assert failover("adopt", "chat", "--json").document["answer"]["values"] == ["10.0.0.1"]
+
+
+def test_global_options_reach_the_connection(failover: Any, plane: Any) -> None:
+    """--address and --namespace win over Temporal's environment configuration."""
+    failover("--address", "temporal:7233", "--namespace", "prod", "status")
+    assert plane.addressed == [("temporal:7233", "prod")]
+
+
+def test_watching_is_for_people(failover: Any) -> None:
+    """--watch and --json together are a usage error."""
+    assert failover("status", "--watch", "--json").status == 2
