@@ -32,7 +32,7 @@ def check(model: type[M], document: Document) -> tuple[M | None, tuple[Mistake, 
             case "missing":
                 pass
             case "extra_forbidden":
-                close = did_you_mean(str(trail[-1]), _absent(model, document, trail[:-1]))
+                close = did_you_mean(str(trail[-1]), field_names(model, trail[:-1]))
                 cure = f"correct it{close}" if "mean" in close else f"remove it{close}"
                 mistakes.append(document.mistake(trail, f"unknown field; {cure}", key=True))
             case _:

@@ -159,6 +159,11 @@ def _syntax(error: MarkedYAMLError, text: str, name: str) -> Mistake:
         said = "a second ':' cannot stand here; put quotes around the value, or mend the indentation"
     elif "expected <block end>" in problem or "could not find expected ':'" in problem:
         said = "the YAML breaks off here; check the indentation, and that each field has a ':'"
+    elif "while parsing a flow" in str(error.context) and error.context_mark is not None:
+        bracket = "{" if "mapping" in str(error.context) else "["
+        said = (
+            f"the '{bracket}' of line {error.context_mark.line + 1} is not closed before this; close it, or add a comma"
+        )
     elif rest[:1] in {"@", "`", "%"}:
         said = f"a value cannot begin with '{rest[0]}'; put quotes around it"
     else:
@@ -224,6 +229,9 @@ class _Builder:
             seen[name] = _begin(key)
             self.keys[here] = _begin(key)
             built[name] = self.build(value, here)
+            if built[name] is None:
+                # An empty value has no place of its own: the scanner names whatever comes after it.
+                self.values[here] = self.keys[here]
         for other in merged:
             self.merge(other, trail, built)
         return built

@@ -177,14 +177,12 @@ def _url(value: object) -> str:
         say("the URL has a broken host or port; write it like https://us.chat.example.com:8443")
     if parts.username is not None or parts.password is not None:
         say("a URL must not carry a user or password; put them in a header as {env: NAME} or {file: PATH}")
-    if (
-        parts.scheme not in {"http", "https"}
-        or not parts.hostname
-        or port == 0
-        or not text.isprintable()
-        or " " in text
-    ):
+    if parts.scheme not in {"http", "https", "tcp"} or not parts.hostname or port == 0:
         say(say_url)
+    if not text.isprintable() or " " in text:
+        say(say_url)
+    if parts.scheme == "tcp" and (port is None or parts.path):
+        say("a tcp URL is a host and a port; write it like tcp://192.0.2.1:9000")
     if parts.query or parts.fragment:
         say("an endpoint's URL ends with its path; put a query into the probe's path")
     if not _is_address(parts.hostname) and host_name(parts.hostname) is None:

@@ -22,10 +22,13 @@ def parse(text: str, name: str) -> Topology:
     """The topology that *text* describes; *name* stands for the file in mistakes. Raises Mistakes, all at once."""
     document = compose(text, name)
     file, mistakes = check(File, document)
-    # A field that is wrong in itself is told once, without what follows from it.
-    told = {(each.line, each.column) for each in mistakes}
-    further = [each for each in references(document) if (each.line, each.column) not in told]
-    found = (*document.slips, *mistakes, *further)
+    found = list(document.slips)
+    told = {(each.line, each.column, each.path) for each in found}
+    for mistake in (*mistakes, *references(document)):
+        # One value is told once, by the check nearest to the text: the rest follows from it.
+        if (mistake.line, mistake.column, mistake.path) not in told:
+            told.add((mistake.line, mistake.column, mistake.path))
+            found.append(mistake)
     if file is None or found:
         raise Mistakes(found)
     return build(file)

@@ -74,7 +74,11 @@ def _twice(document: Document, items: _Items) -> Iterator[Mistake]:
 
 
 def _standing(document: Document, trail: Trail, region: object, regions: list[str]) -> Iterator[Mistake]:
-    if not isinstance(region, str) or any(encloses(Domain(listed), Domain(region)) for listed in regions):
+    if (
+        not regions
+        or not isinstance(region, str)
+        or any(encloses(Domain(listed), Domain(region)) for listed in regions)
+    ):
         return
     close = did_you_mean(region, regions)
     yield document.mistake(
