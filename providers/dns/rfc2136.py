@@ -55,6 +55,8 @@ WRITE_S = 1.8
 
 _ROUND_S = 0.1
 """With less left than this, another attempt is not begun."""
+_PAUSE_S = 0.05
+"""Between two attempts of one write."""
 _TORN = 5
 """Times that a fence may change while an answer is read, before the read gives up."""
 _REFUSALS = 3
@@ -112,6 +114,7 @@ class Rfc2136Steering:
                 if deadline - loop.time() < _ROUND_S:
                     raise
                 log.info("steering.again", name=self.spec.name, reason=str(error))
+                await asyncio.sleep(_PAUSE_S)  # a server that fails at once must not be asked in a tight loop
                 continue
             if landed is not None:
                 log.info(
