@@ -75,7 +75,8 @@ class _Client:
         except (RequestFailed, NoAnswer) as failed:
             error = str(failed)
         except OSError as failed:
-            error = f"{phase} {(failed.strerror or type(failed).__name__).lower()}"
+            # asyncio puts the address into strerror; the number says it shorter.
+            error = f"{phase}: {os.strerror(failed.errno).lower()}" if failed.errno else f"{phase} failed"
         if connection is not None:
             tokens = connection.tokens
             if not error and connection.reusable and self.population == POOLED:
