@@ -64,6 +64,7 @@ class FailoverWorkflow:
     def __init__(self, carry: Carry) -> None:
         plan = carry.plan
         self._carry = carry
+        self._queues = carry.queues
         self._routing: Routing | None = None
         self._replicas: dict[str, int | None] = {}
         self._detached: list[asyncio.Task[None]] = []
@@ -192,17 +193,17 @@ class FailoverWorkflow:
     async def _attempt(self, activity: str, step: Step, task: StepTask) -> StepResult:
         """One queue after another, outside the failing domain first, with the same effect token each time."""
         deadline = workflow.now() + timedelta(seconds=step.timeout_s)
-        queues = self._carry.queues
-        tried = turn = 0
+        tried = 0
         failure = _Failed("Transient", f"no worker took it up within {step.timeout_s:g} s")
         while (left := (deadline - workflow.now()).total_seconds()) > 0 and tried < step.attempts:
             quick = isinstance(task.work, Steer)
+            queue = self._queues[0]
             try:
                 result: StepResult = await workflow.execute_activity(
                     activity,
                     replace(task, timeout_s=left),
                     result_type=StepResult,
-                    task_queue=queues[turn % len(queues)],
+                    task_queue=queue,
                     schedule_to_start_timeout=options.SCHEDULE_TO_START,
                     start_to_close_timeout=options.STEER_ATTEMPT if quick else timedelta(seconds=left + 1),
                     heartbeat_timeout=None if quick else options.STEP_HEARTBEAT,
@@ -218,11 +219,12 @@ class FailoverWorkflow:
                     if failure.kind in FINAL | OVERTAKEN:
                         raise failure from error
                 elif isinstance(cause, TemporalTimeout):
-                    failure = _Failed("Transient", f"the worker on {queues[turn % len(queues)]} did not answer in time")
+                    failure = _Failed("Transient", f"the worker on {queue} did not answer in time")
                 if not (isinstance(cause, TemporalTimeout) and cause.type is TimeoutType.SCHEDULE_TO_START):
                     tried += 1
                     await workflow.sleep(PAUSE_S)
-                turn += 1
+                # What does not answer goes to the end of the line, for the steps to come as well.
+                self._queues = (*self._queues[1:], queue)
         raise failure
 
     async def _recheck(self) -> str | None:

@@ -21,13 +21,13 @@ import structlog
 import uvloop
 from temporalio.client import Client
 from temporalio.worker import Worker
-from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
 
 from orchestrator.core.errors import FailoverError
 from orchestrator.core.names import Domain, VantageId
 from orchestrator.runtime.connection import connect
 from orchestrator.runtime.logging import set_up
-from providers.probes import Client as ProbingClient
+from orchestrator.runtime.sandbox import runner
+from providers.probes import Probes
 from workflows import options
 from workflows.activities.looking import Looking
 from workflows.activities.probing import Probing
@@ -65,19 +65,11 @@ class Post:
     """URL of the history store; None: this worker publishes nothing."""
 
 
-def runner() -> SandboxedWorkflowRunner:
-    """The sandbox of workflow code. Core, runbooks and wire pass through: they are pure."""
-    restrictions = SandboxRestrictions.default.with_passthrough_modules(
-        "orchestrator.core", "runbooks", "workflows.wire", "workflows.options", "workflows.situation"
-    )
-    return SandboxedWorkflowRunner(restrictions=restrictions)
-
-
 @contextlib.asynccontextmanager
 async def workers(client: Client, post: Post) -> AsyncIterator[None]:
     """Everything one process runs: decisions, the steps of its domain, the probing of its vantage."""
     state = post.state or Path(tempfile.mkdtemp(prefix="failover-worker-"))
-    probes = ProbingClient()
+    probes = Probes()
     looking, steps, herald = Looking(client), Steps(probes), Herald(post.history)
     publishing, rehearsing = Publishing(client), Rehearsing(client)
     probing = Probing(client, host=post.host or socket.gethostname(), cache=state)

@@ -17,7 +17,7 @@ from orchestrator.config import restore
 from orchestrator.core.quorum import Report, Seed
 from orchestrator.core.topology import Service, Topology
 from orchestrator.prober import Engine, Outbox
-from providers.probes import Client as ProbingClient
+from providers.probes import Probes
 from workflows import options
 from workflows.activities.documents import unpack
 from workflows.wire import TOPOLOGY_ID, Applied, Watch, service_id, shard_of
@@ -42,7 +42,7 @@ class Probing:
     async def probe(self, watch: Watch) -> Seed:
         """Probe until the epoch is over. Heartbeats come from the engine's own tick: a stuck engine is noticed."""
         outbox = Outbox(self._send)
-        clients = ProbingClient()
+        clients = Probes()
         beaten = 0.0
 
         def on_tick() -> None:
