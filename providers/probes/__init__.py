@@ -2,8 +2,7 @@
 
 from providers.probes.chat import Completion
 from providers.probes.client import Probes
-from providers.probes.exchange import Asking, Done
-from providers.probes.question import Question
+from providers.probes.exchange import Asking, Done, Question
 from providers.probes.resolve import Resolver
 
 __all__ = ["Asking", "Completion", "Done", "Probes", "Question", "Resolver"]

@@ -12,8 +12,7 @@ from time import perf_counter
 from orchestrator.core.errors import BadInput
 from orchestrator.core.probe import Outcome, OutcomeKind
 from orchestrator.core.topology import ProbeSpec
-from providers.probes.exchange import Asking, Done, Link
-from providers.probes.question import Question
+from providers.probes.exchange import Asking, Done, Link, Question
 from providers.probes.resolve import Resolver
 from providers.probes.tls import Contexts, fault_of
 
@@ -151,12 +150,14 @@ class Probes:
             raw.setblocking(False)
             await loop.sock_connect(raw, (address, target.port))
             asking.reached()
+            # Our own timer ends a handshake that is too long; the loop's would call it an aborted connection.
+            patience_s = asking.left_s + 1
             await loop.create_connection(
                 lambda: Link(asking),
                 sock=raw,
                 ssl=context,
                 server_hostname=target.sni,
-                ssl_handshake_timeout=asking.left_s,
+                ssl_handshake_timeout=patience_s,
             )
         except BaseException:
             raw.close()

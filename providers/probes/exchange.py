@@ -14,10 +14,10 @@ import httptools
 
 from orchestrator.core.errors import BadInput
 from orchestrator.core.probe import Outcome, OutcomeKind
-from orchestrator.core.topology import ProbeKind
+from orchestrator.core.topology import ProbeKind, ProbeSpec
 from providers.probes.chat import Transcript, judge_chat
 from providers.probes.judge import KEPT_BYTES, Received, judge
-from providers.probes.question import Question
+from providers.probes.question import Wording
 from providers.probes.tls import expiry
 
 Done = Callable[[Outcome, bool], None]
@@ -28,6 +28,27 @@ LONGEST_LIFE_S = 90.0
 
 FIRST_FINAL = 200
 """Answers with a status below this are interim (RFC 9110 section 15.2): another one follows."""
+
+
+class Question(Wording):
+    """One probe of one endpoint. Made by ``Probes.prepare``; it keeps at most one idle connection.
+
+    *on_lost* is called when the peer closes or resets the idle connection: news that cost nothing to learn.
+    """
+
+    __slots__ = ("closed", "idle", "on_lost")
+
+    def __init__(self, spec: ProbeSpec, url: str, name: str) -> None:
+        super().__init__(spec, url, name)
+        self.idle: Link | None = None
+        self.on_lost: Callable[[], None] | None = None
+        self.closed = False
+
+    def forget_connection(self) -> None:
+        """Close the idle connection; nobody is told."""
+        link, self.idle = self.idle, None
+        if link is not None:
+            link.drop()
 
 
 class Link(asyncio.Protocol):

@@ -1,21 +1,16 @@
-"""A question: one probe of one endpoint made ready to be asked again and again, with its idle connection."""
+"""A question in words: one probe of one endpoint made ready to be sent again and again."""
 
 from __future__ import annotations
 
 import ipaddress
 import json
 import re
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 from urllib.parse import SplitResult, urlsplit
 
 from orchestrator.core.errors import BadInput
 from orchestrator.core.topology import Connection, Header, ProbeKind, ProbeSpec, Secret
 from providers.secrets import resolve
-
-if TYPE_CHECKING:
-    from providers.probes.exchange import Link
 
 PORTS = {"http": 80, "https": 443}
 CHAT_PATH = "/v1/chat/completions"
@@ -97,26 +92,10 @@ def _statuses(patterns: tuple[str, ...]) -> frozenset[int]:
     return frozenset(found)
 
 
-class Question:
-    """One probe of one endpoint. Made by ``Probes.prepare``; it keeps at most one idle connection.
+class Wording:
+    """What is sent for one probe of one endpoint, and which statuses are good. Raises BadInput when it makes no sense."""
 
-    *on_lost* is called when the peer closes or resets the idle connection: news that cost nothing to learn.
-    """
-
-    __slots__ = (
-        "closed",
-        "good_statuses",
-        "idle",
-        "keeps",
-        "literal",
-        "name",
-        "on_lost",
-        "ready",
-        "spec",
-        "target",
-        "url",
-        "wants_body",
-    )
+    __slots__ = ("good_statuses", "keeps", "literal", "name", "ready", "spec", "target", "url", "wants_body")
 
     def __init__(self, spec: ProbeSpec, url: str, name: str) -> None:
         self.spec = spec
@@ -131,21 +110,12 @@ class Question:
         self.keeps = (
             spec.kind is ProbeKind.HTTP and spec.connection is Connection.KEPT_ALIVE and spec.method.upper() != "HEAD"
         )
-        self.idle: Link | None = None
-        self.on_lost: Callable[[], None] | None = None
-        self.closed = False
         secret = any(isinstance(header.value, Secret) for header in spec.headers)
         self.ready: tuple[bytes, bytes] | None = None if secret else (self._write(keep=False), self._write(keep=True))
 
     def request(self, *, keep: bool) -> bytes:
         """The bytes to send. Secrets are read now, so that a rotated one is used at once. Raises BadInput."""
         return self.ready[keep] if self.ready is not None else self._write(keep=keep)
-
-    def forget_connection(self) -> None:
-        """Close the idle connection; nobody is told."""
-        link, self.idle = self.idle, None
-        if link is not None:
-            link.drop()
 
     def _write(self, *, keep: bool) -> bytes:
         spec, target = self.spec, self.target

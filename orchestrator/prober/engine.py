@@ -1,0 +1,288 @@
+"""The probe engine: starts probes in ticks, folds what comes back, and asks again at once where that settles it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from time import monotonic
+
+import structlog
+
+from orchestrator.core.errors import BadInput
+from orchestrator.core.health import Health, observe
+from orchestrator.core.names import ServiceId
+from orchestrator.core.probe import HARD, PASSING, Outcome
+from orchestrator.core.quorum import Report, Seed
+from orchestrator.core.topology import Endpoint, ProbeKind, ProbeSpec, Service, Vantage
+from orchestrator.prober.budget import Budget
+from orchestrator.prober.schedule import Lateness, LatenessMeter, Slots, Wheel
+from orchestrator.prober.telling import Speaker, Teller
+from orchestrator.prober.watched import WatchedEndpoint, WatchedService, Watching, carried, seeded
+from providers.probes import Probes
+
+log = structlog.get_logger()
+
+PROOF_CHECK_S = 5.0
+"""How often the age of completed inferences is looked at: a proof ends by time, not by an outcome."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How an engine runs."""
+
+    tick_s: float = 0.05
+    """Starts are grouped into ticks of this length."""
+    concurrency: int = 512
+    """Exchanges on new connections at one time. Those on kept-alive connections are not counted: they open nothing."""
+    beat_s: float = 0.25
+    """How often ``on_tick`` is called."""
+
+
+DEFAULT_PACE = Pace()
+
+
+class Engine:
+    """Probes everything of one shard from one vantage, for one epoch. Configure it, then run it.
+
+    *emit* takes each report and must not block; reports are levels, sent when an opinion (health, proof or
+    isolation) changes, and once per service when the epoch opens. *seed* is what the epoch before knew.
+    """
+
+    def __init__(
+        self,
+        *,
+        vantage: Vantage,
+        shard: int,
+        epoch: int,
+        host: str,
+        clients: Probes,
+        emit: Callable[[Report], None],
+        seed: Seed | None = None,
+    ) -> None:
+        self._vantage = vantage
+        self._clients = clients
+        self._teller = Teller(Speaker(vantage.id, shard, epoch, host), emit)
+        self._seed = {(known.service, known.state.endpoint): known.state for known in seed.states} if seed else {}
+        self._services: dict[ServiceId, WatchedService] = {}
+        self._pace = DEFAULT_PACE
+        self._wheel: Wheel[Watching] | None = None
+        self._lateness = LatenessMeter()
+        self._connecting = 0
+        self._waiting: deque[Watching] = deque()
+
+    def configure(self, services: tuple[Service, ...], revision: int) -> None:
+        """Watch *services* from now on. What did not change keeps its state; a changed question keeps its opinion.
+
+        An endpoint with a new url begins unknown. A probe that cannot be asked at all is logged and left out.
+        """
+        now = monotonic()
+        before = self._services
+        self._services = {service.id: self._watch(service, before.get(service.id), now) for service in services}
+        kept = {id(probe) for probe in _probes(self._services)}
+        for probe in _probes(before):
+            if id(probe) not in kept:
+                self._drop(probe)
+        self._seed = {}
+        self._teller.configure(self._services, revision)
+        log.info("prober.configured", vantage=self._vantage.id, services=len(services), revision=revision)
+
+    async def run(self, *, on_tick: Callable[[], None] | None = None, pace: Pace = DEFAULT_PACE) -> None:
+        """Probe until cancelled. *on_tick* is called from the engine's own tick, so it falls silent when that does."""
+        self._pace = pace
+        now = monotonic()
+        wheel = self._wheel = Wheel(pace.tick_s, now=now)
+        for probe in _probes(self._services):
+            self._place(probe, wheel, now)
+        next_beat = next_proof = now
+        try:
+            while True:
+                now = monotonic()
+                if now >= next_proof:
+                    next_proof = now + PROOF_CHECK_S
+                    self._teller.recheck(name for name, watched in self._services.items() if watched.has_chat)
+                self._turn(wheel, now)
+                if on_tick is not None and now >= next_beat:
+                    next_beat = now + pace.beat_s
+                    on_tick()
+                await asyncio.sleep(max(0.0, wheel.next_at - monotonic()))
+        finally:
+            self._wheel = None
+            for probe in _probes(self._services):
+                self._drop(probe)
+
+    def beat(self) -> Seed:
+        """What the next epoch should begin with: endpoints that are down or degraded, at most 500."""
+        return self._teller.beat(monotonic())
+
+    def present(self, report: Report) -> Report | None:
+        """*report* as it would be said now; None when its service is watched no more. For a late delivery."""
+        return self._teller.present(report, monotonic())
+
+    def lateness(self) -> Lateness:
+        """How late probes started, since the last call."""
+        meter, self._lateness = self._lateness, LatenessMeter()
+        return meter.read()
+
+    # What is watched
+
+    def _watch(self, service: Service, before: WatchedService | None, now: float) -> WatchedService:
+        watched = WatchedService({}, Budget())
+        if before is not None:
+            watched.budget, watched.opened, watched.told = before.budget, before.opened, before.told
+        for endpoint in service.endpoints:
+            old = before.endpoints.get(endpoint.id) if before is not None else None
+            if old is not None and old.endpoint.url != endpoint.url:
+                old = None
+            known = {probe.spec.id: probe for probe in old.probes} if old is not None else {}
+            probes = [self._watching(service, endpoint, spec, known.get(spec.id)) for spec in endpoint.probes]
+            watched.endpoints[endpoint.id] = self._seeded(
+                service.id, WatchedEndpoint(endpoint, tuple(probe for probe in probes if probe is not None)), now
+            )
+        return watched
+
+    def _watching(self, service: Service, endpoint: Endpoint, spec: ProbeSpec, old: Watching | None) -> Watching | None:
+        if old is not None and old.spec == spec and old.question.name == service.name:
+            return old
+        try:
+            question = self._clients.prepare(spec, endpoint.url, name=service.name)
+        except BadInput as error:
+            log.error("probe.unaskable", service=service.id, endpoint=endpoint.id, probe=spec.id, reason=str(error))
+            return None
+        probe = Watching(service.id, endpoint.id, spec, question)
+        probe.on_answer = partial(self._answered, probe)
+        question.on_lost = partial(self._lost, probe)
+        if old is not None:
+            probe.health = carried(old.health)
+            probe.good_latency_s = old.good_latency_s
+        if self._wheel is not None:
+            self._place(probe, self._wheel, monotonic())
+        return probe
+
+    def _seeded(self, service: ServiceId, watched: WatchedEndpoint, now: float) -> WatchedEndpoint:
+        known = self._seed.get((service, watched.endpoint.id))
+        if known is not None:
+            ids = {probe.spec.id for probe in watched.probes}
+            for probe in watched.probes:
+                probe.health = seeded(known, probe.spec, ids, now=now) or probe.health
+        watched.opinion = watched.state(now).health
+        return watched
+
+    def _place(self, probe: Watching, wheel: Wheel[Watching], now: float) -> None:
+        spec = probe.spec
+        key = f"{self._vantage.id}|{probe.service}|{probe.endpoint}|{spec.id}"
+        probe.slots = Slots(key, interval_s=spec.interval_s, jitter=spec.jitter, now=now)
+        wheel.add(probe.slots.due, probe)
+
+    def _drop(self, probe: Watching) -> None:
+        probe.stop()
+        self._clients.forget(probe.question)
+        self._release(probe)
+
+    # Asking
+
+    def _turn(self, wheel: Wheel[Watching], now: float) -> None:
+        for probe in wheel.take(now):
+            slots = probe.slots
+            if probe.removed or slots is None:
+                continue
+            if probe.busy or probe.confirm is not None:
+                self._lateness.missed += 1
+            else:
+                probe.confirms = 0
+                probe.due = slots.due
+                self._start(probe, fresh=False)
+            self._lateness.missed += slots.advance(now)
+            wheel.add(slots.due, probe)
+        self._teller.tell(monotonic())
+
+    def _start(self, probe: Watching, *, fresh: bool) -> None:
+        probe.busy = True
+        probe.fresh = fresh
+        if fresh or probe.question.idle is None:
+            if self._connecting >= self._pace.concurrency:
+                self._waiting.append(probe)
+                return
+            self._connecting += 1
+            probe.counted = True
+        self._ask(probe)
+
+    def _ask(self, probe: Watching) -> None:
+        if not probe.fresh:
+            self._lateness.add(monotonic() - probe.due)
+        connect_s = probe.quick_connect_s if probe.fresh else None
+        probe.asking = self._clients.begin(probe.question, probe.on_answer, fresh=probe.fresh, connect_s=connect_s)
+
+    def _release(self, probe: Watching) -> None:
+        if not probe.counted:
+            return
+        probe.counted = False
+        self._connecting -= 1
+        while self._waiting and self._connecting < self._pace.concurrency:
+            following = self._waiting.popleft()
+            if not following.removed:
+                self._connecting += 1
+                following.counted = True
+                self._ask(following)
+
+    # Being answered
+
+    def _answered(self, probe: Watching, outcome: Outcome, stale: bool) -> None:
+        probe.busy = False
+        self._release(probe)
+        if probe.removed:
+            return
+        now = monotonic()
+        if stale:
+            # Perhaps only the connection is dead: nothing is counted until a fresh one has been asked, now.
+            probe.doubt = (outcome, now)
+            self._start(probe, fresh=True)
+            return
+        doubt, probe.doubt = probe.doubt, None
+        if doubt is not None and outcome.kind not in PASSING:
+            self._fold(probe, *doubt)
+        self._fold(probe, outcome, now)
+        self._follow_up(probe, outcome)
+
+    def _fold(self, probe: Watching, outcome: Outcome, now: float) -> None:
+        spec, before = probe.spec, probe.health
+        after = probe.health = observe(before, outcome, now=now, rise=spec.rise, fall=spec.fall)
+        if outcome.kind in PASSING:
+            probe.good_latency_s = outcome.latency_s
+        if not probe.answered:
+            probe.answered = True
+            self._teller.recheck((probe.service,))
+        if after.opinion is not before.opinion:
+            self._teller.turned(probe.service, probe.endpoint, now)
+        elif outcome.completed:
+            self._teller.recheck((probe.service,))
+
+    def _follow_up(self, probe: Watching, outcome: Outcome) -> None:
+        """Ask again soon on a new connection while that can settle the opinion: a refusal, or a return."""
+        spec, state = probe.spec, probe.health.health
+        failing = outcome.kind in HARD and state is not Health.DOWN
+        returning = outcome.kind in PASSING and state is Health.RECOVERING
+        if spec.fast_confirm_s <= 0 or not (failing or returning):
+            return
+        if spec.kind is ProbeKind.CHAT and probe.confirms >= spec.fall:
+            return  # completions cost money
+        probe.confirms += 1
+        probe.confirm = asyncio.get_running_loop().call_later(spec.fast_confirm_s, self._confirm, probe)
+
+    def _confirm(self, probe: Watching) -> None:
+        probe.confirm = None
+        if not probe.removed and not probe.busy:
+            self._start(probe, fresh=True)
+
+    def _lost(self, probe: Watching) -> None:
+        """The peer ended the idle connection. A fresh one is not kept: a server that always does so is not hunted."""
+        if not (probe.removed or probe.busy or probe.confirm is not None or self._wheel is None):
+            self._start(probe, fresh=True)
+
+
+def _probes(services: dict[ServiceId, WatchedService]) -> Iterator[Watching]:
+    for watched in services.values():
+        for endpoint in watched.endpoints.values():
+            yield from endpoint.probes

@@ -1,0 +1,87 @@
+"""The outbox: reports on their way out. It keeps the latest of each service, and never makes probing wait."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import structlog
+
+from orchestrator.core.names import ServiceId
+from orchestrator.core.quorum import Report
+
+log = structlog.get_logger()
+
+SENDERS = 16
+FIRST_PAUSE_S = 0.1
+LONGEST_PAUSE_S = 5.0
+SEND_WITHIN_S = 10.0
+
+Send = Callable[[Report], Awaitable[None]]
+Present = Callable[[Report], Report | None]
+
+
+class Outbox:
+    """Delivers the latest report of each service with *send*, again and again until it gets through.
+
+    *present* renews a report just before each attempt (``Engine.present``), so that what arrives late says the
+    present; None from it drops the report. Reports of one service never overtake each other.
+    """
+
+    def __init__(self, send: Send, present: Present, *, first_pause_s: float = FIRST_PAUSE_S) -> None:
+        self._send = send
+        self._present = present
+        self._first_pause_s = first_pause_s
+        self._latest: dict[ServiceId, Report] = {}
+        self._pauses: dict[ServiceId, float] = {}
+        self._under_way: set[ServiceId] = set()
+        self._ready: asyncio.Queue[ServiceId] = asyncio.Queue()
+
+    @property
+    def owed(self) -> int:
+        """Services whose latest report has not been delivered."""
+        return len(self._latest.keys() | self._under_way)
+
+    def put(self, report: Report) -> None:
+        """Take *report* for delivery; what was waiting for the same service is forgotten. Never blocks."""
+        known = report.service in self._latest
+        self._latest[report.service] = report
+        if not known and report.service not in self._under_way:
+            self._ready.put_nowait(report.service)
+
+    async def run(self) -> None:
+        """Deliver until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            for _ in range(SENDERS):
+                group.create_task(self._deliver())
+
+    async def _deliver(self) -> None:
+        while True:
+            service = await self._ready.get()
+            report = self._latest.pop(service, None)
+            current = self._present(report) if report is not None else None
+            if report is None or current is None:
+                self._pauses.pop(service, None)
+                continue
+            self._under_way.add(service)
+            try:
+                async with asyncio.timeout(SEND_WITHIN_S):
+                    await self._send(current)
+            except Exception as error:
+                self._latest.setdefault(service, report)
+                self._retry_later(service, error)
+            else:
+                if self._pauses.pop(service, None) is not None:
+                    log.info("outbox.delivered", service=service, seq=report.seq)
+                if service in self._latest:
+                    self._ready.put_nowait(service)
+            finally:
+                self._under_way.discard(service)
+
+    def _retry_later(self, service: ServiceId, error: Exception) -> None:
+        pause_s = self._pauses.get(service)
+        if pause_s is None:
+            log.warning("outbox.delayed", service=service, reason=type(error).__name__)
+        pause_s = min(LONGEST_PAUSE_S, pause_s * 2 if pause_s is not None else self._first_pause_s)
+        self._pauses[service] = pause_s
+        asyncio.get_running_loop().call_later(pause_s, self._ready.put_nowait, service)

@@ -1,0 +1,148 @@
+"""What an engine keeps in mind: services, their endpoints and the probes of each."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, replace
+
+from orchestrator.core.health import EndpointState, Health, ProbeHealth, summarize
+from orchestrator.core.names import EndpointId, ServiceId
+from orchestrator.core.probe import Outcome
+from orchestrator.core.topology import Endpoint, ProbeKind, ProbeSpec, Role
+from orchestrator.prober.budget import Budget
+from orchestrator.prober.schedule import Slots
+from providers.probes import Asking, Done, Question
+
+CONNECT_FLOOR_S = 0.25
+CONNECT_CEILING_S = 1.0
+"""TCP sends its first SYN again after a second (RFC 6298 section 2): waiting longer in a re-probe says nothing new."""
+
+
+def _unheard(_outcome: Outcome, _stale: bool) -> None:
+    """Nobody listens to a probe that no engine has taken up."""
+
+
+class Watching:
+    """One probe of one endpoint, and where it stands."""
+
+    __slots__ = (
+        "answered",
+        "asking",
+        "busy",
+        "confirm",
+        "confirms",
+        "counted",
+        "doubt",
+        "due",
+        "endpoint",
+        "fresh",
+        "good_latency_s",
+        "health",
+        "on_answer",
+        "question",
+        "removed",
+        "service",
+        "slots",
+        "spec",
+    )
+
+    def __init__(self, service: ServiceId, endpoint: EndpointId, spec: ProbeSpec, question: Question) -> None:
+        self.service = service
+        self.endpoint = endpoint
+        self.spec = spec
+        self.question = question
+        self.health = ProbeHealth()
+        self.slots: Slots | None = None
+        self.on_answer: Done = _unheard
+        self.asking: Asking | None = None
+        self.busy = self.counted = self.removed = self.answered = self.fresh = False
+        self.due = 0.0
+        self.confirm: asyncio.TimerHandle | None = None
+        self.confirms = 0
+        self.doubt: tuple[Outcome, float] | None = None
+        """A silence that may have been the connection's own, and when; counted only if a fresh one fails too."""
+        self.good_latency_s = 0.0
+
+    @property
+    def quick_connect_s(self) -> float:
+        """Time to connect in a re-probe: three times what a good answer took, 0.25 s to 1 s."""
+        return min(self.spec.timeout_s, max(CONNECT_FLOOR_S, min(CONNECT_CEILING_S, 3 * self.good_latency_s)))
+
+    def stop(self) -> None:
+        """Ask no more."""
+        self.removed = True
+        if self.confirm is not None:
+            self.confirm.cancel()
+        if self.asking is not None:
+            self.asking.cancel()
+
+
+@dataclass(slots=True)
+class WatchedEndpoint:
+    """An endpoint, its probes, and the opinion of it."""
+
+    endpoint: Endpoint
+    probes: tuple[Watching, ...]
+    opinion: Health = Health.UNKNOWN
+
+    @property
+    def answered(self) -> bool:
+        """Some probe of it has come back, or there is none to wait for."""
+        return not self.probes or any(probe.answered for probe in self.probes)
+
+    @property
+    def meant_to_be_off(self) -> bool:
+        """A standby scaled to nothing: its silence is no evidence."""
+        workload = self.endpoint.workload
+        return self.endpoint.role is Role.STANDBY and workload is not None and workload.standby == 0
+
+    def state(self, now: float) -> EndpointState:
+        """The opinion of it as a report tells it."""
+        return summarize(self.endpoint.id, tuple((probe.spec, probe.health) for probe in self.probes), now=now)
+
+
+@dataclass(slots=True)
+class WatchedService:
+    """A service's endpoints, and what was last said about them."""
+
+    endpoints: dict[EndpointId, WatchedEndpoint]
+    budget: Budget
+    opened: bool = False
+    """Its first snapshot has been sent."""
+    told: tuple[object, ...] = ()
+
+    @property
+    def ready(self) -> bool:
+        """Every endpoint has answered once, or was waited for in vain."""
+        return all(endpoint.answered for endpoint in self.endpoints.values())
+
+    @property
+    def has_chat(self) -> bool:
+        return any(
+            probe.spec.kind is ProbeKind.CHAT for endpoint in self.endpoints.values() for probe in endpoint.probes
+        )
+
+
+def seeded(state: EndpointState, spec: ProbeSpec, ids: set[str], *, now: float) -> ProbeHealth | None:
+    """The health that a probe begins with when its endpoint was last known in *state*; None: it begins unknown.
+
+    The state's detail names the probe that spoke; when it names none of *ids*, every probe holds.
+    """
+    if state.health not in {Health.DOWN, Health.DEGRADED}:
+        return None
+    speaker, _, said = state.detail.partition(": ")
+    if speaker in ids and speaker != spec.id:
+        return None
+    return ProbeHealth(
+        health=state.health,
+        softs=spec.fall if state.health is Health.DEGRADED else 0,
+        fails=spec.fall if state.health is Health.DOWN else 0,
+        last_good_at=now - state.last_good_age_s if state.last_good_age_s is not None else None,
+        first_bad_at=now - state.first_bad_age_s if state.first_bad_age_s is not None else None,
+        detail=said if speaker in ids else state.detail,
+    )
+
+
+def carried(health: ProbeHealth) -> ProbeHealth:
+    """The health of a probe whose question changed: the opinion holds until proved otherwise, counts begin anew."""
+    return replace(health, passes=0, softs=0, fails=0, completed_at=None)
