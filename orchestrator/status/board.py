@@ -11,7 +11,7 @@ from orchestrator.core.record import Record
 from orchestrator.history.merge import is_closed
 from orchestrator.status.pane import Seen
 from orchestrator.status.state import VERDICT, State
-from orchestrator.status.words import listed, span
+from orchestrator.status.words import listed
 from workflows.wire import DrillReport, EndpointBrief, ServiceStatus
 
 
@@ -200,10 +200,9 @@ def _reasons(status: ServiceStatus) -> tuple[Reason, ...]:
 
 
 def _headline(seen: Seen, rows: tuple[Row, ...]) -> tuple[State, str, str]:
-    """The state of everything in one sentence, and a second that says what is meant."""
+    """The state of everything in one sentence, and a second that says what is meant. No age: it would never rest."""
     if seen.control.away:
-        away = span((seen.now - (seen.control.at or seen.control.since or seen.now)).total_seconds())
-        return State.BAD, f"No word from the control plane for {away}", _away_detail(seen)
+        return State.BAD, "The control plane is away", _away_detail(seen)
     if not rows:
         return State.QUIET, "Nothing to watch yet", ""
     worst = [row for row in rows if row.rank == rows[0].rank]
@@ -232,7 +231,7 @@ def _headline(seen: Seen, rows: tuple[Row, ...]) -> tuple[State, str, str]:
 def _away_detail(seen: Seen) -> str:
     if seen.control.at is None:
         return "Nothing was seen since this page's server started. Traffic flows where it last flowed."
-    return "What follows is the last known state, not the present one. Traffic flows where it last flowed."
+    return "That is the last known state, not the present one. Traffic flows where it last flowed."
 
 
 def title(state: State, headline: str) -> str:

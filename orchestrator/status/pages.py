@@ -75,7 +75,7 @@ class Pages:
 
     def run(self, record: Record, seen: Seen) -> Page:
         """One run's page."""
-        told = timeline(record, seen.now)
+        told = timeline(record, seen.told)
         head = f"{record.service}: {record.kind.value} to {record.target}, {record.status.value}"
         template = self._environment.get_template("run.html")
         html = template.render(record=record, told=told, meter=meter(record, told), seen=seen, now=seen.now)

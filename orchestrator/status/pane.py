@@ -75,6 +75,11 @@ class Seen:
     """Records of the runs that hold a service, as the control plane has them."""
     kept: Kept = Kept()
 
+    @property
+    def told(self) -> datetime:
+        """The time up to which running things are known: now, or when the control plane was last heard."""
+        return self.control.at if self.control.away and self.control.at is not None else self.now
+
     def records(self) -> tuple[Record, ...]:
         """Every run that any source told of, newest first, each as far as anybody knows it."""
         known: dict[tuple[str, str], Record] = {}

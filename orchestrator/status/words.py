@@ -20,7 +20,7 @@ def seconds(value: float | None) -> str:
 
 
 def span(value: float) -> str:
-    """A length of time for reading: ``0 s``, ``43 s``, ``2 min 05 s``, ``3 h 20 min``, ``2 days``."""
+    """A length of time for reading: ``0 s``, ``43 s``, ``2 min 05 s``, ``3 h 20 min``, ``14 h``, ``2 days``."""
     whole = max(0, int(value))
     if whole < 120:
         return f"{whole} s"
@@ -28,7 +28,9 @@ def span(value: float) -> str:
     if minutes < 60:
         return f"{minutes} min {rest:02} s"
     hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes:02} min" if hours < 48 else f"{hours // 24} days"
+    if hours < 10:
+        return f"{hours} h {minutes:02} min"
+    return f"{hours} h" if hours < 48 else f"{hours // 24} days"
 
 
 def objective(value: float) -> str:
@@ -44,7 +46,7 @@ def rfc3339(at: datetime) -> str:
 def clock(at: datetime, *, today: datetime) -> str:
     """Wall time in UTC: ``12:03:04``, with its date when that is not the day of *today*."""
     at, today = at.astimezone(UTC), today.astimezone(UTC)
-    return at.strftime("%H:%M:%S" if at.date() == today.date() else "%Y-%m-%d %H:%M:%S")
+    return at.strftime("%H:%M:%S" if at.date() == today.date() else "%Y-%m-%d %H:%M")
 
 
 def shares(weights: Weights) -> str:

@@ -18,7 +18,8 @@
     const m = Math.floor(s / 60);
     if (m < 60) return `${m} min ${String(s % 60).padStart(2, "0")} s`;
     const h = Math.floor(m / 60);
-    return h < 48 ? `${h} h ${String(m % 60).padStart(2, "0")} min` : `${Math.floor(h / 24)} days`;
+    if (h < 10) return `${h} h ${String(m % 60).padStart(2, "0")} min`;
+    return h < 48 ? `${h} h` : `${Math.floor(h / 24)} days`;
   };
 
   const tick = () => {
@@ -59,7 +60,7 @@
     const time = document.createElement("time");
     time.dateTime = message.now;
     time.textContent = `${message.now.slice(11, 19)} UTC`;
-    link.replaceChildren("live, as of ", time);
+    link.replaceChildren(document.querySelector(".head.away") ? "connected, source away, " : "live, as of ", time);
     document.body.classList.add("live");
     tick();
   };
