@@ -65,10 +65,10 @@ class _Api:
 
     async def events(self, request: Request) -> JSONResponse:
         text = request.query_params.get("since", "0")
-        return JSONResponse(self._world.journal.since(int(text) if text.isdecimal() else 0))
+        return JSONResponse({"events": self._world.journal.since(int(text) if text.isdecimal() else 0)})
 
     async def endpoints(self, request: Request) -> JSONResponse:
-        return JSONResponse([await server.look() for server in self._world.servers.values()])
+        return JSONResponse({"endpoints": [await server.look() for server in self._world.servers.values()]})
 
     async def endpoint(self, request: Request) -> JSONResponse:
         return await self._look(self._server(request))
@@ -127,7 +127,7 @@ class _Api:
     # ------------------------------------------------------------ faults
 
     async def faults(self, request: Request) -> JSONResponse:
-        return JSONResponse([fault_json(fault) for fault in self._world.board.all()])
+        return JSONResponse({"faults": [fault_json(fault) for fault in self._world.board.all()]})
 
     async def fault(self, request: Request) -> JSONResponse:
         return self._shown(self._world.board.state(request.path_params["key"]), request)

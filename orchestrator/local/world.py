@@ -12,11 +12,9 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
-import httpx
-
-from orchestrator.core.errors import BadInput, FailoverError
+from orchestrator.core.errors import FailoverError
+from orchestrator.core.topology import Workload
 from orchestrator.local.layout import (
     WORLD_FILE,
     Layout,
@@ -26,6 +24,8 @@ from orchestrator.local.layout import (
     WorldFailed,
     read_layout,
 )
+from providers.base import NotFound
+from providers.local.api import WorldApi, part
 
 _START_S = 30.0
 _END_S = 5.0
@@ -38,7 +38,7 @@ class World:
     layout: Layout
     state: Path
     process: asyncio.subprocess.Process
-    client: httpx.AsyncClient
+    api: WorldApi
 
     @classmethod
     @contextlib.asynccontextmanager
@@ -67,8 +67,7 @@ class World:
         try:
             await _ready(process, state)
             layout = read_layout(state / WORLD_FILE)
-            async with httpx.AsyncClient(base_url=layout.control, timeout=5.0, trust_env=False) as client:
-                yield cls(layout, state, process, client)
+            yield cls(layout, state, process, WorldApi(Workload("local", "", options=(("world", layout.control),))))
         finally:
             await _end(process)
 
@@ -101,51 +100,43 @@ class World:
         """Put a fault in for *seconds* at most."""
         deadline = datetime.now(UTC) + timedelta(seconds=seconds)
         body = {"kind": str(kind), "target": target, "deadline": deadline.isoformat()}
-        return await self._call("PUT", f"/faults/{quote(key, safe='')}", body)
+        return await self.api.call("PUT", f"/faults/{part(key)}", body)
 
     async def clear(self, key: str) -> dict[str, Any] | None:
         """Take a fault out; None when it never was there."""
-        return await self._maybe("DELETE", f"/faults/{quote(key, safe='')}")
+        return await self._maybe("DELETE", f"/faults/{part(key)}")
 
     async def fault(self, key: str) -> dict[str, Any] | None:
-        return await self._maybe("GET", f"/faults/{quote(key, safe='')}")
+        return await self._maybe("GET", f"/faults/{part(key)}")
 
     async def scale(self, endpoint: str, replicas: int, *, key: str) -> dict[str, Any]:
-        return await self._call("PUT", f"/endpoints/{endpoint}/replicas", {"replicas": replicas, "key": key})
+        return await self.api.call("PUT", f"/endpoints/{endpoint}/replicas", {"replicas": replicas, "key": key})
 
     async def drain(self, endpoint: str, *, on: bool, key: str) -> dict[str, Any]:
-        return await self._call("PUT", f"/endpoints/{endpoint}/drain", {"on": on, "key": key})
+        return await self.api.call("PUT", f"/endpoints/{endpoint}/drain", {"on": on, "key": key})
 
     async def pace(self, endpoint: str, **settings: float) -> dict[str, Any]:
         """Change fields of ModelSettings at one endpoint."""
-        return await self._call("PUT", f"/endpoints/{endpoint}/pace", dict(settings))
+        return await self.api.call("PUT", f"/endpoints/{endpoint}/pace", dict(settings))
 
     async def endpoint(self, endpoint: str) -> dict[str, Any]:
         """What stands there: desired, ready, in_flight, faults, pid."""
-        return await self._call("GET", f"/endpoints/{endpoint}")
+        return await self.api.call("GET", f"/endpoints/{endpoint}")
 
     async def restart(self, endpoint: str) -> dict[str, Any]:
         """Start a model server that died."""
-        return await self._call("POST", f"/endpoints/{endpoint}/restart")
+        return await self.api.call("POST", f"/endpoints/{endpoint}/restart")
 
     async def events(self, since: int = 0) -> list[dict[str, Any]]:
         """The world's journal after event number *since*: what happened to it, on the wall clock."""
-        response = await self.client.get("/events", params={"since": since})
-        events: list[dict[str, Any]] = response.json()
+        events: list[dict[str, Any]] = (await self.api.call("GET", f"/events?since={since}"))["events"]
         return events
 
     async def _maybe(self, method: str, path: str) -> dict[str, Any] | None:
-        response = await self.client.request(method, path)
-        return None if response.status_code == httpx.codes.NOT_FOUND else self._document(response)
-
-    async def _call(self, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
-        return self._document(await self.client.request(method, path, json=body))
-
-    def _document(self, response: httpx.Response) -> dict[str, Any]:
-        document: dict[str, Any] = response.json()
-        if response.is_error:
-            raise BadInput(str(document.get("error", response.text)))
-        return document
+        try:
+            return await self.api.call(method, path)
+        except NotFound:
+            return None
 
 
 def _flag(name: str) -> str:

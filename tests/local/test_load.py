@@ -6,8 +6,6 @@ import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-import pytest
-
 from orchestrator.core.names import EndpointId
 from orchestrator.core.steering import Shares, SteeringChange, answer_for, next_lineage
 from orchestrator.core.topology import Secret, SecretSource, SteeringSpec, TsigKey, Weights
@@ -150,24 +148,6 @@ async def test_weights_written_by_the_provider_spread_the_clients(world: World) 
     ohio = sum(addresses == (world.place("ohio").address,) for addresses in drawn)
     assert {len(addresses) for addresses in drawn} == {1}
     assert 30 < ohio < 95
-
-
-@pytest.mark.parametrize("provider", ["rfc2136", "local"])
-async def test_the_topology_that_a_world_writes_is_valid(world: World, provider: str) -> None:
-    """failover.yaml of a world parses, and names every region with its workload and the world's DNS."""
-    from orchestrator.config.load import parse
-    from orchestrator.local.topology_file import topology_yaml
-
-    topology = parse(topology_yaml(world.layout, provider=provider), "failover.yaml")
-    (service,) = topology.services
-    assert topology.simulates_hosts
-    assert sorted(vantage.region for vantage in topology.vantages) == ["alpha/paris", "beta/ohio", "onprem/tokyo"]
-    assert {endpoint.id: endpoint.role for endpoint in service.endpoints if endpoint.role == "active"} == {
-        "paris": "active"
-    }
-    assert service.steering is not None
-    assert service.steering.primary == world.layout.dns
-    assert bool(service.steering.options) is (provider == "local")
 
 
 def test_a_request_belongs_to_the_window_in_which_it_began() -> None:
