@@ -28,6 +28,7 @@ from providers.dns.exchange import Server
 from providers.dns.messages import AAAA, A, answer_in, canonical, records
 from providers.dns.rfc2136 import Rfc2136Steering
 from real.bind import Bind, ask
+from real.lossy import LossyProxy
 from real.steering import EU, NAME, US, change
 
 HOME = Answer("addresses", ("127.0.1.10",))
@@ -118,6 +119,25 @@ async def test_the_same_generation_by_another_writer_is_stale(server: Bind) -> N
     with pytest.raises(StaleGeneration, match="another history"):
         await steering.write(step)
     assert await server.ask(NAME, "A") == HOME.values
+
+
+async def test_an_update_that_arrives_late_is_refused_by_the_server(server: Bind) -> None:
+    """An update held up on its way, whose writer has given up, cannot undo what somebody wrote meanwhile."""
+    direct = Rfc2136Steering(spec_at(server))
+    routing = await direct.write(change(await direct.read(), EU, HOME, run="adopt"))
+    async with LossyProxy(server.at) as proxy:
+        proxy.way.clear()
+        slow = Rfc2136Steering(replace(spec_at(server), primary=proxy.at))
+        with pytest.raises(Transient):
+            await slow.write(change(routing, US, AWAY, run="slow"))
+        third = Answer("addresses", ("127.0.3.10",))
+        ahead = await direct.write(change(routing, US, third, run="quick"))
+        assert proxy.held > 0
+        proxy.way.set()
+        await asyncio.wait_for(proxy.caught_up.wait(), 5)
+        assert await direct.read() == ahead
+        with pytest.raises(StaleGeneration, match="run quick"):
+            await slow.write(change(routing, US, AWAY, run="slow"))
 
 
 async def test_a_fence_that_was_deleted_is_stale(server: Bind) -> None:
