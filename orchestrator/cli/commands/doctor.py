@@ -15,7 +15,6 @@ from orchestrator.cli.errors import Failed
 from orchestrator.cli.options import Json
 from orchestrator.core.errors import BadInput, FailoverError
 from orchestrator.core.topology import Topology
-from workflows.options import FRESH_S
 from workflows.wire import ServiceStatus
 
 
@@ -109,6 +108,8 @@ def _known(topology: Topology, service: str | None) -> None:
 
 def _service(status: ServiceStatus, topology: Topology, at: datetime) -> list[Check]:
     """What keeps one service from being judged or moved."""
+    from workflows.options import FRESH_S  # noqa: PLC0415 - it imports Temporal's library
+
     found: list[Check] = []
     heard = {view.vantage: view for view in status.views}
     fresh = 0

@@ -110,7 +110,7 @@ def _follow(desk: Desk, first: DrillReport, timeout_s: float, *, quiet: bool) ->
                             desk.out.print(cell(f"{phase.name} {word} in {took}: {phase.text}"), soft_wrap=True)
                     if report.verdict != "running":
                         return report
-                    await asyncio.sleep(0.25)
+                    await asyncio.sleep(0.2)
                     report = await control.drill_report(first.service, first.id)
         except TimeoutError:
             raise TimedOut(f"drill {first.id} has not ended within {seconds(timeout_s)}; {look}") from None

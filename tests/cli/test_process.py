@@ -1,0 +1,186 @@
+"""The command as people and scripts meet it: a process with exit status, pipes, a terminal and signals."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pty
+import select
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+DRIVER = str(Path(__file__).parent / "driver.py")
+READING = (
+    ("status",),
+    ("drill", "show", "chat", "d1"),
+)
+
+
+@pytest.mark.parametrize("words", READING, ids=" ".join)
+def test_temporal_away_is_one_sentence(process: Any, words: tuple[str, ...]) -> None:
+    """Every reading command ends with 5 and one sentence when nobody answers at Temporal's address."""
+    ended = process(*words, "--json")
+    assert ended.status == 5
+    assert ended.out == ""
+    assert len(ended.err.strip().splitlines()) == 1
+    assert "127.0.0.1:9" in ended.err
+
+
+def test_a_port_in_use_is_one_sentence(process: Any, topology_file: Path, tmp_path: Path) -> None:
+    """'serve' and 'up' say that the port is in use, end with 2, and leave nothing running."""
+    state = tmp_path / "state"
+    with contextlib.closing(socket.create_server(("127.0.0.1", 0))) as taken:
+        port = str(taken.getsockname()[1])
+        for words in (("serve", "--port", port), ("up", str(topology_file), "--port", port, "--state", str(state))):
+            ended = process(*words)
+            assert ended.status == 2
+            assert f"127.0.0.1:{port}: the port is in use; choose another with --port" in ended.err
+    assert not list(state.glob("*.db"))
+
+
+def test_debug_shows_where_an_error_came_from() -> None:
+    """--debug adds the traceback to standard error, and the sentence still ends it."""
+    command = [str(Path(sys.executable).parent / "failover"), "--debug", "--address", "127.0.0.1:9", "status"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 5
+    assert "Traceback" in done.stderr
+    assert done.stderr.strip().splitlines()[-1].startswith("failover: Temporal does not answer")
+
+
+def test_version_and_help_are_quick(process: Any) -> None:
+    """Help comes up without Temporal's client, HTTP or database libraries, and well within half a second."""
+    assert process("--version").out.startswith("failover ")
+    code = "import sys, orchestrator.cli.app as a; a.assemble(); print(*sorted(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    heavy = {"temporalio", "sqlalchemy", "httpx", "starlette", "uvicorn", "structlog", "ruamel", "dns", "httptools"}
+    assert heavy & set(done.stdout.split()) == set()
+    assert min(_processor_s(lambda: process("--help")) for _ in range(3)) < 0.5
+
+
+def _processor_s(act: Callable[[], object]) -> float:
+    """Processor time of the children of *act*: neighbours on the machine do not count."""
+    before = os.times()
+    act()
+    after = os.times()
+    return after.children_user + after.children_system - before.children_user - before.children_system
+
+
+def test_a_reader_that_leaves_is_no_error() -> None:
+    """A pipe that closes early (| head) leaves no message, and the exit status is that of the command."""
+    words = ["0", "halted", "--", "run", "chat", "--reason", "x", "--yes"]
+    read, write = os.pipe()
+    os.close(read)
+    done = subprocess.run(
+        [sys.executable, DRIVER, *words], stdout=write, stderr=subprocess.PIPE, text=True, timeout=60, check=False
+    )
+    os.close(write)
+    assert done.returncode == 1
+    assert "Broken pipe" not in done.stderr
+    assert "failed and halted" in done.stderr
+
+
+def test_logs_never_mix_with_a_document() -> None:
+    """At the loudest log level standard output is still exactly one document."""
+    words = ["0", "completed", "--", "--log-level", "debug", "status", "--json"]
+    done = subprocess.run([sys.executable, DRIVER, *words], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0
+    assert done.stdout.startswith("{")
+    assert done.stdout.endswith("}\n")
+    assert "EpollSelector" in done.stderr
+
+
+class Terminal:
+    """A process with a terminal of 120 columns on all three streams."""
+
+    def __init__(self, *words: str) -> None:
+        self.text = ""
+        pid, self.fd = pty.fork()
+        if pid == 0:
+            environment = os.environ | {"COLUMNS": "120", "LINES": "40", "TERM": "xterm", "FAILOVER_USER": "ada"}
+            os.execve(sys.executable, [sys.executable, DRIVER, *words], environment)  # noqa: S606 - an argument vector, as everywhere
+        self.pid = pid
+
+    def until(self, words: str, within_s: float = 20.0) -> None:
+        """Read until *words* have appeared. Raises AssertionError when they do not."""
+        deadline = time.monotonic() + within_s
+        while words not in self.text:
+            ready, _, _ = select.select([self.fd], [], [], max(0.0, deadline - time.monotonic()))
+            assert ready, f"{words!r} did not appear in:\n{self.text}"
+            try:
+                self.text += os.read(self.fd, 65536).decode()
+            except OSError:
+                raise AssertionError(f"it ended before {words!r}:\n{self.text}") from None
+
+    def type(self, words: str) -> None:
+        os.write(self.fd, words.encode())
+
+    def end(self) -> int:
+        """Read the rest and return the exit status."""
+        with contextlib.suppress(OSError):
+            while data := os.read(self.fd, 65536):
+                self.text += data.decode()
+        _, status = os.waitpid(self.pid, 0)
+        os.close(self.fd)
+        return os.waitstatus_to_exitcode(status)
+
+
+@pytest.fixture
+def terminal() -> Any:
+    opened: list[Terminal] = []
+
+    def start(*words: str) -> Terminal:
+        opened.append(Terminal(*words))
+        return opened[-1]
+
+    yield start
+    for one in opened:
+        with contextlib.suppress(ProcessLookupError, ChildProcessError, OSError):
+            os.kill(one.pid, signal.SIGKILL)
+            os.waitpid(one.pid, 0)
+            os.close(one.fd)
+
+
+def test_a_person_at_a_terminal_is_asked_and_sees_it_live(terminal: Any) -> None:
+    """At a terminal the reason is asked for, then the yes; steps are redrawn in place, and the timeline comes last."""
+    screen = terminal("0.05", "completed", "--", "run", "chat", "--to", "us")
+    screen.until("Why is the traffic moved?")
+    screen.type("eu loses packets\n")
+    screen.until("Carry this out?")
+    screen.type("y\n")
+    screen.until("waiting")
+    screen.until("Recovered")
+    assert screen.end() == 0
+
+
+def test_ctrl_c_leaves_the_run_alone(terminal: Any) -> None:
+    """Ctrl-C while a run is followed detaches with 130 and says how to look at it again."""
+    screen = terminal("30", "completed", "--", "run", "chat", "--to", "us", "--reason", "x", "--yes")
+    screen.until("waiting for the first step")
+    screen.type("\x03")
+    screen.until("detached from run run1; it goes on; look at it with 'failover show run1 --watch'")
+    assert screen.end() == 130
+
+
+def test_ctrl_c_at_a_question_starts_nothing(terminal: Any) -> None:
+    """Ctrl-C instead of an answer ends with 130 at once."""
+    screen = terminal("0", "completed", "--", "run", "chat", "--to", "us", "--reason", "x")
+    screen.until("Carry this out?")
+    screen.type("\x03")
+    screen.until("interrupted")
+    assert screen.end() == 130
+
+
+def test_watching_ends_with_ctrl_c(terminal: Any) -> None:
+    """'status --watch' keeps its table and ends with 0 on Ctrl-C."""
+    screen = terminal("0", "completed", "--", "status", "--watch")
+    screen.until("All 2 services are well")
+    screen.type("\x03")
+    assert screen.end() == 0
