@@ -26,8 +26,8 @@ Place: TypeAlias = tuple[int, int]
 """Line and column, counted from 1."""
 
 MOST_BYTES = 16 * 1024 * 1024
-MOST_VALUES = 500_000
-"""A file of a thousand services has about 100,000; anchors that multiply beyond this are an attack or a slip."""
+MOST_REPEATED = 100_000
+"""Values that anchors may repeat: a thousand services that share their probes have 40,000."""
 MOST_DIGITS = 18
 _YAML = "tag:yaml.org,2002:"
 
@@ -181,15 +181,17 @@ class _Builder:
     keys: dict[Trail, Place] = field(default_factory=dict)
     slips: list[tuple[Place, Trail, str]] = field(default_factory=list)
     open: list[int] = field(default_factory=list)
-    count: int = 0
+    seen: set[int] = field(default_factory=set)
+    repeated: int = 0
 
     def slip(self, node: Node, trail: Trail, text: str) -> None:
         self.slips.append((_begin(node), trail, text))
 
     def build(self, node: Node, trail: Trail) -> Any:  # plain YAML data has no better type
-        self.count += 1
-        if self.count > MOST_VALUES:
-            text = f"anchors expand to more than {MOST_VALUES:,} values here; write them out, or use fewer"
+        self.repeated += id(node) in self.seen
+        self.seen.add(id(node))
+        if self.repeated > MOST_REPEATED:
+            text = f"anchors expand to more than {MOST_REPEATED:,} values here; write them out, or use fewer"
             raise Mistakes([Mistake(self.name, *_begin(node), "", text)])
         if id(node) in self.open:
             text = "an anchor contains itself; remove the alias"
