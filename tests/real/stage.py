@@ -109,6 +109,7 @@ class World:
     told: list[Telling] = field(default_factory=list)
     published: list[Publication] = field(default_factory=list)
     steps: list[str] = field(default_factory=list)
+    asked_and_answered: list[str] = field(default_factory=list)
     failing: dict[str, ApplicationError] = field(default_factory=dict)
     """By step id (``steer``, ``steer-undo``): what it raises."""
     gates: dict[str, asyncio.Event] = field(default_factory=dict)
@@ -130,6 +131,11 @@ class World:
     @activity.defn(name=options.STEP_ACTIVITY)
     async def step(self, task: StepTask) -> StepResult:
         await self._begin(task)
+        result = self._do(task)
+        self.asked_and_answered.append(task.step)
+        return result
+
+    def _do(self, task: StepTask) -> StepResult:
         match task.work:
             case Promote():
                 return StepResult(replicas_before=1, text="ready")

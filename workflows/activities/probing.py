@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import time
 from pathlib import Path
 
 import structlog
@@ -16,7 +15,7 @@ from temporalio.service import RPCError, RPCStatusCode
 from orchestrator.config import restore
 from orchestrator.core.quorum import Report, Seed
 from orchestrator.core.topology import Service, Topology
-from orchestrator.prober import Engine, Outbox
+from orchestrator.prober import Engine, Outbox, Pace
 from providers.probes import Probes
 from workflows import options
 from workflows.activities.documents import unpack
@@ -26,7 +25,7 @@ log = structlog.get_logger()
 
 REVISION_EVERY_S = 2.0
 """How often a running prober asks whether the topology has changed."""
-BEAT_EVERY_S = 0.5
+PACE = Pace(beat_s=0.5)
 RETURN_S = options.PROBE_EPOCH.total_seconds() - 600
 
 
@@ -41,33 +40,23 @@ class Probing:
     @activity.defn(name=options.PROBE_ACTIVITY)
     async def probe(self, watch: Watch) -> Seed:
         """Probe until the epoch is over. Heartbeats come from the engine's own tick: a stuck engine is noticed."""
-        outbox = Outbox(self._send)
         clients = Probes()
-        beaten = 0.0
-
-        def on_tick() -> None:
-            nonlocal beaten
-            now = time.monotonic()
-            if now - beaten >= BEAT_EVERY_S:
-                beaten = now
-                activity.heartbeat(engine.beat())
-
         engine = Engine(
             vantage=watch.vantage,
             shard=watch.shard,
             epoch=watch.epoch,
             host=self._host,
             clients=clients,
-            emit=outbox.put,
-            on_tick=on_tick,
+            emit=lambda report: outbox.put(report),  # noqa: PLW0108 - the outbox needs the engine, and is made after it
             seed=watch.seed,
         )
+        outbox = Outbox(self._send, engine.present)
         applied, topology = await self._topology()
         engine.configure(_share(topology, watch), applied.revision)
         log.info("probe.started", vantage=watch.vantage.id, epoch=watch.epoch, revision=applied.revision)
         try:
             async with asyncio.timeout(RETURN_S), asyncio.TaskGroup() as group:
-                group.create_task(engine.run())
+                group.create_task(engine.run(on_tick=lambda: activity.heartbeat(engine.beat()), pace=PACE))
                 group.create_task(outbox.run())
                 group.create_task(self._follow(engine, watch, applied.revision))
         except TimeoutError:
