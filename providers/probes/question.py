@@ -93,7 +93,7 @@ def _statuses(patterns: tuple[str, ...]) -> frozenset[int]:
 
 
 class Wording:
-    """What is sent for one probe of one endpoint, and which statuses are good. Raises BadInput when it makes no sense."""
+    """What is sent for one probe of one endpoint, and which statuses are good. Raises BadInput for nonsense."""
 
     __slots__ = ("good_statuses", "keeps", "literal", "name", "ready", "spec", "target", "url", "wants_body")
 

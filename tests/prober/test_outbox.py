@@ -1,0 +1,134 @@
+"""The outbox: what is delivered when the receiver is slow, away or comes back."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
+
+from orchestrator.core.names import ServiceId, VantageId
+from orchestrator.core.quorum import Report
+from orchestrator.prober import Outbox
+
+
+def report(seq: int, service: str = "chat") -> Report:
+    return Report(ServiceId(service), VantageId("v1"), 0, "here", 1, seq, 1, isolated=False, states=())
+
+
+class Receiver:
+    """Takes reports, unless it is away or slow."""
+
+    def __init__(self) -> None:
+        self.got: list[Report] = []
+        self.away = False
+        self.tried = 0
+        self.open = asyncio.Event()
+        self.open.set()
+        self.begun = asyncio.Event()
+        self.under_way = 0
+        self.most = 0
+
+    async def send(self, taken: Report) -> None:
+        self.tried += 1
+        if self.away:
+            raise ConnectionError("nobody there")
+        self.begun.set()
+        self.under_way += 1
+        self.most = max(self.most, self.under_way)
+        await self.open.wait()
+        self.under_way -= 1
+        self.got.append(taken)
+
+
+@asynccontextmanager
+async def delivering(outbox: Outbox) -> AsyncIterator[None]:
+    task = asyncio.create_task(outbox.run())
+    try:
+        yield
+    finally:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+
+
+async def settled(outbox: Outbox, within_s: float = 3.0) -> None:
+    async with asyncio.timeout(within_s):
+        while outbox.owed:  # noqa: ASYNC110  polled with a deadline: the outbox announces nothing
+            await asyncio.sleep(0.005)
+
+
+async def test_reports_are_delivered() -> None:
+    """Each service's report arrives, each once."""
+    receiver = Receiver()
+    outbox = Outbox(receiver.send, lambda taken: taken)
+    async with delivering(outbox):
+        for number in range(40):
+            outbox.put(report(number, f"s{number}"))
+        await settled(outbox)
+    assert sorted(taken.seq for taken in receiver.got) == list(range(40))
+
+
+async def test_after_an_outage_the_present_is_sent_and_never_the_past() -> None:
+    """While the receiver is away reports replace each other; what arrives is renewed as it leaves."""
+    receiver = Receiver()
+    receiver.away = True
+    outbox = Outbox(receiver.send, lambda taken: replace(taken, revision=9), first_pause_s=0.01)
+    async with delivering(outbox):
+        for seq in range(1, 6):
+            outbox.put(report(seq))
+            await asyncio.sleep(0.02)
+        assert receiver.tried > 1
+        receiver.away = False
+        await settled(outbox)
+    assert [(taken.seq, taken.revision) for taken in receiver.got] == [(5, 9)]
+
+
+async def test_reports_of_one_service_never_overtake_each_other() -> None:
+    """A report that comes while another is on its way waits for it."""
+    receiver = Receiver()
+    receiver.open.clear()
+    outbox = Outbox(receiver.send, lambda taken: taken)
+    async with delivering(outbox):
+        outbox.put(report(1))
+        await receiver.begun.wait()
+        outbox.put(report(2))
+        outbox.put(report(3))
+        outbox.put(report(1, "other"))
+        await asyncio.sleep(0.02)
+        assert receiver.most == 2
+        receiver.open.set()
+        await settled(outbox)
+    assert [taken.seq for taken in receiver.got if taken.service == "chat"] == [1, 3]
+
+
+async def test_a_failed_delivery_does_not_bring_back_an_older_report() -> None:
+    """When the send fails and a newer report came meanwhile, the newer one is sent."""
+    receiver = Receiver()
+    outbox = Outbox(receiver.send, lambda taken: taken, first_pause_s=0.01)
+    failing = asyncio.Event()
+
+    async def send(taken: Report) -> None:
+        if taken.seq == 1:
+            failing.set()
+            await asyncio.sleep(0.02)
+            raise ConnectionError("lost")
+        await receiver.send(taken)
+
+    outbox = Outbox(send, lambda taken: taken, first_pause_s=0.01)
+    async with delivering(outbox):
+        outbox.put(report(1))
+        await failing.wait()
+        outbox.put(report(2))
+        await settled(outbox)
+    assert [taken.seq for taken in receiver.got] == [2]
+
+
+async def test_a_report_of_a_service_that_is_gone_is_dropped() -> None:
+    """Nothing is owed about what is watched no more."""
+    receiver = Receiver()
+    outbox = Outbox(receiver.send, lambda taken: None)
+    async with delivering(outbox):
+        outbox.put(report(1))
+        await settled(outbox)
+    assert receiver.got == []
