@@ -20,12 +20,14 @@ from providers.base import (
     Transient,
     Unauthenticated,
 )
+from real.local_dns import LocalDnsWorld
 from real.lossy import LossyProxy
 from real.steering import EU, NAME, US, BindWorld, World, change
 
 WORLDS: dict[str, Callable[[], World]] = {
     "bind-addresses": lambda: BindWorld("addresses"),
     "bind-cname": lambda: BindWorld("cname"),
+    "local": LocalDnsWorld,
 }
 
 
