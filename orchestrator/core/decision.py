@@ -136,7 +136,8 @@ def wait_s(situation: Situation) -> float | None:
     """
     if not situation.dead:
         return None
-    lefts = [safety.confirm_left_s(endpoint, situation) for endpoint in situation.dead]
+    failing = [e for e in situation.carrying if situation.verdict(e) in {Verdict.DOWN, Verdict.UNKNOWN}]
+    lefts = [safety.confirm_left_s(endpoint, situation) for endpoint in failing]
     ahead = [left for left in (*lefts, safety.cooldown_left_s(situation)) if left is not None and 0 < left < math.inf]
     return min(ahead, default=None)
 

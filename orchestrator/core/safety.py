@@ -255,7 +255,8 @@ def _cool_down(_: Move, situation: Situation) -> Iterator[str]:
 def _confirm(move: Move, situation: Situation) -> Iterator[str]:
     need = situation.service.policy.confirm_s
     for name in move.source:
-        if situation.verdict(name) is not Verdict.DOWN:
+        # An unknown source counts as failing since nobody knows when: silence must not shorten the wait.
+        if situation.verdict(name) not in {Verdict.DOWN, Verdict.UNKNOWN}:
             continue
         left = confirm_left_s(name, situation)
         if left is None:

@@ -201,9 +201,60 @@ def _sound(chat: Service, *carrying: EndpointId) -> Routing | None:
         return None
 
 
+def situations() -> st.SearchStrategy[Situation]:
+    """Any situation: half of them wild, half of them an ordinary night's outage, where acting is possible."""
+    return st.one_of(outages(), wild_situations())
+
+
+def mostly(usual: Any, *others: Any) -> st.SearchStrategy[Any]:
+    """*usual*, and now and then one of *others*."""
+    return st.sampled_from([usual] * 20 + list(others))
+
+
 @st.composite
-def situations(draw: st.DrawFn) -> Situation:
-    """Any situation whatever."""
+def outages(draw: st.DrawFn) -> Situation:
+    """A sound service under our fence with something down; now and then one thing more is wrong."""
+    names = draw(st.lists(st.sampled_from(NAMES), min_size=2, max_size=4, unique=True))
+    cname = draw(mostly(False, True))
+    endpoints = tuple(
+        endpoint(
+            name,
+            role=draw(st.sampled_from(Role)),
+            capacity=draw(mostly(100, 50, 20, None)),
+            region=Domain(draw(mostly(f"cloud/{name}", "cloud/shared"))),
+            **({"answer": Answer("cname", (f"{name}.example.",))} if cname else {}),
+        )
+        for name in names
+    )
+    chat = service(
+        *endpoints,
+        mode=draw(st.sampled_from([Mode.AUTOMATIC, *Mode])),
+        prefer=tuple(EndpointId(name) for name in draw(st.lists(st.sampled_from(names), max_size=2))),
+        capacity=draw(mostly(80, 150, None)),
+        confirm_s=draw(mostly(10.0, 100.0, 0.0)),
+    )
+    carrying = tuple(EndpointId(name) for name in names[: 1 if cname else draw(st.integers(1, 2))])
+    verdicts = st.sampled_from([Verdict.HEALTHY] * 3 + list(Verdict))
+    seen = {name: draw(verdicts) for name in names} | {names[0]: draw(mostly(Verdict.DOWN, *Verdict))}
+    return Situation(
+        service=chat,
+        assessments=tuple(
+            assessment(name, verdict, **draw(mostly({}, {"proven": False}, {"first_bad": None}, {"first_bad": ago(3)})))
+            for name, verdict in seen.items()
+        ),
+        routing=draw(mostly(fenced(chat, *carrying), fenced(chat, *carrying[::-1], generation=1), None)),
+        mode=chat.policy.mode,
+        now=NOW,
+        paused=draw(mostly(None, "ann: maintenance")),
+        run=draw(mostly(None, RunId("run-2"))),
+        last_closed=draw(mostly(None, ago(10), ago(1000))),
+        held=draw(mostly((), (Objection("recreated", "the service workflow was lost"),))),
+    )
+
+
+@st.composite
+def wild_situations(draw: st.DrawFn) -> Situation:
+    """Any situation whatever, sound or absurd."""
     chat = draw(services())
     seen = tuple(
         assessment(

@@ -226,9 +226,11 @@ def test_objections_never_shrink_as_evidence_disappears(facts: Situation, data: 
     less = lose(facts, what, data.draw(st.sampled_from([*(e.id for e in facts.service.endpoints), EU])))
     before, after = objections(move, facts), objections(move, less)
     assert gravity(after) >= gravity(before)
-    stands_before, _ = before_person(before, move, ())
-    stands_after, _ = before_person(after, move, ())
-    assert bool(stands_after) >= bool(stands_before)
+    # A person's yes covers a capacity that nobody knows, but not one that is known to be too small.
+    if what not in {"capacity", "need"}:
+        stands_before, _ = before_person(before, move, ())
+        stands_after, _ = before_person(after, move, ())
+        assert bool(stands_after) >= bool(stands_before)
 
 
 @given(facts=situations(), data=st.data())
