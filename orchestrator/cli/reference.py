@@ -13,6 +13,7 @@ from typer.core import TyperArgument, TyperGroup, TyperOption
 
 from orchestrator.cli.app import assemble
 from orchestrator.cli.errors import MEANING
+from orchestrator.core.safety import RULES, Yields
 
 _HEAD = """\
 # The `failover` command
@@ -47,7 +48,21 @@ def reference() -> str:
             panel = held
             lines += [f"## {panel}", ""]
         lines += _command(command, f"failover {name}")
-    return "\n".join(lines).rstrip("\n") + "\n"
+    return "\n".join([*lines, *_rules()]).rstrip("\n") + "\n"
+
+
+def _rules() -> Iterator[str]:
+    """The safety rules by name, and what a person's request does to each."""
+    words = {
+        Yields.UNASKED: "does not bind people",
+        Yields.TO_THE_REQUEST: "is recorded",
+        Yields.TO_ITS_NAME: "takes `--override`",
+        Yields.NEVER: "must be mended first",
+    }
+    yield from ["## Safety rules", "", "A refusal names every rule that speaks against a move, all at once.", ""]
+    yield from ["| rule | why | before a person, source down | before a person, source serving |", "|---|---|---|---|"]
+    for rule in RULES:
+        yield f"| `{rule.name}` | {rule.why} | {words[rule.unplanned]} | {words[rule.planned]} |"
 
 
 def _command(command: Any, path: str) -> Iterator[str]:

@@ -136,6 +136,8 @@ class Entity:
     active: EndpointId = EU
     generation: int = 41
     verdicts: dict[EndpointId, Verdict] = field(default_factory=lambda: dict.fromkeys(HOMES, Verdict.HEALTHY))
+    short: set[EndpointId] = field(default_factory=set)
+    """Endpoints without room."""
     paused: str | None = None
     held: tuple[Objection, ...] = ()
     run: RunId | None = None
@@ -257,10 +259,12 @@ class FakeControlPlane(ControlPlane):
         )
         if target == entity.active:
             reasons.append(Objection("already-there", f"{target} has all the traffic already"))
-        if entity.verdicts[target] is not Verdict.HEALTHY:
-            reasons.append(Objection("target-unhealthy", f"{target} is {entity.verdicts[target]}"))
-        if entity.paused:
-            reasons.append(Objection("paused", entity.paused, asks=True))
+        if entity.verdicts[target] is Verdict.DOWN:
+            reasons.append(Objection("target-down", f"{target} is down itself"))
+        if entity.verdicts[target] is Verdict.DEGRADED:
+            reasons.append(Objection("target-degraded", f"{target} is degraded", asks=True))
+        if target in entity.short:
+            reasons.append(Objection("capacity-short", f"{target} carries less than is needed", asks=True))
         left = tuple(reason for reason in reasons if reason.rule not in request.trigger.overrides)
         if left:
             return Refusal(left)

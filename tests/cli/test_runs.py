@@ -84,26 +84,35 @@ def test_a_run_needs_a_reason(failover: Any, asked: Any, plane: Any) -> None:
     assert plane.requests[0].request.trigger.reason == "eu is slow"
 
 
-def test_a_refusal_names_every_rule_and_how_to_set_it_aside(failover: Any, plane: Any) -> None:
+def test_a_refusal_names_every_rule_and_how_to_override_it(failover: Any, plane: Any) -> None:
     """All objections are shown at once with the command that overrides them, and the exit status is 3."""
     entity = plane.entities["chat"]
-    entity.verdicts["ap"] = Verdict.DOWN
-    entity.paused = "bob: maintenance"
+    entity.verdicts["ap"] = Verdict.DEGRADED
+    entity.short = {"ap"}
     ended = failover("run", "chat", "--to", "ap", "--reason", "x y", "--yes")
     assert ended.status == 3
-    for words in ("target-unhealthy", "ap is down", "paused", "bob: maintenance"):
+    for words in ("target-degraded", "ap is degraded", "capacity-short", "ap carries less"):
         assert words in ended.err
-    again = "failover run chat --to ap --reason 'x y' --override target-unhealthy --override paused"
+    again = "failover run chat --to ap --reason 'x y' --override capacity-short --override target-degraded"
     assert again in ended.err
     assert plane.requests == []
 
 
+def test_a_rule_that_nobody_can_override_says_so(failover: Any, plane: Any) -> None:
+    """A refusal by a rule that yields to nobody offers no override."""
+    plane.entities["chat"].verdicts["ap"] = Verdict.DOWN
+    ended = failover("run", "chat", "--to", "ap", "--reason", "x", "--yes")
+    assert ended.status == 3
+    assert "mend it first" in ended.err
+    assert "--override" not in ended.err
+
+
 def test_an_override_names_its_rules(failover: Any, plane: Any) -> None:
     """--override sets rules aside by name and is kept in the request."""
-    plane.entities["chat"].verdicts["ap"] = Verdict.DOWN
-    ended = failover("run", "chat", "--to", "ap", "--reason", "x", "--yes", "--override", "target-unhealthy")
+    plane.entities["chat"].verdicts["ap"] = Verdict.DEGRADED
+    ended = failover("run", "chat", "--to", "ap", "--reason", "x", "--yes", "--override", "target-degraded")
     assert ended.status == 0
-    assert plane.requests[0].request.trigger.overrides == ("target-unhealthy",)
+    assert plane.requests[0].request.trigger.overrides == ("target-degraded",)
 
 
 def test_a_service_that_a_run_holds_says_which(failover: Any, plane: Any) -> None:

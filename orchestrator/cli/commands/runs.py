@@ -46,17 +46,17 @@ def _checked(status: ServiceStatus, to: str | None) -> EndpointId | None:
     return EndpointId(to) if to is not None else None
 
 
-def _show_refusal(desk: Desk, refusal: Refusal, again: str) -> Objected:
+def _show_refusal(desk: Desk, refusal: Refusal, kind: MoveKind, again: str) -> Objected:
     from orchestrator.cli.render.plan import refusal as rendered  # noqa: PLC0415 - start-up time
 
-    desk.err.print(rendered(refusal.reasons, held_by=refusal.held_by, started_by=refusal.started_by, again=again))
+    desk.err.print(rendered(refusal, planned=kind is not MoveKind.FAILOVER, again=again))
     return Objected("")
 
 
 def _planned(desk: Desk, service: str, request: Request, again: str) -> Plan:
     answer = of_service(desk, service, lambda control, name: control.plan(name, request))
     if isinstance(answer, Refusal):
-        raise _show_refusal(desk, answer, again)
+        raise _show_refusal(desk, answer, request.kind, again)
     return answer
 
 
@@ -189,7 +189,7 @@ def _carry_out(desk: Desk, service: str, wish: _Wish) -> None:
     asked = FailoverRequest(uuid.uuid4().hex, request)
     answer = of_service(desk, service, lambda control, name: control.request(name, asked))
     if isinstance(answer, Refusal):
-        raise _show_refusal(desk, answer, again)
+        raise _show_refusal(desk, answer, request.kind, again)
     _started(desk, ServiceId(service), answer, wish)
 
 

@@ -10,6 +10,8 @@ from rich.text import Text
 
 from orchestrator.cli.render.text import cell
 from orchestrator.core.move import Objection
+from orchestrator.core.safety import Yields, rule
+from workflows.wire import Refusal
 
 
 def plan_text(text: str) -> Text:
@@ -26,18 +28,28 @@ def objections(reasons: Iterable[Objection]) -> Table:
     return table
 
 
-def refusal(
-    reasons: tuple[Objection, ...], *, held_by: str | None, started_by: str | None, again: str
-) -> RenderableType:
+def _mendable(reason: Objection, *, planned: bool) -> bool:
+    """Whether a person may set *reason* aside by its name."""
+    known = rule(reason.rule)
+    return known is not None and (known.planned if planned else known.unplanned) is Yields.TO_ITS_NAME
+
+
+def refusal(answer: Refusal, *, planned: bool, again: str) -> RenderableType:
     """All that stands against a request, and how a person may set it aside (*again*: the command to repeat)."""
     lines: list[RenderableType] = [cell("Refused: nothing was started.", "bold red")]
-    if held_by:
-        lines.append(cell(f"Run {held_by}, started by {started_by or 'unknown'}, holds the service; see it with"))
-        lines.append(cell(f"  failover show {held_by}"))
-    if reasons:
-        lines.append(objections(reasons))
-        options = " ".join(f"--override {reason.rule}" for reason in reasons)
-        lines.append(cell("If you know better, set the rules aside by name; your name and reason go into the record:"))
+    if answer.held_by:
+        lines.append(cell(f"Run {answer.held_by}, started by {answer.started_by or 'unknown'}, holds the service:"))
+        lines.append(cell(f"  failover show {answer.held_by} --watch"))
+    by_name = {reason.rule for reason in answer.reasons if _mendable(reason, planned=planned)}
+    grid = Table.grid(padding=(0, 2))
+    for reason in answer.reasons:
+        word = cell("you may override it", "yellow") if reason.rule in by_name else cell("mend it first", "red")
+        grid.add_row("  ", cell(reason.rule, "bold"), word, cell(reason.text))
+    if answer.reasons:
+        lines.append(grid)
+    if by_name and all(reason.rule in by_name for reason in answer.reasons):
+        options = " ".join(f"--override {name}" for name in sorted(by_name))
+        lines.append(cell("If you know better, override by name; your name and your reason go into the record:"))
         lines.append(cell(f"  {again} {options}"))
     return Group(*lines)
 
@@ -50,5 +62,10 @@ def explanation(service: str, decision: str, reasons: tuple[Objection, ...]) -> 
         "hold": ("would do nothing now", "bold green"),
     }
     text, style = said.get(decision, (decision, "bold"))
-    head = Text.assemble(cell(service, "bold"), " ", cell(text, style), cell(", because:" if reasons else "."))
+    head = Text.assemble(
+        cell(service, "bold"),
+        " ",
+        cell(text, style),
+        cell(", because:" if reasons else ": what carries its traffic is well."),
+    )
     return Group(head, objections(reasons)) if reasons else head
