@@ -138,7 +138,8 @@ class DnsServer:
             reply.answer, reply.authority = [], []
             reply.flags |= dns.flags.TC
             out = reply.to_wire()
-        if not signed and not stream and not self.zone.weighs(message.question[0].name) and message.wire is not None:
+        drawn = any(self.zone.weighs(rrset.name) for rrset in reply.answer)
+        if not signed and not stream and not drawn and message.wire is not None:
             self._remember(bytes(message.wire)[2:], out[2:])
         return out
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import contextlib
+import fcntl
 import os
 import secrets
 import signal
@@ -70,12 +71,14 @@ class Supervisor:
     dns_server: DnsServer = field(init=False)
     _deadlines: dict[str, asyncio.TimerHandle] = field(default_factory=dict)
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
+    _lock: int = -1
 
     # ------------------------------------------------------------ start and end
 
     async def run(self) -> None:
         """Start everything, say where it is in ``world.json``, and stay until ``ended`` is set."""
         state = Path(self.settings.state)
+        self._lock = _locked(state)
         (state / WORLD_FILE).unlink(missing_ok=True)
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -242,6 +245,19 @@ class Supervisor:
     async def _reconcile(self, fault: Fault) -> None:
         for endpoint in fault.endpoints:
             await self.servers[endpoint].suffer(self.board.standing(endpoint))
+
+
+def _locked(state: Path) -> int:
+    """Hold *state* for this process alone, until it ends. Raises WorldFailed."""
+    lock = os.open(state / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(lock)
+        raise WorldFailed(
+            f"another local world runs in {state}; end it, or choose another directory with --state"
+        ) from None
+    return lock
 
 
 async def supervise(settings: Settings, *, end_with_stdin: bool = False) -> None:

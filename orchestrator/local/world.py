@@ -13,6 +13,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import structlog
+
 from orchestrator.core.errors import FailoverError
 from orchestrator.core.topology import Workload
 from orchestrator.local.layout import (
@@ -50,7 +52,7 @@ class World:
         It ends with this process too, however that ends. Raises WorldFailed.
         """
         model = model or ModelSettings()
-        state.mkdir(parents=True, exist_ok=True)  # noqa: ASYNC240  # once, before anything runs
+        _make(state)
         command = [
             *(sys.executable, "-m", "orchestrator.local.world", "--end-with-stdin"),
             *("--state", str(state), "--regions", str(regions), "--ttl", str(ttl_s)),
@@ -139,6 +141,15 @@ class World:
             return None
 
 
+def _make(state: Path) -> None:
+    try:
+        state.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise WorldFailed(
+            f"the directory {state} cannot be made ({error.strerror}); choose another with --state"
+        ) from error
+
+
 def _flag(name: str) -> str:
     return {"load_s": "load-time", "first_token_s": "first-token", "token_s": "token-time"}.get(name, name)
 
@@ -201,12 +212,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     model = ModelSettings(**{name: getattr(options, name) for name in names})
     if not 1 <= options.regions <= 9:
         sys.exit(f"a local world has 1 to 9 regions, not {options.regions}; mend --regions")
-    Path(options.state).mkdir(parents=True, exist_ok=True)
     settings = Settings(state=options.state, regions=options.regions, ttl_s=options.ttl, model=model)
     # Imported here: the parent's side of this file needs neither DNS nor HTTP servers.
     from orchestrator.local.supervisor import supervise  # noqa: PLC0415  # see above
 
+    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
     try:
+        _make(Path(options.state))
         asyncio.run(supervise(settings, end_with_stdin=options.end_with_stdin))
     except FailoverError as error:
         sys.exit(str(error))

@@ -113,3 +113,11 @@ async def test_a_world_that_cannot_start_says_why_in_one_sentence(tmp_path: Path
     with pytest.raises(WorldFailed, match=r"^the local world could not start in .*world: Is a directory"):
         async with World.start(tmp_path / "world"):
             pass
+
+
+async def test_a_second_world_in_one_directory_is_refused_and_disturbs_nothing(world: World) -> None:
+    """A directory belongs to one world at a time; the first keeps its files."""
+    with pytest.raises(WorldFailed, match=r"^another local world runs in"):
+        async with World.start(world.state):
+            pass
+    assert read_layout(world.state / WORLD_FILE) == world.layout
