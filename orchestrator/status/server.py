@@ -51,6 +51,8 @@ async def serve(app: Starlette, host: str, port: int) -> None:
 
 
 def _listen(host: str, port: int) -> socket.socket:
+    if not 0 <= port <= 65535:
+        raise CannotListen(f"{port} is no port: choose one from 1 to 65535 with --port")
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
         family, kind, protocol, _, address = found[0]
@@ -63,8 +65,6 @@ def _listen(host: str, port: int) -> socket.socket:
         except BaseException:
             listener.close()
             raise
-    except OverflowError:
-        raise CannotListen(f"{port} is no port: choose one from 1 to 65535") from None
     except OSError as error:
         raise CannotListen(f"the page cannot be served at {host}:{port}: {_why(error)}") from error
     listener.setblocking(False)
