@@ -87,3 +87,9 @@ def temporal_port() -> int | None:
         except OSError:
             return None
     return int(port)
+
+
+def must_be_free(host: str, port: int) -> None:
+    """Raise OSError now when nobody could listen at ``host:port`` later."""
+    with contextlib.closing(socket.create_server((host, port))):
+        return

@@ -15,7 +15,7 @@ from typer.exceptions import TyperException
 
 from orchestrator import __version__
 from orchestrator.cli.commands import beginning, doctor, drills, history, probing, processes, runs, services, topology
-from orchestrator.cli.desk import Desk
+from orchestrator.cli.desk import Desk, hush
 from orchestrator.cli.errors import MEANING, Status, judge
 from orchestrator.cli.options import Level
 
@@ -31,6 +31,11 @@ class Front(TyperGroup):
             status = _usage(error)
         except (typer.Abort, KeyboardInterrupt):
             status = Status.INTERRUPTED
+        except SystemExit as end:
+            if not isinstance(end.__context__, BrokenPipeError):
+                raise
+            hush()  # the reader of the help has seen enough
+            status = Status.DONE
         if standalone_mode:
             raise SystemExit(int(status or 0))
         return status

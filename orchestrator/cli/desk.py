@@ -40,10 +40,10 @@ class _Paper(Console):
 
     def on_broken_pipe(self) -> None:
         self.quiet = True
-        _hush()
+        hush()
 
 
-def _hush() -> None:
+def hush() -> None:
     """Point standard output at nothing, so that no later write or flush fails."""
     with contextlib.suppress(OSError, ValueError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -135,7 +135,7 @@ class Desk:
             sys.stdout.write(text)
             sys.stdout.flush()
         except BrokenPipeError:
-            _hush()
+            hush()
 
     def confirm(self, question: str, *, yes: bool, undecided: str) -> bool:
         """Ask for a plain yes; *yes* answers beforehand. Raises BadInput (*undecided*) when nobody can be asked."""

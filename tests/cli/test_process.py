@@ -35,10 +35,13 @@ def test_temporal_away_is_one_sentence(process: Any, words: tuple[str, ...]) -> 
 
 
 def test_a_port_in_use_is_one_sentence(process: Any, topology_file: Path, tmp_path: Path) -> None:
-    """'serve' and 'up' say that the port is in use, end with 2, and leave nothing running."""
+    """'serve', 'up' and 'demo --keep' say that the port is in use, end with 2, and leave nothing running."""
     state = tmp_path / "state"
     with contextlib.closing(socket.create_server(("127.0.0.1", 0))) as taken:
         port = str(taken.getsockname()[1])
+        ended = process("demo", "--keep", "--port", port)
+        assert (ended.status, ended.out) == (2, "")
+        assert "the port is in use; choose another with --port" in ended.err
         for words in (("serve", "--port", port), ("up", str(topology_file), "--port", port, "--state", str(state))):
             ended = process(*words)
             assert ended.status == 2

@@ -70,6 +70,14 @@ def test_the_reference_is_what_the_commands_say() -> None:
     assert (ROOT / "docs" / "cli.md").read_text(encoding="utf-8") == reference()
 
 
+def test_the_demo_offers_every_scenario() -> None:
+    """The scenarios that 'demo --scenario' takes are those that the local world can play."""
+    from orchestrator.cli.commands.processes import Scenario
+    from orchestrator.local.demo import SCENARIOS
+
+    assert tuple(Scenario) == SCENARIOS
+
+
 def test_completion_offers_services_when_it_can(failover: Any, plane: Any) -> None:
     """Names of services are completed from the control plane, and nothing is said when it is away."""
     from orchestrator.cli.desk import Desk

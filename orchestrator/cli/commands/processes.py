@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import tempfile
 from enum import StrEnum
-from importlib import import_module
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from orchestrator.cli.ahead import DEFAULT_TEMPORAL, Later, temporal_port, together
+from orchestrator.cli.ahead import DEFAULT_TEMPORAL, Later, must_be_free, temporal_port, together
 from orchestrator.cli.desk import desk_of
 from orchestrator.cli.errors import Failed
 from orchestrator.cli.options import File, History, Json, duration
 from orchestrator.core.errors import BadInput
 from orchestrator.core.names import Domain, VantageId
+
+if TYPE_CHECKING:
+    from orchestrator.runtime.up import Running
 
 LOOPBACK = "127.0.0.1"
 PAGE_PORT = 8480
@@ -90,9 +91,11 @@ def serve(
 
     desk = desk_of(ctx)
     plane = Later(desk.reach)
-    store = Store.at(history) if history else Store.at(Path(tempfile.gettempdir()) / f"failover-page-{os.getuid()}.db")
     desk.say(f"The status page is at http://{host}:{port}/ until Ctrl-C.")
-    desk.wait(together(listen(create_app(plane, store), host, port)))
+    with tempfile.TemporaryDirectory(prefix="failover-page-") as folder:
+        store = Store.at(history or Path(folder) / "nothing.db")
+        desk.wait(together(listen(create_app(plane, store), host, port)))
+        store.close()
 
 
 def up(
@@ -137,7 +140,12 @@ def up(
 
 
 class Scenario(StrEnum):
+    """What can go wrong in the demo: the scenarios of ``orchestrator.local.demo``."""
+
     BLACKHOLE = "region-blackhole"
+    KILL = "process-kill"
+    ERRORS = "errors-5xx"
+    HOLLOW = "health-lies"
 
 
 def demo(
@@ -148,23 +156,56 @@ def demo(
         typer.Option("--interval", metavar="DURATION", parser=duration, help="Between probes.", show_default="1s"),
     ] = 1.0,
     timeout: Annotated[
-        float, typer.Option("--timeout", metavar="DURATION", parser=duration, help="Of one probe.", show_default="1s")
-    ] = 1.0,
+        float,
+        typer.Option("--timeout", metavar="DURATION", parser=duration, help="Of one probe.", show_default="500ms"),
+    ] = 0.5,
     fall: Annotated[int, typer.Option("--fall", min=1, help="Failures in a row that mean down.")] = 3,
     scenario: Annotated[Scenario, typer.Option("--scenario", help="What goes wrong.")] = Scenario.BLACKHOLE,
-    keep: Annotated[bool, typer.Option("--keep", help="Leave the world and its page running until Ctrl-C.")] = False,
+    keep: Annotated[bool, typer.Option("--keep", help="Keep the world and its page running until Ctrl-C.")] = False,
+    port: Port = PAGE_PORT,
     as_json: Json = False,
 ) -> None:
     """Fail a region over and back in a world on this machine, under real client load, and measure it.
 
-    Needs no cloud account, no root and nothing else running.
+    Needs no cloud account, no root and nothing else running. The exit status is 1 when the demo does not pass.
 
     Example: [cyan]failover demo[/]
     """
-    run: Any = import_module("orchestrator.local.demo").run
+    from orchestrator.local.demo import run  # noqa: PLC0415 - it imports Temporal's client
+
     desk = desk_of(ctx)
-    report = desk.wait(run(interval_s=interval, timeout_s=timeout, fall=fall, scenario=scenario.value, keep=keep))
+    if keep:
+        must_be_free(LOOPBACK, port)
+
+    async def stay(running: Running) -> None:
+        from orchestrator.history import Store  # noqa: PLC0415 - used on one path
+        from orchestrator.status import create_app  # noqa: PLC0415 - the same
+        from orchestrator.status import serve as listen  # noqa: PLC0415 - the same
+
+        desk.say(f"The world stays, with its page at http://{LOOPBACK}:{port}/, until Ctrl-C. In another terminal:")
+        desk.say(f"  export TEMPORAL_ADDRESS={running.temporal.address}; failover status")
+        app = create_app(running.plane, Store.at(running.state / "history.db"))
+        await together(listen(app, LOOPBACK, port))
+
+    def say(line: str) -> None:
+        desk.say(line, style="dim")
+
+    report = desk.wait(
+        run(
+            interval_s=interval,
+            timeout_s=timeout,
+            fall=fall,
+            scenario=scenario.value,
+            say=say,
+            keep=stay if keep else None,
+        )
+    )
     if as_json:
-        desk.write(report)
+        desk.write(report.document())
+    else:
+        from orchestrator.cli.calls import now  # noqa: PLC0415 - used on one path
+        from orchestrator.cli.render.demo import report as rendered  # noqa: PLC0415 - start-up time
+
+        desk.show(rendered(report, now(), ascii_only=not desk.out.encoding.startswith("utf")))
     if not report.passed:
-        raise Failed("the demo did not pass")
+        raise Failed("the demo did not pass; its figures say where")

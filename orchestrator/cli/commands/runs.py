@@ -85,7 +85,7 @@ def plan(
     desk = desk_of(ctx)
     status = of_service(desk, service, lambda control, name: control.status(name))
     kind = MoveKind.FAILBACK if back else kind_of(status)
-    trigger = Trigger(who(), "planned only", tuple(sorted(set(override or ()))))
+    trigger = Trigger(who(), "only planned, not asked for", tuple(sorted(set(override or ()))))
     target = _checked(status, to)
     words = ["failover", "plan", service, *(["--to", to] if to else []), *(["--back"] if back else [])]
     made = _planned(desk, service, Request(kind, trigger, target), shlex.join(words))

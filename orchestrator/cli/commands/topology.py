@@ -51,7 +51,7 @@ def validate(ctx: typer.Context, file: File = FAILOVER_YAML, *, as_json: Json = 
 def _line(text: str, severity: str) -> Text:
     from orchestrator.cli.render.text import cell  # noqa: PLC0415 - start-up time
 
-    return cell(f"{severity}: ", "bold red" if severity == "error" else "yellow").append_text(cell(text))
+    return Text.assemble(cell(f"{severity}: ", "bold red" if severity == "error" else "yellow"), cell(text))
 
 
 def _show_findings(desk: Desk, found: tuple[Finding, ...], file: Path) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from rich.console import Group, RenderableType
 from rich.table import Table
+from rich.text import Text
 
 from orchestrator.cli.render.text import cell, seconds
 from workflows.wire import DrillReport
@@ -20,8 +21,10 @@ VERDICT_STYLE = {"running": "bold cyan", "passed": "bold green", "failed": "bold
 
 def report(drill: DrillReport, now: datetime) -> RenderableType:
     """A drill's phases, and what was measured against the objective."""
-    head = cell(f"Drill {drill.id}: {drill.fault} at {drill.target} of {drill.service}   ")
-    head.append_text(cell(drill.verdict, VERDICT_STYLE.get(drill.verdict, "bold")))
+    head = Text.assemble(
+        cell(f"Drill {drill.id}: {drill.fault} at {drill.target} of {drill.service}   "),
+        cell(drill.verdict, VERDICT_STYLE.get(drill.verdict, "bold")),
+    )
     grid = Table.grid(padding=(0, 2))
     for phase in drill.phases:
         word, style = {None: ("running", "cyan"), True: ("ok", "green"), False: ("failed", "bold red")}[phase.ok]

@@ -62,10 +62,11 @@ def explanation(service: str, decision: str, reasons: tuple[Objection, ...]) -> 
         "hold": ("would do nothing now", "bold green"),
     }
     text, style = said.get(decision, (decision, "bold"))
+    end = ", because:" if reasons else ": what carries its traffic is well." if decision == "hold" else "."
     head = Text.assemble(
         cell(service, "bold"),
         " ",
         cell(text, style),
-        cell(", because:" if reasons else ": what carries its traffic is well."),
+        cell(end),
     )
     return Group(head, objections(reasons)) if reasons else head

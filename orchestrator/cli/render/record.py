@@ -126,11 +126,11 @@ def measure(record: Record) -> Text:
         return cell(f"The objective is {seconds(objective)}.", "dim")
     since = "last good probe" if record.first(Mark.LAST_GOOD) else "decision"
     met = ttr <= objective
-    text = cell(f"Recovered {seconds(ttr)} after the {since}", "bold green" if met else "bold red")
-    text.append(f"; the objective of {seconds(objective)} is {'met' if met else 'missed'}")
+    rest = f"; the objective of {seconds(objective)} is {'met' if met else 'missed'}"
     if record.ttd_s is not None:
-        text.append(f"; detected after {seconds(record.ttd_s)}")
-    return text.append(".")
+        rest += f"; detected after {seconds(record.ttd_s)}"
+    said = cell(f"Recovered {seconds(ttr)} after the {since}", "bold green" if met else "bold red")
+    return Text.assemble(said, cell(f"{rest}."))
 
 
 def headline(record: Record) -> Text:

@@ -73,6 +73,8 @@ def _remarks(status: ServiceStatus) -> Iterable[Text]:
         yield cell(f"    failover resume {name}")
     for reason in status.held:
         yield cell(f"{name}: held ({reason.rule}): {reason.text}", "yellow")
+    if status.held and not status.paused:
+        yield cell(f"    failover resume {name}")
     for reason in status.hold:
         yield cell(f"{name}: nothing is done ({reason.rule}): {reason.text}", "yellow")
 
@@ -86,7 +88,7 @@ def table(statuses: Iterable[ServiceStatus], now: datetime) -> RenderableType:
         if wrong
         else cell(f"All {len(ordered)} services are well" if len(ordered) != 1 else "The service is well", "bold green")
     )
-    head.append(f"   as of {stamp(now)}", "dim")
+    head = Text.assemble(head, cell(f"   as of {stamp(now)}", "dim"))
     grid = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
     for column in ("SERVICE", "MODE", "ENDPOINT", "REGION", "VERDICT"):
         grid.add_column(column, no_wrap=True)
