@@ -163,12 +163,13 @@ class _Faces:
         return render
 
 
-def create_app(plane: Plane, store: Store, *, every_s: float = 1.0) -> Starlette:
+def create_app(plane: Plane, store: Store, *, every_s: float = 1.0, budget_s: float = 3.0) -> Starlette:
     """The status page over *plane* and *store*. Its poller looks every *every_s* seconds while somebody follows.
+    A source that has not answered within *budget_s* is away.
 
     ``app.state.pane`` is the Pane; ``serve`` closes it, which ends every event stream.
     """
-    pane = Pane(plane, store, every_s=every_s)
+    pane = Pane(plane, store, every_s=every_s, budget_s=budget_s)
     faces = _Faces(pane)
 
     @asynccontextmanager

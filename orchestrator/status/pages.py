@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -18,6 +19,7 @@ from orchestrator.status.state import DRILL, RUN, RUN_MEANING, State
 from orchestrator.status.timeline import meter, timeline
 from workflows.wire import DrillReport
 
+_PASSING = re.compile(r"<time data-now [^>]*>[^<]*|(<time [^>]*data-age [^>]*>)[^<]*")
 STATIC = Path(__file__).parent / "static"
 
 
@@ -32,6 +34,11 @@ class Page:
     """The fragment inside ``<main>``."""
     now: str
     path: str
+
+    @property
+    def mark(self) -> str:
+        """The same for the same content: what passes by itself (ages, the time of the look) does not count."""
+        return hashlib.sha256(_PASSING.sub(r"\1", self.html).encode()).hexdigest()[:16]
 
 
 class Pages:

@@ -241,8 +241,8 @@ class Pane:
         loop = asyncio.get_running_loop()
         cost = 0.0
         while True:
-            # A fleet that takes long to ask is asked less often: looking costs it at most a fifth of its time.
-            await asyncio.sleep(max(self._every_s, 4 * cost))
+            # A fleet that takes long to ask is asked less often.
+            await asyncio.sleep(max(self._every_s, min(4 * cost, 5.0)))
             began = loop.time()
             async with self._lock:
                 await self._poll()

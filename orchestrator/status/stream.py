@@ -1,9 +1,8 @@
-"""Server-sent events: the page again each time it changed, and a tick while it did not."""
+"""Server-sent events: the page again each time it changed, a tick while it did not, a ping while nobody answers."""
 
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 
@@ -35,7 +34,7 @@ async def changes(pane: Pane, render: Render, *, last: str = "") -> AsyncIterato
             upcoming = upcoming or asyncio.create_task(anext(following))  # type: ignore[arg-type]  # an async generator's anext is a coroutine
             done, _ = await asyncio.wait({upcoming}, timeout=TICK_S)
             if not done:
-                yield b": still here\n\n"
+                yield event("ping", {})
                 continue
             try:
                 seen = upcoming.result()
@@ -43,13 +42,12 @@ async def changes(pane: Pane, render: Render, *, last: str = "") -> AsyncIterato
                 return
             upcoming = None
             page = await render(seen)
-            mark = hashlib.sha256(page.html.encode()).hexdigest()[:16]
-            if mark == last:
+            if page.mark == last:
                 yield event("tick", {"now": page.now})
             else:
-                last = mark
+                last = page.mark
                 shown = {"now": page.now, "title": page.title, "headline": page.headline, "html": page.html}
-                yield event("page", shown, mark=mark)
+                yield event("page", shown, mark=last)
     finally:
         if upcoming is not None:
             upcoming.cancel()

@@ -170,7 +170,11 @@ class Chromium:
             await asyncio.gather(self._reading, return_exceptions=True)
         if self._writer is not None:
             self._writer.close()  # the reading end went with the browser
-        shutil.rmtree(self.profile, ignore_errors=True)
+        for _ in range(100):  # its children write for a moment longer
+            shutil.rmtree(self.profile, ignore_errors=True)
+            if not self.profile.exists():
+                return
+            await asyncio.sleep(0.02)
 
     async def _start(self) -> None:
         binary = installed()

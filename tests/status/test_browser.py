@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
+from contextlib import suppress
 from types import ModuleType
 from typing import Any
 
 import pytest
 
 from orchestrator.core.quorum import Verdict
+from orchestrator.history import Store
+from orchestrator.status import create_app, serve
 from real.chromium import Chromium, installed
+from real.ports import free_port
 
 pytestmark = pytest.mark.skipif(installed() is None, reason="Chromium is not installed")
 
@@ -49,6 +55,7 @@ async def test_changes_reach_an_open_page(site: Any, world: Any, worlds: ModuleT
     await tab.evaluate("window.kept = document.getElementById('part-past'); document.getElementById('run-2').focus()")
     world.put(worlds.status("chat", now=worlds.utc_now(), verdicts={"us": Verdict.DOWN}))
     await tab.until(SAYS.format("chat is down"))
+    assert await tab.evaluate("window.kept.isConnected")
     assert str(await tab.evaluate("document.title")).startswith("✕ chat is down")
     assert await tab.evaluate("document.getElementById('spoken').textContent") == "chat is down"
     assert await tab.evaluate("document.activeElement.id") == "run-2"
@@ -58,6 +65,29 @@ async def test_changes_reach_an_open_page(site: Any, world: Any, worlds: ModuleT
     await tab.until(f"document.querySelector('.head time[data-age]').textContent !== {first!r}")
     world.away = ""
     await tab.until("document.querySelector('.head.away') === null")
+
+
+async def test_a_page_that_lost_its_server_says_so_and_comes_back(world: Any, store: Store, browser: Chromium) -> None:
+    """A server that ends does not wait for its viewers; they say how old their page is, and return by themselves."""
+    port = free_port()
+    url = f"http://127.0.0.1:{port}"
+    serving = asyncio.create_task(serve(create_app(world, store, every_s=0.1), "127.0.0.1", port))
+    await asyncio.sleep(0)  # it listens from its first step on
+    tab = await browser.open(url)
+    await tab.until(LIVE)
+    began = time.monotonic()
+    serving.cancel()
+    with suppress(asyncio.CancelledError):
+        await serving
+    assert time.monotonic() - began < 2
+    # The page's clock is put ahead instead of waiting until silence is long enough to tell.
+    await tab.evaluate("performance.now = ((real) => () => real() + 60000)(performance.now.bind(performance))")
+    await tab.until("document.getElementById('lost').innerText.includes('lost its server')")
+    serving = asyncio.create_task(serve(create_app(world, store, every_s=0.1), "127.0.0.1", port))
+    await tab.until("document.getElementById('lost').hidden && !document.body.classList.contains('cut')")
+    serving.cancel()
+    with suppress(asyncio.CancelledError):
+        await serving
 
 
 async def test_nothing_from_outside_runs_in_the_browser(

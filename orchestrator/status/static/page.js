@@ -10,7 +10,9 @@
   let skew = Date.parse(document.body.dataset.now) - Date.now(); // the server's clock, not this machine's
   let heard = performance.now();
   let shownAt = document.body.dataset.now;
-  const sent = new Map([...page.children].map((part) => [part.id, part.outerHTML]));
+  // What passes by itself (ages, the time of the look) is no reason to replace anything.
+  const content = (part) => part.outerHTML.replace(/<time data-now[^>]*>[^<]*|(<time [^>]*data-age[^>]*>)[^<]*/g, "$1");
+  const sent = new Map([...page.children].map((part) => [part.id, content(part)]));
 
   const span = (ms) => {
     const s = Math.max(0, Math.floor(ms / 1000));
@@ -43,7 +45,7 @@
     const focused = document.activeElement ? document.activeElement.id : "";
     const same = parts.length === page.children.length && parts.every((part, i) => part.id === page.children[i].id);
     parts.forEach((part, i) => {
-      const text = part.outerHTML;
+      const text = content(part);
       if (same && sent.get(part.id) !== text) page.children[i].replaceWith(part);
       sent.set(part.id, text);
     });
@@ -61,12 +63,17 @@
     time.dateTime = message.now;
     time.textContent = `${message.now.slice(11, 19)} UTC`;
     link.replaceChildren(document.querySelector(".head.away") ? "connected, source away, " : "live, as of ", time);
+    for (const present of document.querySelectorAll("time[data-now]")) {
+      present.dateTime = message.now;
+      present.textContent = time.textContent;
+    }
     document.body.classList.add("live");
     tick();
   };
 
   const listen = () => {
     const stream = new EventSource(`/events?page=${encodeURIComponent(document.body.dataset.page || "/")}`);
+    stream.addEventListener("ping", () => { heard = performance.now(); });
     stream.addEventListener("tick", (event) => hear(JSON.parse(event.data)));
     stream.addEventListener("page", (event) => {
       const message = JSON.parse(event.data);
