@@ -12,7 +12,7 @@ from time import monotonic
 import structlog
 
 from orchestrator.core.errors import BadInput
-from orchestrator.core.health import Health, observe
+from orchestrator.core.health import Health
 from orchestrator.core.names import ServiceId
 from orchestrator.core.probe import HARD, PASSING, Outcome
 from orchestrator.core.quorum import Report, Seed
@@ -155,7 +155,7 @@ class Engine:
         probe.on_answer = partial(self._answered, probe)
         question.on_lost = partial(self._lost, probe)
         if old is not None:
-            probe.health = carried(old.health)
+            probe.health = carried(old.current)
             probe.good_latency_s = old.good_latency_s
         if self._wheel is not None:
             self._place(probe, self._wheel, monotonic())
@@ -247,14 +247,11 @@ class Engine:
         self._follow_up(probe, outcome)
 
     def _fold(self, probe: Watching, outcome: Outcome, now: float) -> None:
-        spec, before = probe.spec, probe.health
-        after = probe.health = observe(before, outcome, now=now, rise=spec.rise, fall=spec.fall)
-        if outcome.kind in PASSING:
-            probe.good_latency_s = outcome.latency_s
+        turned = probe.fold(outcome, now=now)
         if not probe.answered:
             probe.answered = True
             self._teller.recheck((probe.service,))
-        if after.opinion is not before.opinion:
+        if turned:
             self._teller.turned(probe.service, probe.endpoint, now)
         elif outcome.completed:
             self._teller.recheck((probe.service,))

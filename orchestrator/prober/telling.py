@@ -66,7 +66,8 @@ class Teller:
         self._dirty.add(service)
         if state.health is watched.opinion:
             return
-        log.info(
+        opening = watched.opinion is Health.UNKNOWN and state.health is Health.HEALTHY
+        (log.debug if opening else log.info)(
             "endpoint.turned",
             vantage=self._speaker.vantage,
             service=service,

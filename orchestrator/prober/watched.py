@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass, replace
 
-from orchestrator.core.health import EndpointState, Health, ProbeHealth, summarize
+from orchestrator.core.health import EndpointState, Health, ProbeHealth, observe, summarize
 from orchestrator.core.names import EndpointId, ServiceId
-from orchestrator.core.probe import Outcome
+from orchestrator.core.probe import Outcome, OutcomeKind
 from orchestrator.core.topology import Endpoint, ProbeKind, ProbeSpec, Role
 from orchestrator.prober.budget import Budget
 from orchestrator.prober.schedule import Slots
@@ -36,6 +36,7 @@ class Watching:
         "due",
         "endpoint",
         "fresh",
+        "good_at",
         "good_latency_s",
         "health",
         "on_answer",
@@ -44,6 +45,7 @@ class Watching:
         "service",
         "slots",
         "spec",
+        "steady",
     )
 
     def __init__(self, service: ServiceId, endpoint: EndpointId, spec: ProbeSpec, question: Question) -> None:
@@ -62,6 +64,28 @@ class Watching:
         self.doubt: tuple[Outcome, float] | None = None
         """A silence that may have been the connection's own, and when; counted only if a fresh one fails too."""
         self.good_latency_s = 0.0
+        self.good_at: float | None = None
+        self.steady = False
+        """Healthy without a blemish: a further pass moves nothing but the time of the last good answer."""
+
+    @property
+    def current(self) -> ProbeHealth:
+        """The health, with the passes of a steady time taken in."""
+        return self.health if self.good_at is None else replace(self.health, last_good_at=self.good_at)
+
+    def fold(self, outcome: Outcome, *, now: float) -> bool:
+        """Take in *outcome*; whether that changed the opinion."""
+        good = outcome.kind is OutcomeKind.PASSED
+        if good:
+            self.good_latency_s = outcome.latency_s
+            if self.steady and not outcome.completed:
+                self.good_at = now
+                return False
+        before = self.current
+        after = self.health = observe(before, outcome, now=now, rise=self.spec.rise, fall=self.spec.fall)
+        self.good_at = None
+        self.steady = good and after.health is Health.HEALTHY and not after.detail
+        return after.opinion is not before.opinion
 
     @property
     def quick_connect_s(self) -> float:
@@ -98,7 +122,7 @@ class WatchedEndpoint:
 
     def state(self, now: float) -> EndpointState:
         """The opinion of it as a report tells it."""
-        return summarize(self.endpoint.id, tuple((probe.spec, probe.health) for probe in self.probes), now=now)
+        return summarize(self.endpoint.id, tuple((probe.spec, probe.current) for probe in self.probes), now=now)
 
 
 @dataclass(slots=True)

@@ -12,6 +12,7 @@ from time import perf_counter
 from orchestrator.core.errors import BadInput
 from orchestrator.core.probe import Outcome, OutcomeKind
 from orchestrator.core.topology import ProbeSpec
+from providers.probes.deadlines import Deadlines
 from providers.probes.exchange import Asking, Done, Link, Question
 from providers.probes.resolve import Resolver
 from providers.probes.tls import Contexts, fault_of
@@ -34,6 +35,7 @@ class Probes:
     def __init__(self, resolver: Resolver | None = None) -> None:
         self._resolver = resolver or Resolver()
         self._contexts = Contexts()
+        self._deadlines = Deadlines()
         self._remembered: OrderedDict[tuple[ProbeSpec, str, str], Question] = OrderedDict()
         self._connecting: set[asyncio.Task[None]] = set()
 
@@ -68,7 +70,7 @@ class Probes:
         *fresh* takes a new connection and closes it after the answer. *connect_s* bounds the time to connect
         within the spec's timeout.
         """
-        asking = Asking(question, done, fresh=fresh, connect_s=connect_s)
+        asking = Asking(question, done, self._deadlines, fresh=fresh, connect_s=connect_s)
         asking.retry = self._connect
         link = question.idle
         if link is None or fresh:

@@ -16,6 +16,7 @@ from orchestrator.core.errors import BadInput
 from orchestrator.core.probe import Outcome, OutcomeKind
 from orchestrator.core.topology import ProbeKind, ProbeSpec
 from providers.probes.chat import Transcript, judge_chat
+from providers.probes.deadlines import Deadlines
 from providers.probes.judge import KEPT_BYTES, Received, judge
 from providers.probes.question import Wording
 from providers.probes.tls import expiry
@@ -147,15 +148,15 @@ class Asking:
     """One exchange under way: from its start, within its time, to exactly one outcome."""
 
     __slots__ = (
+        "_bucket",
         "_chunks",
         "_connect_s",
+        "_deadlines",
         "_ends",
         "_fresh",
-        "_loop",
         "_said",
         "_size",
         "_streamed",
-        "_timer",
         "done",
         "headless",
         "heard",
@@ -171,7 +172,9 @@ class Asking:
         "task",
     )
 
-    def __init__(self, question: Question, done: Done, *, fresh: bool, connect_s: float | None) -> None:
+    def __init__(
+        self, question: Question, done: Done, deadlines: Deadlines, *, fresh: bool, connect_s: float | None
+    ) -> None:
         spec = question.spec
         self.question = question
         self.done = done
@@ -190,8 +193,8 @@ class Asking:
         self._ends = False
         self._streamed = True
         self._said: Transcript | None = None
-        self._loop = asyncio.get_running_loop()
-        self._timer: asyncio.TimerHandle = self._loop.call_later(self._connect_s, self._out_of_time)
+        self._deadlines = deadlines
+        self._bucket = deadlines.add(self.started + self._connect_s, self)
 
     # Its way
 
@@ -217,11 +220,12 @@ class Asking:
         if self.phase != "no answer":
             self.phase = "no answer"
             if self._connect_s < self.question.spec.timeout_s:
-                self._timer.cancel()
-                self._timer = self._loop.call_later(self.left_s, self._out_of_time)
+                self._wait_until_timeout()
 
     def connected(self, link: Link) -> None:
         """*link* is ready to carry the request."""
+        # The task that connected may not have run on yet: to cancel it later would close a good connection.
+        self.task = None
         self.reached()
         self.link = link
         if self.question.spec.kind is ProbeKind.TCP:
@@ -280,8 +284,7 @@ class Asking:
             self.reused = False
             self.link = None
             self.phase = "no connection"
-            self._timer.cancel()
-            self._timer = self._loop.call_later(self.left_s, self._out_of_time)
+            self._wait_until_timeout()
             self._connect_s = self.question.spec.timeout_s
             self.retry(self)
         else:
@@ -300,7 +303,12 @@ class Asking:
             self.done = _nobody
             self.fail(OutcomeKind.FAILED, "cancelled")
 
-    def _out_of_time(self) -> None:
+    def _wait_until_timeout(self) -> None:
+        self._bucket.discard(self)
+        self._bucket = self._deadlines.add(self.started + self.question.spec.timeout_s, self)
+
+    def out_of_time(self) -> None:
+        """The deadline has come."""
         limit = self.question.spec.timeout_s
         if self.phase != "no answer":
             self._end(
@@ -315,7 +323,14 @@ class Asking:
         self._end(outcome, stale=self.reused and not self.heard)
 
     def _end_judged(self, status: int, *, reusable: bool) -> None:
-        question, link = self.question, self.link
+        question, link, spec = self.question, self.link, self.question.spec
+        if reusable and link is not None and question.idle is None and not question.closed:
+            link.asking = None
+            question.idle = link
+            self.link = None
+        if question.plain and status in question.good_statuses:
+            self._end(Outcome(OutcomeKind.PASSED, perf_counter() - self.started), stale=False)
+            return
         expires = link.expires if link is not None else None
         received = Received(
             status=status,
@@ -325,7 +340,6 @@ class Asking:
             latency_s=perf_counter() - self.started,
             certificate_left_s=expires - time() if expires is not None else None,
         )
-        spec = question.spec
         outcome: Outcome
         if spec.kind is ProbeKind.CHAT:
             if self._said is not None:
@@ -337,15 +351,11 @@ class Asking:
             outcome = Outcome(OutcomeKind.SLOW if slow else OutcomeKind.PASSED, received.latency_s, detail)
         else:
             outcome = judge(received, spec.expect, question.good_statuses)
-        if reusable and link is not None and question.idle is None and not question.closed:
-            link.asking = None
-            question.idle = link
-            self.link = None
         self._end(outcome, stale=False)
 
     def _end(self, outcome: Outcome, *, stale: bool) -> None:
         self.over = True
-        self._timer.cancel()
+        self._bucket.discard(self)
         link, self.link = self.link, None
         if link is not None:
             link.drop()

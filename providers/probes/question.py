@@ -95,7 +95,7 @@ def _statuses(patterns: tuple[str, ...]) -> frozenset[int]:
 class Wording:
     """What is sent for one probe of one endpoint, and which statuses are good. Raises BadInput for nonsense."""
 
-    __slots__ = ("good_statuses", "keeps", "literal", "name", "ready", "spec", "target", "url", "wants_body")
+    __slots__ = ("good_statuses", "keeps", "literal", "name", "plain", "ready", "spec", "target", "url", "wants_body")
 
     def __init__(self, spec: ProbeSpec, url: str, name: str) -> None:
         self.spec = spec
@@ -107,6 +107,11 @@ class Wording:
         self.wants_body = spec.kind is ProbeKind.HTTP and (
             spec.expect.body is not None or spec.expect.json_path is not None
         )
+        expect = spec.expect
+        self.plain = (
+            spec.kind is ProbeKind.HTTP and not self.target.tls and not self.wants_body and expect.latency_s is None
+        )
+        """A good status is all that it takes."""
         self.keeps = (
             spec.kind is ProbeKind.HTTP and spec.connection is Connection.KEPT_ALIVE and spec.method.upper() != "HEAD"
         )
