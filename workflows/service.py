@@ -21,6 +21,7 @@ with workflow.unsafe.imports_passed_through():
     from workflows import options, situation
     from workflows.herald import herald
     from workflows.wire import (
+        NOTHING_HEARD,
         ActiveRun,
         AdoptRequest,
         Answered,
@@ -149,7 +150,7 @@ class ServiceWorkflow:
                 retry_policy=options.ONCE,
             )
         except ActivityError:
-            look = Look(heartbeats=situation.NOTHING_HEARD, routing_error="reading took too long")
+            look = Look(heartbeats=NOTHING_HEARD, routing_error="reading took too long")
         state = situation.hearing(self._state, look.heartbeats)
         # A routing that cannot be read now is as it was: the fence in the write guards against its age.
         routing = look.routing if look.routing is not None else state.routing

@@ -30,7 +30,6 @@ from workflows.wire import (
     steps_queue,
 )
 
-NOTHING_HEARD = Heartbeats()
 KEPT_RUNS = 5
 """Records a service carries with it; older ones are in the history store."""
 

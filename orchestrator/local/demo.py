@@ -22,7 +22,7 @@ from orchestrator.core.names import EndpointId, RunId, ServiceId
 from orchestrator.core.quorum import Verdict
 from orchestrator.core.record import Record, RunStatus
 from orchestrator.local.layout import SERVICE
-from orchestrator.local.load import Load, LoadSettings
+from orchestrator.local.load import Load
 from orchestrator.local.measure import DemoReport, Seen, Settings, measure
 from orchestrator.local.requests import read_requests
 from orchestrator.local.topology_file import topology_yaml
@@ -108,11 +108,10 @@ async def _staged(folder: Path, settings: Settings, say: Callable[[str], None]) 
             fall=settings.fall,
         )
         topology = parse(text, "failover.yaml")
-        (folder / "failover.yaml").write_text(text, encoding="utf-8")  # noqa: ASYNC240 - a local file, once
-        asked = LoadSettings(world.layout.dns, world.layout.name, world.layout.port, world.layout.model)
+        (folder / "failover.yaml").write_text(text, encoding="utf-8")
         async with (
             up(topology, folder / "state") as running,
-            Load.start(asked, folder / "requests.jsonl") as load,
+            Load.start(world.layout, folder / "requests.jsonl") as load,
             Watcher.start(world.layout.dns, world.layout.name, folder / "changes.jsonl") as watcher,
         ):
             yield Stage(world, running, load, watcher, say)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from orchestrator.core.record import Mark, Record, RunStatus
@@ -150,19 +151,21 @@ def _measured(seen: Seen, way: Way) -> Phase:
 def _world_s(record: Record, seen: Seen, first: float, steering: float) -> float:
     """Seconds between *first* and *steering* that the world took: loading the model, completing inferences.
 
-    By the world's own journal where it tells (scaled until ready), else by the verify step's text of what it waited for.
+    The loading by the world's own journal; the completions by the verify step, which does nothing but wait for them.
     """
-    scaled = _journal(seen, "scaled", record.target, first, steering)
-    ready = _journal(seen, "ready", record.target, first, steering)
+    scaled = _journal(seen, "replicas.wanted", record.target, first, steering)
+    ready = _journal(seen, "replicas.ready", record.target, first, steering)
     loading = ready - scaled if scaled is not None and ready is not None else 0.0
     verify = next((e.seconds or 0.0 for e in record.entries if e.mark is Mark.STEP_DONE and e.step == "verify"), 0.0)
     return min(loading + verify, steering - first)
 
 
 def _journal(seen: Seen, event: str, endpoint: str, begin: float, end: float) -> float | None:
+    """When the world noted *event* of *endpoint*, between *begin* and *end*."""
     for each in seen.journal:
-        if each.get("event") == event and each.get("endpoint") == endpoint and begin - 0.1 <= each["at"] <= end:
-            return float(each["at"])
+        at = datetime.fromisoformat(each["at"]).timestamp()
+        if each["event"] == event and each.get("endpoint") == endpoint and begin <= at <= end:
+            return at
     return None
 
 

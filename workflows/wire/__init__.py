@@ -1,0 +1,108 @@
+"""What travels: workflow ids, task queues, and the messages between CLI, workflows, activities and probers.
+
+One message, one frozen value. Nothing here holds a secret: only pointers to them.
+"""
+
+from __future__ import annotations
+
+from workflows.wire.drill import (
+    DrillPhase,
+    DrillReport,
+    DrillRequest,
+    FailbackTask,
+    FaultSeen,
+    FaultTask,
+    RunQuestion,
+    RunSeen,
+    Steady,
+    SteadyQuestion,
+)
+from workflows.wire.ids import (
+    CONTROL_QUEUE,
+    TOPOLOGY_ID,
+    drill_id,
+    probe_queue,
+    run_workflow_id,
+    service_id,
+    shard_of,
+    steps_queue,
+    watch_id,
+)
+from workflows.wire.news import Herald, Publication, Telling
+from workflows.wire.run import Carry, RecheckRequest, StepResult, StepTask
+from workflows.wire.service import (
+    ActiveRun,
+    AdoptRequest,
+    Answered,
+    EndpointBrief,
+    Explanation,
+    FailoverRequest,
+    Pause,
+    PlanQuestion,
+    Question,
+    Refusal,
+    RunClosed,
+    ServiceState,
+    ServiceStatus,
+    SetMode,
+    Started,
+    StatusQuestion,
+)
+from workflows.wire.topology import Applied, Apply, Replace, Slice
+from workflows.wire.watching import NOTHING_HEARD, Heartbeats, Look, LookRequest, Watch, WatchState
+
+__all__ = [
+    "CONTROL_QUEUE",
+    "NOTHING_HEARD",
+    "TOPOLOGY_ID",
+    "ActiveRun",
+    "AdoptRequest",
+    "Answered",
+    "Applied",
+    "Apply",
+    "Carry",
+    "DrillPhase",
+    "DrillReport",
+    "DrillRequest",
+    "EndpointBrief",
+    "Explanation",
+    "FailbackTask",
+    "FailoverRequest",
+    "FaultSeen",
+    "FaultTask",
+    "Heartbeats",
+    "Herald",
+    "Look",
+    "LookRequest",
+    "Pause",
+    "PlanQuestion",
+    "ProbeSlice",
+    "Publication",
+    "Question",
+    "RecheckRequest",
+    "Refusal",
+    "Replace",
+    "RunClosed",
+    "RunQuestion",
+    "RunSeen",
+    "ServiceState",
+    "ServiceStatus",
+    "SetMode",
+    "Slice",
+    "Started",
+    "StatusQuestion",
+    "Steady",
+    "SteadyQuestion",
+    "StepResult",
+    "StepTask",
+    "Telling",
+    "Watch",
+    "WatchState",
+    "drill_id",
+    "probe_queue",
+    "run_workflow_id",
+    "service_id",
+    "shard_of",
+    "steps_queue",
+    "watch_id",
+]

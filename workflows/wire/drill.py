@@ -1,0 +1,123 @@
+"""Drills: what is asked, waited for and reported."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from orchestrator.core.names import EndpointId, RunId, ServiceId
+from orchestrator.core.record import Record
+from orchestrator.core.topology import Workload
+
+
+@dataclass(frozen=True, slots=True)
+class DrillRequest:
+    id: str
+    """Last part of the workflow's id; empty in a schedule, which gives each drill an id of its own."""
+    service: ServiceId
+    fault: str
+    """A ``providers.base.FaultKind`` value."""
+    target: EndpointId | None = None
+    """None: the endpoint that carries the traffic."""
+    by: str = "schedule"
+    max_s: float = 120.0
+    """The fault comes out at this age at the latest."""
+
+
+@dataclass(frozen=True, slots=True)
+class FaultTask:
+    """Put a fault in, or take it out. The deadline is absolute: a retry never extends it."""
+
+    key: str
+    kind: str
+    workload: Workload
+    deadline: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class FaultSeen:
+    """What the world says about a drill's fault."""
+
+    active: bool
+    expired: bool
+
+
+@dataclass(frozen=True, slots=True)
+class SteadyQuestion:
+    """Wait until the service is well: every endpoint healthy, no run, the traffic at *home* (None: anywhere)."""
+
+    service: ServiceId
+    within_s: float
+    home: EndpointId | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Steady:
+    """A service in steady state, or the reasons why it is not."""
+
+    ok: bool
+    text: str
+    active: EndpointId | None = None
+    workload: Workload | None = None
+    objective_s: float = 0.0
+    runs: tuple[RunId, ...] = ()
+    """The runs it had before."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunQuestion:
+    """Wait until *run* (None: the next run that is not one of *known*) is closed."""
+
+    service: ServiceId
+    within_s: float
+    run: RunId | None = None
+    known: tuple[RunId, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class FailbackTask:
+    """Ask the service to go home, in the name of a drill."""
+
+    service: ServiceId
+    drill: str
+    target: EndpointId
+    by: str
+
+
+@dataclass(frozen=True, slots=True)
+class RunSeen:
+    """The run that a drill was waiting for, or why there is none."""
+
+    record: Record | None
+    text: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class DrillPhase:
+    name: str
+    """steady, fault, failover, clear, failback, steady-again"""
+    ok: bool | None
+    """None: still running."""
+    text: str
+    started: datetime
+    ended: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DrillReport:
+    id: str
+    service: ServiceId
+    fault: str
+    target: EndpointId
+    by: str
+    started: datetime
+    verdict: str
+    """running, passed, failed, inconclusive"""
+    text: str = ""
+    objective_s: float = 0.0
+    phases: tuple[DrillPhase, ...] = ()
+    ended: datetime | None = None
+    failover: RunId | None = None
+    failback: RunId | None = None
+    ttd_s: float | None = None
+    ttr_s: float | None = None

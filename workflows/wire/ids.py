@@ -1,0 +1,42 @@
+"""Workflow ids and task queues."""
+
+from __future__ import annotations
+
+import zlib
+
+from orchestrator.core.names import Domain, RunId, ServiceId, VantageId
+
+CONTROL_QUEUE = "control"
+"""Workflow tasks, and local activities with them. Every worker polls it."""
+
+TOPOLOGY_ID = "topology"
+
+
+def service_id(service: ServiceId) -> str:
+    return f"service/{service}"
+
+
+def run_workflow_id(service: ServiceId, run: RunId) -> str:
+    return f"failover/{service}/{run}"
+
+
+def watch_id(vantage: VantageId, shard: int) -> str:
+    return f"watch/{vantage}/{shard}"
+
+
+def drill_id(service: ServiceId, drill: str) -> str:
+    return f"drill/{service}/{drill}"
+
+
+def shard_of(service: ServiceId, shards: int) -> int:
+    """The shard that probes *service*: by its hash, so that every shard sees all domains."""
+    return zlib.crc32(service.encode()) % max(1, shards)
+
+
+def steps_queue(domain: Domain) -> str:
+    """The queue of the workers that stand in *domain*; steps name it to run outside a failing domain."""
+    return f"steps/{domain}"
+
+
+def probe_queue(vantage: VantageId) -> str:
+    return f"probe/{vantage}"

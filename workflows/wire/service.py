@@ -1,0 +1,194 @@
+"""What is said to a service workflow and by it, and what it carries."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from orchestrator.core.decision import Request
+from orchestrator.core.move import Objection
+from orchestrator.core.names import Domain, EndpointId, RunId, ServiceId
+from orchestrator.core.quorum import Assessment, View
+from orchestrator.core.record import Record, RunStatus
+from orchestrator.core.steering import Routing
+from orchestrator.core.topology import Mode
+from runbooks.plan import Plan
+from workflows.wire.topology import Slice
+from workflows.wire.watching import NOTHING_HEARD, Heartbeats, Look
+
+
+@dataclass(frozen=True, slots=True)
+class FailoverRequest:
+    """Update ``request``: a person, or a drill, asks for a run. *id* makes a retry harmless."""
+
+    id: str
+    request: Request
+    drill: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """Answer to a FailoverRequest that started a run (or to its retry)."""
+
+    run: RunId
+    workflow: str
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Answer to a FailoverRequest that no run came of. Every reason at once."""
+
+    reasons: tuple[Objection, ...]
+    held_by: RunId | None = None
+    started_by: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    by: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class SetMode:
+    mode: Mode
+    by: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class RunClosed:
+    """A run's last act, signalled to its service: frees the lock."""
+
+    run: RunId
+    status: RunStatus
+    record: Record
+    routing: Routing | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AdoptRequest:
+    """Update ``adopt``: take the live record under the fence, answer unchanged."""
+
+    by: str
+
+
+@dataclass(frozen=True, slots=True)
+class ActiveRun:
+    """The run that holds a service."""
+
+    run: RunId
+    workflow: str
+    by: str
+    request: str = ""
+    """Id of the request that started it; empty for automation."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """A request that was answered with a run, kept so that its retry gets the same answer."""
+
+    request: str
+    run: RunId
+    workflow: str
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceState:
+    """What a service workflow carries from one execution to the next: everything it knows."""
+
+    slice: Slice
+    mode: Mode | None = None
+    """Set by a person over the topology's; a topology that changes the mode ends it."""
+    paused: str | None = None
+    views: tuple[View, ...] = ()
+    routing: Routing | None = None
+    routing_error: str = ""
+    run: ActiveRun | None = None
+    last_closed: datetime | None = None
+    held: tuple[Objection, ...] = ()
+    hold: tuple[Objection, ...] = ()
+    question: Question | None = None
+    answered: tuple[Answered, ...] = ()
+    last_runs: tuple[Record, ...] = ()
+    detected: tuple[tuple[EndpointId, datetime], ...] = ()
+    """Since when each endpoint's verdict has been down."""
+    told: tuple[str, ...] = ()
+    """What people were told in the present incident, so that they are told once."""
+    retired: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """An Ask that waits for a person: what would be done, and why it needs one."""
+
+    id: str
+    asked: datetime
+    source: tuple[EndpointId, ...]
+    target: EndpointId
+    reasons: tuple[Objection, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class EndpointBrief:
+    """An endpoint as a page shows it."""
+
+    id: EndpointId
+    region: Domain
+    role: str
+    url: str
+    weight: int | None
+    """Share of traffic by the routing last read; None: not known."""
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceStatus:
+    """Query ``status``: all that a page needs to know of one service now."""
+
+    service: ServiceId
+    name: str
+    revision: int
+    mode: Mode
+    as_of: datetime
+    assessments: tuple[Assessment, ...]
+    views: tuple[View, ...]
+    routing: Routing | None
+    paused: str | None = None
+    run: RunId | None = None
+    run_started_by: str | None = None
+    question: Question | None = None
+    held: tuple[Objection, ...] = ()
+    hold: tuple[Objection, ...] = ()
+    """Why nothing is done now, where something looks wrong."""
+    last_runs: tuple[Record, ...] = ()
+    """The newest few, entries included."""
+    endpoints: tuple[EndpointBrief, ...] = ()
+    shards: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class StatusQuestion:
+    """Query argument: workflows have no clock of their own between tasks, so the asker brings his."""
+
+    now: datetime
+    heartbeats: Heartbeats = NOTHING_HEARD
+
+
+@dataclass(frozen=True, slots=True)
+class PlanQuestion:
+    """Query argument: what would come of *request* (None: of the orchestrator's own decision) in this light?"""
+
+    now: datetime
+    look: Look
+    request: Request | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """What would be done now, and why (not)."""
+
+    decision: str
+    """``hold``, ``ask`` or ``go``."""
+    reasons: tuple[Objection, ...]
+    plan: Plan | None = None
+    """What it would do, or would have done."""

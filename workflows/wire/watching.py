@@ -1,0 +1,64 @@
+"""Watching as it travels: epochs, heartbeats, and what a decision reads."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from orchestrator.core.names import ServiceId, VantageId
+from orchestrator.core.quorum import Seed
+from orchestrator.core.steering import Routing
+from orchestrator.core.topology import Notify, SteeringSpec, Vantage
+
+
+@dataclass(frozen=True, slots=True)
+class Watch:
+    """Start of one epoch of probing by one (vantage, shard)."""
+
+    vantage: Vantage
+    shard: int
+    epoch: int
+    shards: int
+    seed: Seed | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class WatchState:
+    """What a watch workflow carries from one execution to the next."""
+
+    vantage: Vantage
+    shard: int
+    shards: int
+    epoch: int = 0
+    seed: Seed | None = None
+    notify: tuple[Notify, ...] = ()
+    silent_since: datetime | None = None
+    told_silent: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Heartbeats:
+    """Server-stamped last heartbeat of the probers of every vantage that is running."""
+
+    heard: tuple[tuple[VantageId, datetime], ...] = ()
+
+
+NOTHING_HEARD = Heartbeats()
+
+
+@dataclass(frozen=True, slots=True)
+class LookRequest:
+    """Read, in one local activity, what a decision needs: the probers' heartbeats and the routing."""
+
+    service: ServiceId
+    vantages: tuple[VantageId, ...]
+    shard: int
+    steering: SteeringSpec | None
+    budget_s: float = 0.35
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    heartbeats: Heartbeats
+    routing: Routing | None = None
+    routing_error: str = ""
