@@ -90,7 +90,7 @@ class Watching:
     @property
     def quick_connect_s(self) -> float:
         """Time to connect in a re-probe: three times what a good answer took, 0.25 s to 1 s."""
-        return min(self.spec.timeout_s, max(CONNECT_FLOOR_S, min(CONNECT_CEILING_S, 3 * self.good_latency_s)))
+        return min(self.spec.timeout_s, max(CONNECT_FLOOR_S, min(CONNECT_CEILING_S, round(3 * self.good_latency_s, 2))))
 
     def stop(self) -> None:
         """Ask no more."""

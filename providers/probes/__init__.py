@@ -2,7 +2,8 @@
 
 from providers.probes.chat import Completion
 from providers.probes.client import Probes
-from providers.probes.exchange import Asking, Done, Question
+from providers.probes.exchange import Asking, Done
+from providers.probes.link import Question
 from providers.probes.resolve import Resolver
 
 __all__ = ["Asking", "Completion", "Done", "Probes", "Question", "Resolver"]

@@ -7,13 +7,15 @@ import errno
 import socket
 import ssl
 from collections import OrderedDict
+from functools import partial
 from time import perf_counter
 
 from orchestrator.core.errors import BadInput
 from orchestrator.core.probe import Outcome, OutcomeKind
 from orchestrator.core.topology import ProbeSpec
 from providers.probes.deadlines import Deadlines
-from providers.probes.exchange import Asking, Done, Link, Question
+from providers.probes.exchange import Asking, Done
+from providers.probes.link import Dart, Link, Question
 from providers.probes.resolve import Resolver
 from providers.probes.tls import Contexts, fault_of
 
@@ -101,6 +103,12 @@ class Probes:
         self._resolver.close()
 
     def _connect(self, asking: Asking) -> None:
+        question = asking.question
+        if question.light and not asking.keeps:
+            address = question.target.host if question.literal else self._resolver.only(question.target.host)
+            if address is not None:
+                asking.link = Dart(asking, address, partial(_fail, asking))
+                return
         task = asking.task = asyncio.get_running_loop().create_task(self._open(asking))
         self._connecting.add(task)
         task.add_done_callback(self._connecting.discard)

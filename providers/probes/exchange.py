@@ -1,6 +1,6 @@
-"""One exchange with an endpoint: the connection that carries it, and the asking that turns it into an outcome.
+"""One exchange with an endpoint: the asking that turns what a connection carries into an outcome.
 
-Callbacks throughout and no task on a kept-alive connection: ten thousand probes a second have to fit one core.
+Callbacks throughout and no task where no name or handshake is waited for: ten thousand probes a second fit one core.
 """
 
 from __future__ import annotations
@@ -8,195 +8,57 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from time import perf_counter, time
-from typing import cast
-
-import httptools
 
 from orchestrator.core.errors import BadInput
 from orchestrator.core.probe import Outcome, OutcomeKind
-from orchestrator.core.topology import ProbeKind, ProbeSpec
+from orchestrator.core.topology import ProbeKind
 from providers.probes.chat import Transcript, judge_chat
 from providers.probes.deadlines import Deadlines
 from providers.probes.judge import KEPT_BYTES, Received, judge
-from providers.probes.question import Wording
-from providers.probes.tls import expiry
+from providers.probes.link import FIRST_FINAL, Link, Question
 
 Done = Callable[[Outcome, bool], None]
 """Takes the outcome, and whether it may be the connection's fault alone: a kept-alive one gave no answer at all."""
-
-LONGEST_LIFE_S = 90.0
-"""A kept-alive connection is replaced after a third of this to all of it: new addresses and certificates show."""
-
-FIRST_FINAL = 200
-"""Answers with a status below this are interim (RFC 9110 section 15.2): another one follows."""
-
-
-class Question(Wording):
-    """One probe of one endpoint. Made by ``Probes.prepare``; it keeps at most one idle connection.
-
-    *on_lost* is called when the peer closes or resets the idle connection: news that cost nothing to learn.
-    """
-
-    __slots__ = ("closed", "idle", "on_lost")
-
-    def __init__(self, spec: ProbeSpec, url: str, name: str) -> None:
-        super().__init__(spec, url, name)
-        self.idle: Link | None = None
-        self.on_lost: Callable[[], None] | None = None
-        self.closed = False
-
-    def forget_connection(self) -> None:
-        """Close the idle connection; nobody is told."""
-        link, self.idle = self.idle, None
-        if link is not None:
-            link.drop()
-
-
-class Link(asyncio.Protocol):
-    """One TCP or TLS connection; it carries one asking at a time and may idle between two."""
-
-    __slots__ = ("_parser", "asking", "expires", "question", "retire_at", "transport")
-
-    def __init__(self, asking: Asking) -> None:
-        self.asking: Asking | None = asking
-        self.question = asking.question
-        self.transport: asyncio.Transport | None = None
-        self.expires: float | None = None
-        self.retire_at = 0.0
-        self._parser: httptools.HttpResponseParser | None = None
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self.transport = cast("asyncio.Transport", transport)
-        asking = self.asking
-        if asking is None or asking.over:
-            self.drop()
-            return
-        if self.question.target.tls:
-            self.expires = expiry(transport.get_extra_info("ssl_object"))
-        spread = (hash((self.question.url, self.question.spec.id)) & 1023) / 1024
-        self.retire_at = perf_counter() + LONGEST_LIFE_S * (1 + 2 * spread) / 3
-        asking.connected(self)
-
-    def send(self, data: bytes) -> None:
-        """Send a request. The parser lives as long as the connection."""
-        if self._parser is None:
-            self._parser = httptools.HttpResponseParser(self)
-        if self.transport is not None:
-            self.transport.write(data)
-
-    def data_received(self, data: bytes) -> None:
-        asking = self.asking
-        if asking is None or self._parser is None:
-            self._lost_idle()  # words nobody asked for: a server that says 408 or goodbye
-            self.drop()
-            return
-        asking.heard = True
-        try:
-            self._parser.feed_data(data)
-        except httptools.HttpParserUpgrade:
-            asking.complete(reusable=False)
-        except httptools.HttpParserError:
-            asking.garbled()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        asking, self.asking, self.transport, self._parser = self.asking, None, None, None
-        if asking is None:
-            self._lost_idle()
-        elif not asking.over:
-            asking.lost(exc)
-
-    def drop(self) -> None:
-        """Close at once; what is under way is not told."""
-        self.asking = None
-        transport, self.transport = self.transport, None
-        if transport is not None:
-            transport.abort()
-
-    def _lost_idle(self) -> None:
-        question = self.question
-        if question.idle is self:
-            question.idle = None
-            if question.on_lost is not None:
-                question.on_lost()
-
-    # What httptools calls.
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        if self.asking is not None:
-            self.asking.header(name, value)
-
-    def on_headers_complete(self) -> None:
-        if self.asking is not None and self._parser is not None:
-            self.asking.status = self._parser.get_status_code()
-            if self.asking.headless and self.asking.status >= FIRST_FINAL:
-                self.asking.complete(reusable=False)
-
-    def on_body(self, body: bytes) -> None:
-        if self.asking is not None:
-            self.asking.take(body)
-
-    def on_message_complete(self) -> None:
-        asking, parser = self.asking, self._parser
-        if asking is None or parser is None:
-            return
-        if parser.get_status_code() < FIRST_FINAL and not parser.should_upgrade():
-            return
-        asking.complete(reusable=parser.should_keep_alive())
 
 
 class Asking:
     """One exchange under way: from its start, within its time, to exactly one outcome."""
 
-    __slots__ = (
-        "_bucket",
-        "_chunks",
-        "_connect_s",
-        "_deadlines",
-        "_ends",
-        "_fresh",
-        "_said",
-        "_size",
-        "_streamed",
-        "done",
-        "headless",
-        "heard",
-        "link",
-        "over",
-        "phase",
-        "question",
-        "retry",
-        "retry_after",
-        "reused",
-        "started",
-        "status",
-        "task",
-    )
+    # Defaults on the class: most exchanges change few of them, and ten thousand a second are made.
+    link: Link | None = None
+    task: asyncio.Task[None] | None = None
+    retry: Callable[[Asking], None] | None = None
+    phase = "no connection"
+    heard = False
+    over = False
+    reused = False
+    retry_after = False
+    status = 0
+    _timer: asyncio.TimerHandle | None = None
+    _size = 0
+    _ends = False
+    _streamed = True
+    _said: Transcript | None = None
+    _chunks: list[bytes] | None = None
 
     def __init__(
         self, question: Question, done: Done, deadlines: Deadlines, *, fresh: bool, connect_s: float | None
     ) -> None:
-        spec = question.spec
+        timeout_s = question.spec.timeout_s
         self.question = question
         self.done = done
-        self.started = perf_counter()
-        self.headless = spec.method.upper() == "HEAD" and spec.kind is ProbeKind.HTTP
-        self.link: Link | None = None
-        self.task: asyncio.Task[None] | None = None
-        self.retry: Callable[[Asking], None] | None = None
-        self.phase = "no connection"
-        self.heard = self.over = self.reused = self.retry_after = False
-        self.status = 0
+        self.headless = question.headless
         self._fresh = fresh
-        self._connect_s = min(connect_s, spec.timeout_s) if connect_s is not None else spec.timeout_s
-        self._chunks: list[bytes] = []
-        self._size = 0
-        self._ends = False
-        self._streamed = True
-        self._said: Transcript | None = None
-        self._deadlines = deadlines
-        self._bucket = deadlines.add(self.started + self._connect_s, self)
+        self._connect_s = timeout_s if connect_s is None or connect_s > timeout_s else connect_s
+        self.started = perf_counter()
+        deadlines.add(self, self._connect_s, self.started)
 
     # Its way
+
+    @property
+    def keeps(self) -> bool:
+        """Its connection is to idle afterwards."""
+        return self.question.keeps and not self._fresh
 
     @property
     def connect_left_s(self) -> float:
@@ -220,7 +82,7 @@ class Asking:
         if self.phase != "no answer":
             self.phase = "no answer"
             if self._connect_s < self.question.spec.timeout_s:
-                self._wait_until_timeout()
+                self._timer = asyncio.get_running_loop().call_later(self.left_s, self._answer_late)
 
     def connected(self, link: Link) -> None:
         """*link* is ready to carry the request."""
@@ -232,7 +94,7 @@ class Asking:
             self._end_judged(200, reusable=False)
             return
         try:
-            link.send(self.question.request(keep=self.question.keeps and not self._fresh))
+            link.send(self.question.request(keep=self.keeps))
         except BadInput as error:
             self.unaskable(error)
 
@@ -258,13 +120,14 @@ class Asking:
                 self.complete(reusable=False)
         elif self.question.wants_body:
             if self._size < KEPT_BYTES:
+                self._chunks = self._chunks or []
                 self._chunks.append(body)
             self._size += len(body)
 
     def complete(self, *, reusable: bool) -> None:
         """The answer is complete."""
         if not self.over:
-            self._end_judged(self.status, reusable=reusable and self.question.keeps and not self._fresh)
+            self._end_judged(self.status, reusable=reusable and self.keeps)
 
     # What goes wrong
 
@@ -284,8 +147,6 @@ class Asking:
             self.reused = False
             self.link = None
             self.phase = "no connection"
-            self._wait_until_timeout()
-            self._connect_s = self.question.spec.timeout_s
             self.retry(self)
         else:
             how = "closed" if exc is None else "reset"
@@ -303,21 +164,16 @@ class Asking:
             self.done = _nobody
             self.fail(OutcomeKind.FAILED, "cancelled")
 
-    def _wait_until_timeout(self) -> None:
-        self._bucket.discard(self)
-        self._bucket = self._deadlines.add(self.started + self.question.spec.timeout_s, self)
-
     def out_of_time(self) -> None:
-        """The deadline has come."""
-        limit = self.question.spec.timeout_s
-        if self.phase != "no answer":
-            self._end(
-                Outcome(
-                    OutcomeKind.UNREACHABLE, perf_counter() - self.started, f"{self.phase} in {self._connect_s:g} s"
-                ),
-                stale=False,
-            )
+        """The time to connect has passed; it is the whole time unless a shorter one was given."""
+        if self.phase == "no answer":
+            if self._timer is None:
+                self._answer_late()
             return
+        self.fail(OutcomeKind.UNREACHABLE, f"{self.phase} in {self._connect_s:g} s")
+
+    def _answer_late(self) -> None:
+        limit = self.question.spec.timeout_s
         detail = f"answer not complete in {limit:g} s" if self.heard else f"no answer in {limit:g} s"
         outcome = Outcome(OutcomeKind.TIMED_OUT, perf_counter() - self.started, detail)
         self._end(outcome, stale=self.reused and not self.heard)
@@ -355,11 +211,12 @@ class Asking:
 
     def _end(self, outcome: Outcome, *, stale: bool) -> None:
         self.over = True
-        self._bucket.discard(self)
+        if self._timer is not None:
+            self._timer.cancel()
         link, self.link = self.link, None
         if link is not None:
             link.drop()
-        task, self.task = self.task, None
+        task = self.task
         if task is not None and task is not asyncio.current_task():
             task.cancel()
         self.done(outcome, stale)

@@ -17,6 +17,8 @@ CHAT_PATH = "/v1/chat/completions"
 CHAT_PROMPT = "Say OK."
 CHAT_TOKENS = 16
 AGENT = "failover-prober"
+LONGEST_LIGHT = 8192
+"""Bytes of a request that the send buffer of a new connection takes for certain."""
 
 _BREAKS_LINE = re.compile(r"[\x00-\x20\x7f]")
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
@@ -95,7 +97,20 @@ def _statuses(patterns: tuple[str, ...]) -> frozenset[int]:
 class Wording:
     """What is sent for one probe of one endpoint, and which statuses are good. Raises BadInput for nonsense."""
 
-    __slots__ = ("good_statuses", "keeps", "literal", "name", "plain", "ready", "spec", "target", "url", "wants_body")
+    __slots__ = (
+        "good_statuses",
+        "headless",
+        "keeps",
+        "light",
+        "literal",
+        "name",
+        "plain",
+        "ready",
+        "spec",
+        "target",
+        "url",
+        "wants_body",
+    )
 
     def __init__(self, spec: ProbeSpec, url: str, name: str) -> None:
         self.spec = spec
@@ -107,16 +122,18 @@ class Wording:
         self.wants_body = spec.kind is ProbeKind.HTTP and (
             spec.expect.body is not None or spec.expect.json_path is not None
         )
+        self.headless = spec.kind is ProbeKind.HTTP and spec.method.upper() == "HEAD"
         expect = spec.expect
         self.plain = (
             spec.kind is ProbeKind.HTTP and not self.target.tls and not self.wants_body and expect.latency_s is None
         )
         """A good status is all that it takes."""
-        self.keeps = (
-            spec.kind is ProbeKind.HTTP and spec.connection is Connection.KEPT_ALIVE and spec.method.upper() != "HEAD"
-        )
+        self.keeps = spec.kind is ProbeKind.HTTP and spec.connection is Connection.KEPT_ALIVE and not self.headless
         secret = any(isinstance(header.value, Secret) for header in spec.headers)
         self.ready: tuple[bytes, bytes] | None = None if secret else (self._write(keep=False), self._write(keep=True))
+        longest = len(self.ready[0]) if self.ready is not None else 0
+        self.light = spec.kind is not ProbeKind.CHAT and not self.target.tls and longest <= LONGEST_LIGHT
+        """No handshake and no long request: it may go over a bare socket."""
 
     def request(self, *, keep: bool) -> bytes:
         """The bytes to send. Secrets are read now, so that a rotated one is used at once. Raises BadInput."""

@@ -38,6 +38,11 @@ class Resolver:
             self._asked[host] = asked
         return await asyncio.shield(asked)
 
+    def only(self, host: str) -> str | None:
+        """The address of *host*, when it is known now and there is just one."""
+        known = self._known.get(host)
+        return known[1][0] if known is not None and len(known[1]) == 1 and known[0] > self._clock() else None
+
     def close(self) -> None:
         """Let go of the threads; a look-up that hangs is not waited for."""
         if self._threads is not None:
