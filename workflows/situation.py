@@ -11,7 +11,7 @@ from orchestrator.core.move import Move, Objection, Trigger
 from orchestrator.core.names import Domain, RunId, encloses
 from orchestrator.core.quorum import Assessment, Verdict, assess, hear
 from orchestrator.core.record import Entry, Mark, Record, RunStatus
-from orchestrator.core.steering import weights_in
+from orchestrator.core.steering import shares_now
 from orchestrator.core.topology import Weights
 from runbooks.books import book
 from runbooks.plan import Plan
@@ -86,12 +86,8 @@ def concerning(state: ServiceState) -> bool:
 
 
 def weights_of(state: ServiceState) -> Weights | None:
-    """The shares of traffic as the routing last read says them."""
-    routing = state.routing
-    if routing is None:
-        return None
-    inferred = weights_in(routing.answer, state.slice.service.endpoints)
-    return routing.fence.weights if routing.fence else inferred
+    """The shares of traffic as the routing last read says them; None where the answer says something else."""
+    return None if state.routing is None else shares_now(state.routing, state.slice.service.endpoints)
 
 
 def make_plan(
@@ -236,7 +232,9 @@ def refusal(state: ServiceState, reasons: tuple[Objection, ...]) -> Refusal:
 
 def wants_telling(decision: Hold) -> tuple[str, str] | None:
     """Key and text of what people must be told of a hold; None for what passes by itself."""
-    rules = [reason for reason in decision.reasons if reason.rule not in {"confirm", "degraded", "one-run-at-a-time"}]
+    if any(reason.rule == "confirm" for reason in decision.reasons):
+        return None
+    rules = [reason for reason in decision.reasons if reason.rule not in {"degraded", "one-run-at-a-time"}]
     if not rules:
         return None
     return ",".join(sorted({reason.rule for reason in rules})), "; ".join(reason.text for reason in rules)

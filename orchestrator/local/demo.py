@@ -144,7 +144,7 @@ async def _play(stage: Stage, scenario: str, settings: Settings) -> DemoReport:
     requests = read_requests(stage.load.path)
     changes = stage.watcher.changes()
     address = {place.id: place.address for place in stage.world.layout.regions}
-    seen = Seen(requests, changes, journal, address)
+    seen = Seen(requests, changes, journal, address, stage.world.layout.ttl_s)
     return replace(
         measure(scenario, settings, seen, (failover, fault, healed), (failback, asked, time.time())),
         history_events=await _history(stage, (failover.run, failback.run)),

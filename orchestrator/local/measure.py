@@ -37,9 +37,9 @@ class Seconds:
     steer: float
     """From the steer step's start to the new answer, as DNS gave it."""
     converge: float
-    """From the new answer to the last request of a TTL-obeying client at the old address."""
+    """From the new answer until no TTL-obeying client asked the old address: one TTL, or longer where one was seen."""
     total: float
-    """Fault, or request, to that last request: when clients had moved."""
+    """Fault, or request, to that moment: when clients had moved."""
     orchestration: float
     """Total, less waiting for probes (detect) and for the world (promote, converge)."""
 
@@ -97,6 +97,8 @@ class Seen:
     journal: list[dict[str, Any]]
     address: dict[str, str]
     """Of each endpoint."""
+    ttl_s: float
+    """How long a client that obeys may keep an answer."""
 
 
 Way = tuple[Record, float, float]
@@ -124,6 +126,7 @@ def _measured(seen: Seen, way: Way) -> Phase:
     changed = next((c.at for c in seen.changes if c.at >= began and c.addresses == (target,)), ended)
     late = [r.started for r in seen.requests if r.population == RESOLVING and r.address in old and r.started > changed]
     converged = max((at for at in late if at < ended), default=changed)
+    converged = max(converged, min(ended, changed + seen.ttl_s))
     detected = _at(record, Mark.DETECTED)
     first = _at(record, Mark.STEP_STARTED) or changed
     steering = next(

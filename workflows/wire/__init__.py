@@ -76,7 +76,6 @@ __all__ = [
     "LookRequest",
     "Pause",
     "PlanQuestion",
-    "ProbeSlice",
     "Publication",
     "Question",
     "RecheckRequest",
