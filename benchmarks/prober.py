@@ -167,11 +167,12 @@ async def probe(endpoints: int, connection: Connection) -> None:
 # ------------------------------------------------------------------ peers
 
 
-def haproxy_config(directory: Path) -> list[str]:
+def haproxy_config(directory: Path, threads: int | None = None) -> list[str]:
+    """HAProxy as it comes (a thread per core), or with so many threads."""
     servers = "\n".join(f"  server s{n} {address(n)}:{PORT} check inter 1s" for n in range(ADDRESSES))
     path = directory / "haproxy.cfg"
     path.write_text(
-        "global\n  nbthread 1\n  maxconn 2000\n"
+        f"global\n  maxconn 2000\n{f'  nbthread {threads}' if threads else ''}\n"
         "defaults\n  mode http\n  timeout connect 800ms\n  timeout check 800ms\n"
         "  timeout client 5s\n  timeout server 5s\n"
         f"frontend none\n  bind unix@{directory}/none.sock\n  default_backend targets\n"
@@ -282,6 +283,8 @@ def compare(envoy: str | None, seconds: float) -> list[Cost]:
         directory = Path(name)
         with running(haproxy_config(directory), quiet=True) as process:
             costs.append(measure("haproxy, fresh", process, seconds=seconds))
+        with running(haproxy_config(directory, threads=1), quiet=True) as process:
+            costs.append(measure("haproxy, 1 thread", process, seconds=seconds))
         for label, reuse in (("kept-alive", True), ("fresh", False)) if envoy else ():
             with running(envoy_config(envoy or "", directory, reuse=reuse), quiet=True) as process:
                 costs.append(measure(f"envoy, {label}", process, seconds=seconds))

@@ -70,6 +70,7 @@ class Engine:
         self._pace = DEFAULT_PACE
         self._wheel: Wheel[Watching] | None = None
         self._lateness = LatenessMeter()
+        self._next_beat = self._next_proof = 0.0
         self._connecting = 0
         self._waiting: deque[Watching] = deque()
 
@@ -96,19 +97,12 @@ class Engine:
         wheel = self._wheel = Wheel(pace.tick_s, now=now)
         for probe in _probes(self._services):
             self._place(probe, wheel, now)
-        next_beat = next_proof = now
+        over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._tick(wheel, over, on_tick)
         try:
-            while True:
-                now = monotonic()
-                if now >= next_proof:
-                    next_proof = now + PROOF_CHECK_S
-                    self._teller.recheck(name for name, watched in self._services.items() if watched.has_chat)
-                self._turn(wheel, now)
-                if on_tick is not None and now >= next_beat:
-                    next_beat = now + pace.beat_s
-                    on_tick()
-                await asyncio.sleep(max(0.0, wheel.next_at - monotonic()))
+            await over
         finally:
+            over.cancel()
             self._wheel = None
             for probe in _probes(self._services):
                 self._drop(probe)
@@ -182,6 +176,26 @@ class Engine:
         self._release(probe)
 
     # Asking
+
+    def _tick(self, wheel: Wheel[Watching], over: asyncio.Future[None], on_tick: Callable[[], None] | None) -> None:
+        """One tick, and the appointment for the next: a timer, since a task that sleeps costs as much as two probes."""
+        if over.done():
+            return
+        now = monotonic()
+        try:
+            if now >= self._next_proof:
+                self._next_proof = now + PROOF_CHECK_S
+                self._teller.recheck(name for name, watched in self._services.items() if watched.has_chat)
+            self._turn(wheel, now)
+            if on_tick is not None and now >= self._next_beat:
+                self._next_beat = now + self._pace.beat_s
+                on_tick()
+        except Exception as error:
+            over.set_exception(error)
+            return
+        # uvloop rounds to milliseconds, and a timer that comes too early finds nothing to do.
+        pause_s = max(0.0, wheel.next_at - monotonic()) + 0.0005
+        asyncio.get_running_loop().call_later(pause_s, self._tick, wheel, over, on_tick)
 
     def _turn(self, wheel: Wheel[Watching], now: float) -> None:
         for probe in wheel.take(now):

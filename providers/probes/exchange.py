@@ -6,6 +6,7 @@ Callbacks throughout and no task where no name or handshake is waited for: ten t
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Callable
 from time import perf_counter, time
 
@@ -15,10 +16,34 @@ from orchestrator.core.topology import ProbeKind
 from providers.probes.chat import Transcript, judge_chat
 from providers.probes.deadlines import Deadlines
 from providers.probes.judge import KEPT_BYTES, Received, judge
-from providers.probes.link import FIRST_FINAL, Link, Question
+from providers.probes.link import Link, Question
 
 Done = Callable[[Outcome, bool], None]
 """Takes the outcome, and whether it may be the connection's fault alone: a kept-alive one gave no answer at all."""
+
+
+_RETRY_AFTER = re.compile(rb"\r\nretry-after:", re.IGNORECASE)
+_JSON = re.compile(rb"\r\ncontent-type:[ \t]*application/json", re.IGNORECASE)
+_ENDS = re.compile(rb"\r\n(?:content-length:|transfer-encoding:[^\r]*chunked)", re.IGNORECASE)
+_INTERIM = re.compile(rb"HTTP/1\.\d 1\d\d")
+_STATUS = re.compile(rb"HTTP/1\.\d (\d\d\d)")
+
+
+def final_head(received: bytes) -> bytes:
+    """Status line and header fields of the final answer in *received*, its last line break included."""
+    head, _, rest = received.partition(b"\r\n\r\n")
+    while _INTERIM.match(head) and rest:
+        head, _, rest = rest.partition(b"\r\n\r\n")
+    return head + b"\r\n"
+
+
+def status_without_end(received: bytes) -> int | None:
+    """The status of an answer whose body ends with the connection (RFC 9112 section 6.3), or None: it said its end."""
+    if b"\r\n\r\n" not in received:
+        return None
+    head = final_head(received)
+    status = _STATUS.match(head)
+    return int(status[1]) if status is not None and not _ENDS.search(head) else None
 
 
 class Asking:
@@ -32,12 +57,11 @@ class Asking:
     heard = False
     over = False
     reused = False
-    retry_after = False
     status = 0
+    head = b""
+    """What came up to the end of the header fields, and perhaps beyond."""
     _timer: asyncio.TimerHandle | None = None
     _size = 0
-    _ends = False
-    _streamed = True
     _said: Transcript | None = None
     _chunks: list[bytes] | None = None
 
@@ -100,21 +124,10 @@ class Asking:
 
     # What comes in
 
-    def header(self, name: bytes, value: bytes) -> None:
-        size = len(name)
-        if size == 11 and name.lower() == b"retry-after":
-            self.retry_after = True
-        elif (size == 14 and name.lower() == b"content-length") or (
-            size == 17 and name.lower() == b"transfer-encoding" and b"chunked" in value.lower()
-        ):
-            self._ends = True
-        elif size == 12 and name.lower() == b"content-type":
-            self._streamed = not value.lower().startswith(b"application/json")
-
     def take(self, body: bytes) -> None:
         if self.question.spec.kind is ProbeKind.CHAT:
             if self._said is None:
-                self._said = Transcript(perf_counter, streamed=self._streamed)
+                self._said = Transcript(perf_counter, streamed=not _JSON.search(final_head(self.head)))
             self._said.feed(body)
             if self._said.done or self._said.error is not None:
                 self.complete(reusable=False)
@@ -140,8 +153,10 @@ class Asking:
 
     def lost(self, exc: Exception | None) -> None:
         """The connection went away while the answer was awaited."""
-        if self.heard and self.status >= FIRST_FINAL and not self._ends and exc is None:
-            self.complete(reusable=False)  # the end of the connection ends the body (RFC 9112 section 6.3)
+        status = status_without_end(self.head) if exc is None else None
+        if status is not None:
+            self.status = status
+            self.complete(reusable=False)
         elif self.reused and not self.heard and self.retry is not None:
             # It was closed while idle and we wrote into that: no news about the endpoint yet.
             self.reused = False
@@ -190,7 +205,7 @@ class Asking:
         expires = link.expires if link is not None else None
         received = Received(
             status=status,
-            retry_after=self.retry_after,
+            retry_after=bool(_RETRY_AFTER.search(final_head(self.head))),
             body=b"".join(self._chunks)[:KEPT_BYTES] if self._chunks else b"",
             cut=self._size > KEPT_BYTES,
             latency_s=perf_counter() - self.started,

@@ -21,8 +21,6 @@ LONGEST_LIFE_S = 90.0
 FIRST_FINAL = 200
 """Answers with a status below this are interim (RFC 9110 section 15.2): another one follows."""
 
-_TELLING_SIZES = frozenset(map(len, (b"retry-after", b"content-type", b"content-length", b"transfer-encoding")))
-
 
 class Carried(Protocol):
     """What a connection carries: an exchange, told of everything that happens to it."""
@@ -32,9 +30,9 @@ class Carried(Protocol):
     heard: bool
     headless: bool
     status: int
+    head: bytes
 
     def connected(self, link: Link) -> None: ...
-    def header(self, name: bytes, value: bytes) -> None: ...
     def take(self, body: bytes) -> None: ...
     def complete(self, *, reusable: bool) -> None: ...
     def garbled(self) -> None: ...
@@ -65,8 +63,6 @@ class Question(Wording):
 class Link(asyncio.Protocol):
     """One TCP or TLS connection; it carries one asking at a time and may idle between two."""
 
-    __slots__ = ("_parser", "asking", "expires", "question", "retire_at", "transport")
-
     def __init__(self, asking: Carried) -> None:
         self.asking: Carried | None = asking
         self.question = asking.question
@@ -74,6 +70,9 @@ class Link(asyncio.Protocol):
         self.expires: float | None = None
         self.retire_at = 0.0
         self._parser: httptools.HttpResponseParser | None = None
+        if self.question.plain:
+            # The parser makes no call for what is None, and a plain question needs neither.
+            self.on_body = self.on_headers_complete = None  # type: ignore[assignment, method-assign]  # see above
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast("asyncio.Transport", transport)
@@ -101,6 +100,8 @@ class Link(asyncio.Protocol):
             self.drop()
             return
         asking.heard = True
+        if asking.status < FIRST_FINAL:
+            asking.head += data
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade:
@@ -131,10 +132,6 @@ class Link(asyncio.Protocol):
 
     # What httptools calls.
 
-    def on_header(self, name: bytes, value: bytes) -> None:
-        if len(name) in _TELLING_SIZES and self.asking is not None:
-            self.asking.header(name, value)
-
     def on_headers_complete(self) -> None:
         if self.asking is not None and self._parser is not None:
             self.asking.status = self._parser.get_status_code()
@@ -142,15 +139,17 @@ class Link(asyncio.Protocol):
                 self.asking.complete(reusable=False)
 
     def on_body(self, body: bytes) -> None:
-        if self.asking is not None and not self.question.plain:
+        if self.asking is not None:
             self.asking.take(body)
 
     def on_message_complete(self) -> None:
         asking, parser = self.asking, self._parser
         if asking is None or parser is None:
             return
-        if parser.get_status_code() < FIRST_FINAL and not parser.should_upgrade():
+        status = parser.get_status_code()
+        if status < FIRST_FINAL and not parser.should_upgrade():
             return
+        asking.status = status
         asking.complete(reusable=parser.should_keep_alive())
 
 
@@ -159,8 +158,6 @@ class Dart(Link):
 
     Requests must fit the send buffer of a new connection; *on_failed* is told why there is no connection.
     """
-
-    __slots__ = ("_loop", "_on_failed", "_reading", "_socket")
 
     def __init__(self, asking: Carried, address: str, on_failed: Callable[[OSError], None]) -> None:
         super().__init__(asking)

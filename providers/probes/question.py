@@ -125,7 +125,9 @@ class Wording:
         self.headless = spec.kind is ProbeKind.HTTP and spec.method.upper() == "HEAD"
         expect = spec.expect
         self.plain = (
-            spec.kind is ProbeKind.HTTP and not self.target.tls and not self.wants_body and expect.latency_s is None
+            spec.kind is ProbeKind.HTTP
+            and not (self.target.tls or self.wants_body or self.headless)
+            and expect.latency_s is None
         )
         """A good status is all that it takes."""
         self.keeps = spec.kind is ProbeKind.HTTP and spec.connection is Connection.KEPT_ALIVE and not self.headless
