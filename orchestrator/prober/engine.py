@@ -243,24 +243,12 @@ class Engine:
 
     # Being answered
 
-    def _answered(self, probe: Watching, outcome: Outcome, stale: bool) -> None:
+    def _answered(self, probe: Watching, outcome: Outcome) -> None:
         probe.busy = False
         self._release(probe)
         if probe.removed:
             return
         now = monotonic()
-        if stale:
-            # Perhaps only the connection is dead: nothing is counted until a fresh one has been asked, now.
-            probe.doubt = (outcome, now)
-            self._start(probe, fresh=True)
-            return
-        doubt, probe.doubt = probe.doubt, None
-        if doubt is not None and outcome.kind not in PASSING:
-            self._fold(probe, *doubt)
-        self._fold(probe, outcome, now)
-        self._follow_up(probe, outcome)
-
-    def _fold(self, probe: Watching, outcome: Outcome, now: float) -> None:
         turned = probe.fold(outcome, now=now)
         if not probe.answered:
             probe.answered = True
@@ -269,6 +257,7 @@ class Engine:
             self._teller.turned(probe.service, probe.endpoint, now)
         elif outcome.completed:
             self._teller.recheck((probe.service,))
+        self._follow_up(probe, outcome)
 
     def _follow_up(self, probe: Watching, outcome: Outcome) -> None:
         """Ask again soon on a new connection while that can settle the opinion: a refusal, or a return."""

@@ -18,7 +18,7 @@ CONNECT_CEILING_S = 1.0
 """TCP sends its first SYN again after a second (RFC 6298 section 2): waiting longer in a re-probe says nothing new."""
 
 
-def _unheard(_outcome: Outcome, _stale: bool) -> None:
+def _unheard(_outcome: Outcome) -> None:
     """Nobody listens to a probe that no engine has taken up."""
 
 
@@ -32,7 +32,6 @@ class Watching:
         "confirm",
         "confirms",
         "counted",
-        "doubt",
         "due",
         "endpoint",
         "fresh",
@@ -61,8 +60,6 @@ class Watching:
         self.due = 0.0
         self.confirm: asyncio.TimerHandle | None = None
         self.confirms = 0
-        self.doubt: tuple[Outcome, float] | None = None
-        """A silence that may have been the connection's own, and when; counted only if a fresh one fails too."""
         self.good_latency_s = 0.0
         self.good_at: float | None = None
         self.steady = False

@@ -52,7 +52,7 @@ class Probes:
         self._remembered.move_to_end(key)
         answer: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
 
-        def done(outcome: Outcome, _stale: bool) -> None:
+        def done(outcome: Outcome) -> None:
             if not answer.done():
                 answer.set_result(outcome)
 
@@ -74,6 +74,7 @@ class Probes:
         """
         asking = Asking(question, done, self._deadlines, fresh=fresh, connect_s=connect_s)
         asking.retry = self._connect
+        asking.ask_again = self._ask_again
         link = question.idle
         if link is None or fresh:
             self._connect(asking)
@@ -101,6 +102,9 @@ class Probes:
             task.cancel()
         await asyncio.gather(*self._connecting, return_exceptions=True)
         self._resolver.close()
+
+    def _ask_again(self, question: Question, done: Done) -> Asking:
+        return self.begin(question, done, fresh=True)
 
     def _connect(self, asking: Asking) -> None:
         question = asking.question

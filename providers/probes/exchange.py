@@ -18,8 +18,7 @@ from providers.probes.deadlines import Deadlines
 from providers.probes.judge import KEPT_BYTES, Received, judge
 from providers.probes.link import Link, Question
 
-Done = Callable[[Outcome, bool], None]
-"""Takes the outcome, and whether it may be the connection's fault alone: a kept-alive one gave no answer at all."""
+Done = Callable[[Outcome], None]
 
 
 _RETRY_AFTER = re.compile(rb"\r\nretry-after:", re.IGNORECASE)
@@ -47,15 +46,22 @@ def status_without_end(received: bytes) -> int | None:
 
 
 class Asking:
-    """One exchange under way: from its start, within its time, to exactly one outcome."""
+    """One exchange under way: from its start, within its time, to exactly one outcome.
+
+    On a kept-alive connection that is silent at half the time, *backup* asks the same on a new one: the connection
+    may be the dead part. Whichever speaks first is the answer, and the time does not grow.
+    """
 
     # Defaults on the class: most exchanges change few of them, and ten thousand a second are made.
     link: Link | None = None
     task: asyncio.Task[None] | None = None
     retry: Callable[[Asking], None] | None = None
+    ask_again: Callable[[Question, Done], Asking] | None = None
+    backup: Asking | None = None
     phase = "no connection"
     heard = False
     over = False
+    unasked = False
     reused = False
     status = 0
     head = b""
@@ -66,7 +72,7 @@ class Asking:
     _chunks: list[bytes] | None = None
 
     def __init__(
-        self, question: Question, done: Done, deadlines: Deadlines, *, fresh: bool, connect_s: float | None
+        self, question: Question, done: Done, deadlines: Deadlines, *, fresh: bool, connect_s: float | None = None
     ) -> None:
         timeout_s = question.spec.timeout_s
         self.question = question
@@ -75,7 +81,8 @@ class Asking:
         self._fresh = fresh
         self._connect_s = timeout_s if connect_s is None or connect_s > timeout_s else connect_s
         self.started = perf_counter()
-        deadlines.add(self, self._connect_s, self.started)
+        self._waits_half = question.keeps and not fresh and question.idle is not None
+        deadlines.add(self, timeout_s / 2 if self._waits_half else self._connect_s, self.started)
 
     # Its way
 
@@ -98,15 +105,11 @@ class Asking:
         """Ask over *link*, kept alive. *link* must be idle."""
         self.reused = True
         link.asking = self
-        self.reached()
         self.connected(link)
 
     def reached(self) -> None:
         """TCP stands: what does not come now is an answer, not a connection."""
-        if self.phase != "no answer":
-            self.phase = "no answer"
-            if self._connect_s < self.question.spec.timeout_s:
-                self._timer = asyncio.get_running_loop().call_later(self.left_s, self._answer_late)
+        self.phase = "no answer"
 
     def connected(self, link: Link) -> None:
         """*link* is ready to carry the request."""
@@ -149,6 +152,7 @@ class Asking:
 
     def unaskable(self, error: BadInput) -> None:
         """The question could not be put, by no fault of the endpoint: never a reason to call it down."""
+        self.unasked = True
         self.fail(OutcomeKind.MISMATCH, f"not asked: {error}")
 
     def lost(self, exc: Exception | None) -> None:
@@ -161,8 +165,9 @@ class Asking:
             # It was closed while idle and we wrote into that: no news about the endpoint yet.
             self.reused = False
             self.link = None
-            self.phase = "no connection"
-            self.retry(self)
+            if self.backup is None:
+                self.phase = "no connection"
+                self.retry(self)
         else:
             how = "closed" if exc is None else "reset"
             where = "in the middle of the answer" if self.heard else "without an answer"
@@ -171,7 +176,7 @@ class Asking:
     def fail(self, kind: OutcomeKind, detail: str) -> None:
         """End without a complete answer."""
         if not self.over:
-            self._end(Outcome(kind, perf_counter() - self.started, detail), stale=False)
+            self._end(Outcome(kind, perf_counter() - self.started, detail))
 
     def cancel(self) -> None:
         """End without an outcome."""
@@ -180,18 +185,31 @@ class Asking:
             self.fail(OutcomeKind.FAILED, "cancelled")
 
     def out_of_time(self) -> None:
-        """The time to connect has passed; it is the whole time unless a shorter one was given."""
-        if self.phase == "no answer":
-            if self._timer is None:
-                self._answer_late()
-            return
-        self.fail(OutcomeKind.UNREACHABLE, f"{self.phase} in {self._connect_s:g} s")
+        """The first deadline: half the time on a kept-alive connection, else the time to connect."""
+        left_s = self.question.spec.timeout_s - (perf_counter() - self.started)
+        if left_s > 0 and self._timer is None and (self._waits_half or self.phase == "no answer"):
+            self._timer = asyncio.get_running_loop().call_later(left_s, self._too_late)
+            if self.reused and not self.heard and self.ask_again is not None:
+                self.backup = self.ask_again(self.question, self._end_by_backup)
+        elif self._timer is None:
+            self._too_late()
 
-    def _answer_late(self) -> None:
+    def _end_by_backup(self, outcome: Outcome) -> None:
+        if self.backup is not None and self.backup.unasked:
+            self.backup = None  # this worker could not ask a second time: that says nothing
+        elif not self.over:
+            self._end(outcome)
+
+    def _too_late(self) -> None:
         limit = self.question.spec.timeout_s
-        detail = f"answer not complete in {limit:g} s" if self.heard else f"no answer in {limit:g} s"
-        outcome = Outcome(OutcomeKind.TIMED_OUT, perf_counter() - self.started, detail)
-        self._end(outcome, stale=self.reused and not self.heard)
+        last = self.backup or self
+        if last.phase != "no answer":
+            waited = min(last._connect_s, perf_counter() - last.started)
+            self.fail(OutcomeKind.UNREACHABLE, f"{last.phase} in {waited:.2g} s")
+        elif self.heard or last.heard:
+            self.fail(OutcomeKind.TIMED_OUT, f"answer not complete in {limit:g} s")
+        else:
+            self.fail(OutcomeKind.TIMED_OUT, f"no answer in {limit:g} s")
 
     def _end_judged(self, status: int, *, reusable: bool) -> None:
         question, link, spec = self.question, self.link, self.question.spec
@@ -200,7 +218,7 @@ class Asking:
             question.idle = link
             self.link = None
         if question.plain and status in question.good_statuses:
-            self._end(Outcome(OutcomeKind.PASSED, perf_counter() - self.started), stale=False)
+            self._end(Outcome(OutcomeKind.PASSED, perf_counter() - self.started))
             return
         expires = link.expires if link is not None else None
         received = Received(
@@ -222,20 +240,22 @@ class Asking:
             outcome = Outcome(OutcomeKind.SLOW if slow else OutcomeKind.PASSED, received.latency_s, detail)
         else:
             outcome = judge(received, spec.expect, question.good_statuses)
-        self._end(outcome, stale=False)
+        self._end(outcome)
 
-    def _end(self, outcome: Outcome, *, stale: bool) -> None:
+    def _end(self, outcome: Outcome) -> None:
         self.over = True
         if self._timer is not None:
             self._timer.cancel()
         link, self.link = self.link, None
         if link is not None:
             link.drop()
+        if self.backup is not None:
+            self.backup.cancel()
         task = self.task
         if task is not None and task is not asyncio.current_task():
             task.cancel()
-        self.done(outcome, stale)
+        self.done(outcome)
 
 
-def _nobody(_outcome: Outcome, _stale: bool) -> None:
+def _nobody(_outcome: Outcome) -> None:
     """Nobody waits for it any more."""

@@ -8,9 +8,10 @@ import socket
 from collections.abc import AsyncIterator
 from contextlib import closing
 from pathlib import Path
+from time import perf_counter
 
 import pytest
-from prober.servers import HANGS, Site, answers, reset, says, site
+from prober.servers import HANGS, Behaviour, Site, answers, reset, says, site
 
 from orchestrator.core.errors import BadInput
 from orchestrator.core.probe import Outcome, OutcomeKind
@@ -34,13 +35,13 @@ async def probes() -> AsyncIterator[Probes]:
     await made.close()
 
 
-async def twice(probes: Probes, asked: ProbeSpec, url: str) -> tuple[tuple[Outcome, bool], tuple[Outcome, bool]]:
-    """Ask two times over one question; outcome, and whether the connection alone may be at fault."""
+async def twice(probes: Probes, asked: ProbeSpec, url: str) -> tuple[Outcome, Outcome]:
+    """Ask two times over one question."""
     question = probes.prepare(asked, url, name=NAME)
     outcomes = []
     for _ in range(2):
-        answer: asyncio.Future[tuple[Outcome, bool]] = asyncio.get_running_loop().create_future()
-        probes.begin(question, lambda outcome, stale, answer=answer: answer.set_result((outcome, stale)))
+        answer: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+        probes.begin(question, answer.set_result)
         outcomes.append(await answer)
     probes.forget(question)
     return outcomes[0], outcomes[1]
@@ -170,20 +171,53 @@ async def test_a_closed_port_refuses_and_a_full_one_is_unreachable(probes: Probe
     assert (outcome.kind, outcome.detail) == (OutcomeKind.UNREACHABLE, "no connection in 0.3 s")
 
 
-async def test_a_kept_alive_connection_without_an_answer_may_itself_be_dead(probes: Probes) -> None:
-    """The second probe's silence is marked as perhaps the connection's own; a fresh one's silence is not."""
-    turns = iter([answers(), HANGS])
+def silent_when_reused(fresh: Behaviour) -> Behaviour:
+    """The first connection answers once and is then silent; new ones do as *fresh* says."""
+
+    async def behave(server: Site, reader, writer, asked) -> None:  # type: ignore[no-untyped-def]  # a Behaviour
+        how = fresh if asked.connection > 1 else HANGS if len(server.asked) > 1 else answers()
+        await how(server, reader, writer, asked)
+
+    return behave
+
+
+async def test_a_silent_kept_alive_connection_is_checked_by_a_new_one_within_the_time(probes: Probes) -> None:
+    """A dead connection is no failure of the endpoint; a silent endpoint is known as such when the time is over."""
+    async with site(silent_when_reused(answers())) as server:
+        first, second = await twice(probes, spec(timeout_s=0.4), server.url)
+        assert [first.kind, second.kind] == [OutcomeKind.PASSED, OutcomeKind.PASSED]
+        assert second.latency_s < 0.2
+        assert server.connections == 2
+    async with site(silent_when_reused(HANGS)) as server:
+        began = perf_counter()
+        _, second = await twice(probes, spec(timeout_s=0.4), server.url)
+        assert (second.kind, second.detail) == (OutcomeKind.TIMED_OUT, "no answer in 0.4 s")
+        assert 0.39 < perf_counter() - began < 0.6
+    async with site(silent_when_reused(HANGS)) as server:
+        question = probes.prepare(spec(timeout_s=0.4), server.url, name=NAME)
+        answer: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+        probes.begin(question, answer.set_result)
+        await answer
+        assert server.server is not None
+        server.server.close()  # the port refuses; the connection stays
+        answer = asyncio.get_running_loop().create_future()
+        probes.begin(question, answer.set_result)
+        outcome = await answer
+        assert (outcome.kind, outcome.detail) == (OutcomeKind.REFUSED, "connection refused")
+        probes.forget(question)
+
+
+async def test_a_kept_alive_answer_that_is_late_but_in_time_counts(probes: Probes) -> None:
+    """The new connection's silence does not hide what the kept-alive one says in time."""
+    turns = iter([answers(), answers(after_s=0.3), HANGS])
 
     async def behave(server: Site, reader, writer, asked) -> None:  # type: ignore[no-untyped-def]  # a Behaviour
         await next(turns)(server, reader, writer, asked)
 
     async with site(behave) as server:
-        first, second = await twice(probes, spec(timeout_s=0.2), server.url)
-        assert (first[0].kind, first[1]) == (OutcomeKind.PASSED, False)
-        assert (second[0].kind, second[1]) == (OutcomeKind.TIMED_OUT, True)
-    async with site(HANGS) as server:
-        first, _ = await twice(probes, spec(timeout_s=0.2), server.url)
-        assert (first[0].kind, first[1]) == (OutcomeKind.TIMED_OUT, False)
+        _, second = await twice(probes, spec(timeout_s=0.5), server.url)
+        assert second.kind is OutcomeKind.PASSED
+        assert second.latency_s >= 0.3
 
 
 async def test_a_request_lost_in_a_closing_connection_is_asked_again(probes: Probes) -> None:
@@ -197,7 +231,7 @@ async def test_a_request_lost_in_a_closing_connection_is_asked_again(probes: Pro
 
     async with site(behave) as server:
         first, second = await twice(probes, spec(), server.url)
-        assert [first[0].kind, second[0].kind] == [OutcomeKind.PASSED, OutcomeKind.PASSED]
+        assert [first.kind, second.kind] == [OutcomeKind.PASSED, OutcomeKind.PASSED]
         assert server.connections == 2
         assert len(server.asked) == 3
 
@@ -209,7 +243,7 @@ async def test_a_killed_server_is_noticed_through_the_idle_connection(probes: Pr
         lost = asyncio.Event()
         question.on_lost = lost.set
         done = asyncio.Event()
-        probes.begin(question, lambda _outcome, _stale: done.set())
+        probes.begin(question, lambda _outcome: done.set())
         await done.wait()
         assert not lost.is_set()
         server.kill()
