@@ -89,10 +89,14 @@ class DrillWorkflow:
         home = before.active
         if not before.ok or home is None:
             raise _Stopped("inconclusive", f"not begun: {before.text}")
-        target = request.target or home
+        if request.target not in {None, home}:
+            text = (
+                f"not begun: '{request.target}' carries no traffic, {home} does, and only there a fault moves anything"
+            )
+            raise _Stopped("inconclusive", text)
         if before.workload is None:
-            raise _Stopped("inconclusive", f"not begun: endpoint '{target}' has no workload to put a fault into")
-        self._report = replace(self._report, target=target, objective_s=before.objective_s)
+            raise _Stopped("inconclusive", f"not begun: endpoint '{home}' has no workload to put a fault into")
+        self._report = replace(self._report, target=home, objective_s=before.objective_s)
         self._end_phase(ok=True, text=before.text)
 
         fault = FaultTask(

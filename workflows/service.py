@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from dataclasses import replace
 from datetime import timedelta
 
@@ -10,7 +11,7 @@ from temporalio import workflow
 from temporalio.exceptions import ActivityError, ApplicationError, FailureError
 
 with workflow.unsafe.imports_passed_through():
-    from orchestrator.core.decision import Ask, Decision, Go, Hold, consider, decide, wait_s
+    from orchestrator.core.decision import Ask, Decision, Go, Hold, Situation, consider, decide, wait_s
     from orchestrator.core.move import Move, Objection, Trigger
     from orchestrator.core.names import RunId
     from orchestrator.core.quorum import Assessment, Report, fold
@@ -49,8 +50,11 @@ with workflow.unsafe.imports_passed_through():
 
 HELD_CHECK = timedelta(seconds=30)
 """How often a service asks after the run that holds it, so that a terminated one frees the lock."""
+LAST_WORD = timedelta(seconds=5)
 LOOK_AGAIN_S = (1.0, 60.0)
 """While something is wrong and nothing is done: look again after this long, doubling up to that long."""
+REST_S = 900.0
+"""The longest of these pauses while every endpoint is well and only the record is wrong."""
 KEPT_ANSWERS = 32
 
 
@@ -69,6 +73,7 @@ class ServiceWorkflow:
         self._news = True
         self._pause_s = LOOK_AGAIN_S[0]
         self._wake_s: float | None = None
+        self._look_due = True
         # Awaiting inside a decision lets another report or request in; the lock holds the decision still.
         self._deciding = asyncio.Lock()
 
@@ -110,8 +115,8 @@ class ServiceWorkflow:
         self._wake_s = None
         if self._state.run is not None or self._state.retired:
             return
-        if not situation.concerning(self._state) and self._state.routing is not None:
-            self._state = replace(self._state, hold=(), question=None, told=(), detected=())
+        if not (situation.concerning(self._state) or self._look_due or self._state.hold):
+            self._state = replace(self._state, question=None, told=(), detected=())
             self._pause_s = LOOK_AGAIN_S[0]
             return
         found = await self._look()
@@ -119,22 +124,29 @@ class ServiceWorkflow:
         decision = decide(facts)
         match decision:
             case Go(move, overridden):
-                trigger = Trigger("automatic", _why(move, found))
-                await self._start(move, trigger, found, overridden)
+                try:
+                    await self._start(move, Trigger("automatic", _why(move, found)), found, overridden)
+                except (Unplannable, FailureError) as error:
+                    await self._hold(Hold((Objection("unplannable", str(error)),)), found)
             case Ask(move, reasons):
                 await self._ask(move, reasons)
-            case Hold(reasons, would):
-                await self._hold(decision, found)
-                if would is None and not reasons:
-                    return
-        if self._state.run is None and situation.concerning(self._state):
-            soon = wait_s(facts)
-            self._wake_s = self._pause_s if soon is None else max(0.05, min(soon, self._pause_s))
-            self._pause_s = min(self._pause_s * 2, LOOK_AGAIN_S[1])
+            case Hold():
+                await self._hold(situation.at_rest(decision, facts), found)
+        self._set_wake(facts)
+
+    def _set_wake(self, facts: Situation) -> None:
+        """While something is wrong and nothing is done, look again: soon at first, then ever more rarely."""
+        if self._state.run is not None or not (situation.concerning(self._state) or self._state.hold):
+            return
+        soon = wait_s(facts)
+        self._wake_s = self._pause_s if soon is None else max(0.05, min(soon, self._pause_s))
+        longest = LOOK_AGAIN_S[1] if situation.concerning(self._state) else REST_S
+        self._pause_s = min(self._pause_s * 2, longest)
 
     async def _look(self) -> tuple[Assessment, ...]:
         """Read heartbeats and routing in one local activity, and assess every endpoint in that light."""
         piece = self._state.slice
+        self._look_due = False
         try:
             look = await workflow.execute_local_activity(
                 options.LOOK_ACTIVITY,
@@ -268,6 +280,10 @@ class ServiceWorkflow:
             )
         except ActivityError:
             return
+        if status == "COMPLETED":
+            # Its last word was sent before it ended, and may arrive with this very task.
+            with contextlib.suppress(TimeoutError):
+                await workflow.wait_condition(lambda: self._state.run != active, timeout=LAST_WORD)
         if status == "RUNNING" or self._state.run != active:
             return
         lost = Objection(
@@ -292,6 +308,11 @@ class ServiceWorkflow:
             self._news = True
 
     @workflow.signal
+    def look_again(self) -> None:
+        """A vantage saw the answer change: by our own hand, or by somebody else's."""
+        self._news = self._look_due = True
+
+    @workflow.signal
     def configure(self, piece: Slice) -> None:
         """The topology changed. An older revision arriving late changes nothing."""
         if piece.revision < self._state.slice.revision:
@@ -305,7 +326,7 @@ class ServiceWorkflow:
             routing=self._state.routing if same_steering else None,
             retired=False,
         )
-        self._news = True
+        self._news = self._look_due = True
 
     @workflow.signal
     async def run_closed(self, closed: RunClosed) -> None:
@@ -315,7 +336,7 @@ class ServiceWorkflow:
         self._state = situation.remember(self._state, closed.record)
         self._state = replace(self._state, run=None, routing=closed.routing, last_closed=workflow.now(), told=())
         self._pause_s = LOOK_AGAIN_S[0]
-        self._news = True
+        self._news = self._look_due = True
         await herald(Publication(record=closed.record))
 
     @workflow.signal
@@ -355,8 +376,8 @@ class ServiceWorkflow:
     @workflow.update
     def resume(self, pause: Pause) -> None:
         """Automation goes on; standing holds are let go."""
-        self._state = replace(self._state, paused=None, held=(), routing=None)
-        self._news = True
+        self._state = replace(self._state, paused=None, held=())
+        self._news = self._look_due = True
 
     @workflow.update
     def set_mode(self, mode: SetMode) -> None:
@@ -383,7 +404,7 @@ class ServiceWorkflow:
                 retry_policy=options.PATIENT,
             )
             self._state = replace(self._state, routing=routing)
-            self._news = True
+            self._news = self._look_due = True
             return routing
 
     # ------------------------------------------------------------------ questions

@@ -11,6 +11,7 @@ from orchestrator.core.move import Move, Objection, Trigger
 from orchestrator.core.names import Domain, RunId, encloses
 from orchestrator.core.quorum import Assessment, Verdict, assess, hear
 from orchestrator.core.record import Entry, Mark, Record, RunStatus
+from orchestrator.core.safety import about_routing
 from orchestrator.core.steering import shares_now
 from orchestrator.core.topology import Weights
 from runbooks.books import book
@@ -228,6 +229,15 @@ def refusal(state: ServiceState, reasons: tuple[Objection, ...]) -> Refusal:
     """Why no run came of a request, and which run is in the way."""
     run = state.run
     return Refusal(reasons, held_by=run.run if run else None, started_by=run.by if run else None)
+
+
+def at_rest(decision: Hold, facts: Situation) -> Hold:
+    """*decision*, and what is wrong with the record itself, although nothing has to be moved now."""
+    if facts.dead:
+        return decision
+    said = {reason.rule for reason in decision.reasons}
+    more = tuple(reason for reason in about_routing(facts) if reason.rule not in said)
+    return replace(decision, reasons=(*more, *decision.reasons))
 
 
 def wants_telling(decision: Hold) -> tuple[str, str] | None:

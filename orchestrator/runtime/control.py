@@ -30,6 +30,7 @@ from orchestrator.core.topology import Topology
 from orchestrator.runtime import schedules
 from orchestrator.runtime.connection import ControlPlaneAway, NoSuch, RefusedByRule, Stale, connect
 from orchestrator.runtime.schedules import DrillSchedule
+from providers.base import FaultKind
 from runbooks.plan import Plan
 from workflows.activities.documents import pack, unpack
 from workflows.activities.looking import heartbeats, look
@@ -199,7 +200,7 @@ class ControlPlane:
 
     async def drill(self, request: DrillRequest) -> DrillReport:
         """Start a drill; answers at once with its first report."""
-        await self._slice(request.service)
+        await self._rehearsable(request)
         named = request if request.id else replace(request, id=f"d-{datetime.now(UTC):%Y%m%d-%H%M%S}")
         try:
             await self._call(
@@ -211,6 +212,16 @@ class ControlPlane:
             raise RefusedByRule(f"drill '{named.id}' is running already") from error
         return await self.drill_report(named.service, named.id)
 
+    async def _rehearsable(self, request: DrillRequest) -> None:
+        """Raise BadInput, or NoSuch, for a drill that could not even begin."""
+        service = (await self._slice(request.service)).service
+        faults = [kind.value for kind in FaultKind]
+        if request.fault not in faults:
+            raise BadInput(f"there is no fault '{request.fault}'; there are: {', '.join(faults)}")
+        names = [endpoint.id for endpoint in service.endpoints]
+        if request.target is not None and request.target not in names:
+            raise NoSuch(f"service '{service.id}' has no endpoint '{request.target}'; it has: {', '.join(names)}")
+
     async def drill_report(self, service: ServiceId, drill: str) -> DrillReport:
         """The drill so far."""
         missing = f"there is no drill '{drill}' of service '{service}'"
@@ -218,7 +229,7 @@ class ControlPlane:
 
     async def schedule_drill(self, name: str, cron: str, request: DrillRequest) -> None:
         """Rehearse at the times of *cron* (UTC). BadInput for a cron that Temporal does not take."""
-        await self._slice(request.service)
+        await self._rehearsable(request)
         await self._call(schedules.create(self.client, name, cron, request))
 
     async def drill_schedules(self) -> tuple[DrillSchedule, ...]:

@@ -68,7 +68,8 @@ class Post:
 @contextlib.asynccontextmanager
 async def workers(client: Client, post: Post) -> AsyncIterator[None]:
     """Everything one process runs: decisions, the steps of its domain, the probing of its vantage."""
-    state = post.state or Path(tempfile.mkdtemp(prefix="failover-worker-"))
+    stack = contextlib.AsyncExitStack()
+    state = post.state or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="failover-worker-")))
     probes = Probes()
     looking, steps, herald = Looking(client), Steps(probes), Herald(post.history)
     publishing, rehearsing = Publishing(client), Rehearsing(client)
@@ -107,7 +108,7 @@ async def workers(client: Client, post: Post) -> AsyncIterator[None]:
     if post.vantage is not None:
         queue = probe_queue(post.vantage)
         running.append(work(task_queue=queue, activities=[probing.probe], max_concurrent_activities=PROBES_AT_ONCE))
-    async with contextlib.AsyncExitStack() as stack:
+    async with stack:
         stack.push_async_callback(probes.close)
         for worker in running:
             await stack.enter_async_context(worker)
@@ -141,10 +142,16 @@ def main() -> None:
     async def work() -> None:
         await run_worker(await connect(), post)
 
+    status = 0
     try:
         uvloop.run(work())
     except FailoverError as error:
-        sys.exit(str(error))
+        log.error("worker.refused", reason=str(error))
+        status = 1
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # Temporal's client may crash the interpreter while it is torn down, and the status would be lost.
+    os._exit(status)
 
 
 if __name__ == "__main__":

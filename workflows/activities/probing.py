@@ -13,11 +13,13 @@ from temporalio.client import Client
 from temporalio.service import RPCError, RPCStatusCode
 
 from orchestrator.config import restore
+from orchestrator.core.names import ServiceId
 from orchestrator.core.quorum import Report, Seed
 from orchestrator.core.topology import Service, Topology
 from orchestrator.prober import Engine, Outbox, Pace
 from providers.probes import Probes
 from workflows import options
+from workflows.activities.answers import Answers
 from workflows.activities.documents import unpack
 from workflows.wire import TOPOLOGY_ID, Applied, Watch, service_id, shard_of
 
@@ -51,19 +53,27 @@ class Probing:
             seed=watch.seed,
         )
         outbox = Outbox(self._send, engine.present)
+        answers = Answers(self._look_again)
         applied, topology = await self._topology()
         engine.configure(_share(topology, watch), applied.revision)
+        answers.configure(_share(topology, watch))
         log.info("probe.started", vantage=watch.vantage.id, epoch=watch.epoch, revision=applied.revision)
         try:
             async with asyncio.timeout(RETURN_S), asyncio.TaskGroup() as group:
                 group.create_task(engine.run(on_tick=lambda: activity.heartbeat(engine.beat()), pace=PACE))
                 group.create_task(outbox.run())
-                group.create_task(self._follow(engine, watch, applied.revision))
+                group.create_task(answers.run())
+                group.create_task(self._follow(engine, answers, watch, applied.revision))
         except TimeoutError:
             return engine.beat()
         finally:
             await clients.close()
         return engine.beat()
+
+    async def _look_again(self, service: ServiceId) -> None:
+        """The answer changed. A signal that is lost is made up for by the next change, or by any other news."""
+        with contextlib.suppress(RPCError):
+            await self._client.get_workflow_handle(service_id(service)).signal("look_again")
 
     async def _send(self, report: Report) -> None:
         """Signal the service. A service that is gone is no reason to keep its report."""
@@ -74,7 +84,7 @@ class Probing:
                 raise
             log.warning("probe.no-service", service=report.service)
 
-    async def _follow(self, engine: Engine, watch: Watch, revision: int) -> None:
+    async def _follow(self, engine: Engine, answers: Answers, watch: Watch, revision: int) -> None:
         """Topology changes reach the running engine."""
         handle = self._client.get_workflow_handle(TOPOLOGY_ID)
         while True:
@@ -86,6 +96,7 @@ class Probing:
                 applied, topology = await self._topology()
                 revision = applied.revision
                 engine.configure(_share(topology, watch), revision)
+                answers.configure(_share(topology, watch))
                 log.info("probe.reconfigured", vantage=watch.vantage.id, shard=watch.shard, revision=revision)
 
     async def _topology(self) -> tuple[Applied, Topology]:
