@@ -23,10 +23,12 @@ from temporalio.service import RPCError, RPCStatusCode
 from orchestrator.config import digest, dump, restore
 from orchestrator.core.decision import Request
 from orchestrator.core.errors import BadInput, FailoverError
+from orchestrator.core.move import Objection
 from orchestrator.core.names import RunId, ServiceId, nearest
+from orchestrator.core.quorum import Assessment, Verdict
 from orchestrator.core.record import Record, RunStatus
 from orchestrator.core.steering import Routing
-from orchestrator.core.topology import Topology
+from orchestrator.core.topology import Service, Topology
 from orchestrator.runtime import schedules
 from orchestrator.runtime.connection import ControlPlaneAway, NoSuch, RefusedByRule, Stale, connect
 from orchestrator.runtime.schedules import DrillSchedule
@@ -42,6 +44,7 @@ from workflows.wire import (
     Apply,
     DrillReport,
     DrillRequest,
+    EndpointBrief,
     Explanation,
     FailoverRequest,
     Heartbeats,
@@ -58,6 +61,7 @@ from workflows.wire import (
     run_workflow_id,
     service_id,
     shard_of,
+    watch_id,
 )
 
 __all__ = [
@@ -74,6 +78,8 @@ ANSWER = timedelta(seconds=10)
 """How long a question may take before nobody is thought to be at work."""
 UPDATE = timedelta(seconds=30)
 FOLLOW_S = 0.15
+STUCK_ATTEMPTS = 4
+"""Attempts at one workflow task from which it is not bad luck any more."""
 _T = TypeVar("_T")
 _ERRORS: dict[str, type[FailoverError]] = {"Stale": Stale, "Held": RefusedByRule, "BadInput": BadInput}
 
@@ -123,9 +129,32 @@ class ControlPlane:
         vantages = tuple(vantage.id for vantage in topology.vantages)
         heard = [await heartbeats(self.client, vantages, shard) for shard in range(topology.shards)]
         found = await asyncio.gather(
-            *(self._status(service.id, heard[shard_of(service.id, topology.shards)]) for service in topology.services)
+            *(self._status(service.id, heard[shard_of(service.id, topology.shards)]) for service in topology.services),
+            return_exceptions=True,
         )
-        return tuple(sorted(found, key=lambda status: status.service))
+        away = [each for each in found if isinstance(each, BaseException)]
+        others = [each for each in away if not isinstance(each, FailoverError)]
+        if others or (away and len(away) == len(found)):
+            raise (others or away)[0]
+        # One service that does not answer must not hide the others.
+        told = (
+            each if isinstance(each, ServiceStatus) else silent(service, str(each))
+            for service, each in zip(topology.services, found, strict=True)
+        )
+        return tuple(sorted(told, key=lambda status: status.service))
+
+    async def stuck(self) -> tuple[str, ...]:
+        """Sentences about workflows whose tasks fail again and again: a fault in this program, or workers too old."""
+        _, topology = await self.topology()
+        watches = (watch_id(v.id, shard) for v in topology.vantages for shard in range(topology.shards))
+        ids = (TOPOLOGY_ID, *(service_id(service.id) for service in topology.services), *watches)
+        found = []
+        for workflow in ids:
+            described = await self._call(self.client.get_workflow_handle(workflow).describe(), f"{workflow} is gone")
+            attempt = described.raw_description.pending_workflow_task.attempt
+            if attempt >= STUCK_ATTEMPTS:
+                found.append(f"{workflow} has failed its task {attempt} times: its worker's log says why")
+        return tuple(found)
 
     async def status(self, service: ServiceId) -> ServiceStatus:
         """One service, in the light of the probers' heartbeats as of now."""
@@ -328,6 +357,25 @@ class ControlPlane:
             if cause is None:
                 raise ControlPlaneAway(f"the request failed: {error.cause}") from error
             raise _ERRORS.get(cause.type or "", RefusedByRule)(cause.message) from error
+
+
+def silent(service: Service, error: str) -> ServiceStatus:
+    """What can be said of a service whose workflow does not answer: that nobody knows."""
+    return ServiceStatus(
+        service=service.id,
+        name=service.name,
+        revision=0,
+        mode=service.policy.mode,
+        as_of=datetime.now(UTC),
+        assessments=tuple(
+            Assessment(endpoint.id, Verdict.UNKNOWN, "its service does not answer", None, None, False)
+            for endpoint in service.endpoints
+        ),
+        views=(),
+        routing=None,
+        held=(Objection("no-answer", f"the workflow of '{service.id}' does not answer: {error}"),),
+        endpoints=tuple(EndpointBrief(e.id, e.region, e.role, e.url, None) for e in service.endpoints),
+    )
 
 
 def _away(error: RPCError) -> str:

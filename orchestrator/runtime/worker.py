@@ -6,6 +6,7 @@ import argparse
 import asyncio
 import contextlib
 import os
+import resource
 import signal
 import socket
 import sys
@@ -116,8 +117,15 @@ async def workers(client: Client, post: Post) -> AsyncIterator[None]:
         yield
 
 
+def _raise_descriptor_limit() -> None:
+    """Each kept-alive probe holds one file descriptor: take as many as this process may have."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+
+
 async def run_worker(client: Client, post: Post) -> None:
     """Work until SIGTERM or SIGINT."""
+    _raise_descriptor_limit()
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):

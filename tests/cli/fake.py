@@ -210,6 +210,9 @@ class FakeControlPlane(ControlPlane):
 
     # ------------------------------------------------------------------ services
 
+    async def stuck(self) -> tuple[str, ...]:
+        return ()
+
     async def statuses(self) -> tuple[ServiceStatus, ...]:
         self._alive()
         return tuple([await self.status(ServiceId(name)) for name in sorted(self.entities)])

@@ -91,7 +91,10 @@ def _plane(desk: Desk, service: str | None, checks: list[Check]) -> Topology | N
     checks.append(Check("control-plane", "topology", True, text))
     _known(topology, service)
     statuses = desk.wait(control.statuses())
-    checks.append(Check("control-plane", "workers", True, "every service answers"))
+    silent = [status.service for status in statuses if any(reason.rule == "no-answer" for reason in status.held)]
+    if not silent:
+        checks.append(Check("control-plane", "workers", True, "every service answers"))
+    checks += [Check("control-plane", "workflow", False, text) for text in desk.wait(control.stuck())]
     for status in statuses:
         if service in {None, status.service}:
             checks += _service(status, topology, now())
