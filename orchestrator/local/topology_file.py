@@ -26,7 +26,7 @@ services:
         timeout: {timeout}
         rise: 2
         fall: {fall}
-        connection: fresh
+        connection: kept-alive
       - id: completion
         kind: chat
         model: {model}
