@@ -7,7 +7,7 @@ import contextlib
 import signal
 import socket
 from collections.abc import Awaitable, Callable, Coroutine
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from orchestrator.core.names import RunId, ServiceId
 from orchestrator.core.record import Record
@@ -16,6 +16,7 @@ from workflows.wire import ServiceStatus
 if TYPE_CHECKING:
     from orchestrator.runtime.control import ControlPlane
 
+T = TypeVar("T")
 DEFAULT_TEMPORAL = "127.0.0.1:7233"
 """Where Temporal's own configuration looks when nothing is set."""
 
@@ -76,6 +77,23 @@ async def together(*works: Coroutine[Any, Any, None]) -> None:
         await asyncio.gather(told, *tasks, return_exceptions=True)
     for task in ended:
         task.result()
+
+
+async def until_told(work: Coroutine[Any, Any, T]) -> T:
+    """Run *work*; SIGTERM cleans up and ends as Ctrl-C does. Raises KeyboardInterrupt then, and what *work* raises."""
+    task, loop, told = asyncio.ensure_future(work), asyncio.get_running_loop(), asyncio.Event()
+
+    def tell() -> None:
+        told.set()
+        task.cancel()
+
+    loop.add_signal_handler(signal.SIGTERM, tell)
+    try:
+        return await task
+    except asyncio.CancelledError:
+        if told.is_set():
+            raise KeyboardInterrupt from None
+        raise
 
 
 def temporal_port() -> int | None:

@@ -71,7 +71,7 @@ class Probe(Part):
     fall: Annotated[int, Field(ge=1, le=100)] = 3
     """Failures in a row before it counts as down."""
     fast_confirm: f.FastConfirm = 0.1
-    """Pause between re-probes after a refusal, a reset or a connect time-out: 20ms to 1m, or `off`."""
+    """From start to start of re-probes after a refusal, a reset or a connect time-out: 20ms to 1m, or `off`."""
     jitter: Annotated[float, Field(ge=0, le=0.5, strict=False, allow_inf_nan=False)] = 0.1
     """Fraction of the interval over which starts are spread: 0 to 0.5."""
     connection: f.ConnectionName = Connection.KEPT_ALIVE

@@ -94,7 +94,7 @@ class ProbeSpec:
     rise: int = 2
     fall: int = 3
     fast_confirm_s: float = 0.1
-    """Pause between re-probes after a refusal, reset or connect time-out; 0 turns fast confirm off."""
+    """From start to start of re-probes after a refusal, reset or connect time-out; 0 turns fast confirm off."""
     jitter: float = 0.1
     """Fraction of the interval over which starts are spread."""
     connection: Connection = Connection.KEPT_ALIVE

@@ -7,10 +7,11 @@ journal. Only when a failure was detected and decided is taken from the run's re
 from __future__ import annotations
 
 import asyncio
+import subprocess
 import tempfile
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -88,13 +89,32 @@ async def run(
     """
     if scenario not in SCENARIOS:
         raise BadInput(f"there is no scenario '{scenario}'; there are: {', '.join(SCENARIOS)}")
-    with tempfile.TemporaryDirectory(prefix="failover-demo-") as folder:
+    with _folder() as folder:
         settings = Settings(interval_s, timeout_s, fall, 3)
-        async with _staged(Path(folder), settings, say) as stage:
+        async with _staged(folder, settings, say) as stage:
             report = await _play(stage, scenario, settings)
             if keep is not None:
                 await keep(stage.running)
             return report
+
+
+@contextmanager
+def _folder() -> Iterator[Path]:
+    """A temporary folder that goes away even when this process is killed with -9."""
+    with tempfile.TemporaryDirectory(prefix="failover-demo-") as folder:
+        # Its input ends with this process; the world, which ends in the same way, has its files until then.
+        sweeper = subprocess.Popen(
+            ["sh", "-c", 'cat; sleep 3; rm -rf -- "$1"', "sh", folder],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        try:
+            yield Path(folder)
+        finally:
+            sweeper.kill()
+            sweeper.communicate()
 
 
 @asynccontextmanager

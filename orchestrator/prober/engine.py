@@ -227,6 +227,7 @@ class Engine:
         if not probe.fresh:
             self._lateness.add(monotonic() - probe.due)
         connect_s = probe.quick_connect_s if probe.fresh else None
+        probe.began = monotonic()
         probe.asking = self._clients.begin(probe.question, probe.on_answer, fresh=probe.fresh, connect_s=connect_s)
 
     def _release(self, probe: Watching) -> None:
@@ -269,7 +270,9 @@ class Engine:
         if spec.kind is ProbeKind.CHAT and probe.confirms >= spec.fall:
             return  # completions cost money
         probe.confirms += 1
-        probe.confirm = asyncio.get_running_loop().call_later(spec.fast_confirm_s, self._confirm, probe)
+        # From start to start: a connection that was waited for in vain has had its pause already.
+        pause_s = max(0.0, spec.fast_confirm_s - (monotonic() - probe.began))
+        probe.confirm = asyncio.get_running_loop().call_later(pause_s, self._confirm, probe)
 
     def _confirm(self, probe: Watching) -> None:
         probe.confirm = None

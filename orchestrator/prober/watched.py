@@ -28,6 +28,7 @@ class Watching:
     __slots__ = (
         "answered",
         "asking",
+        "began",
         "busy",
         "confirm",
         "confirms",
@@ -57,7 +58,7 @@ class Watching:
         self.on_answer: Done = _unheard
         self.asking: Asking | None = None
         self.busy = self.counted = self.removed = self.answered = self.fresh = False
-        self.due = 0.0
+        self.due = self.began = 0.0
         self.confirm: asyncio.TimerHandle | None = None
         self.confirms = 0
         self.good_latency_s = 0.0

@@ -5,11 +5,11 @@ from __future__ import annotations
 from datetime import timedelta
 
 from temporalio.client import Client
-from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.envconfig import ClientConfig
 from temporalio.service import RPCError
 
 from orchestrator.core.errors import BadInput, FailoverError
+from orchestrator.runtime.payloads import data_converter
 
 TIMEOUT = timedelta(seconds=5)
 
@@ -45,7 +45,7 @@ async def connect(address: str | None = None, namespace: str | None = None) -> C
         settings["namespace"] = namespace
     target = settings.setdefault("target_host", "localhost:7233")
     try:
-        return await Client.connect(**settings, data_converter=pydantic_data_converter, connect_timeout=TIMEOUT)
+        return await Client.connect(**settings, data_converter=data_converter, connect_timeout=TIMEOUT)
     except (RuntimeError, RPCError, OSError) as error:
         raise ControlPlaneAway(
             f"Temporal does not answer at {target}: start it, or set TEMPORAL_ADDRESS (or --address)"

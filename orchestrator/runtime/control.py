@@ -347,6 +347,9 @@ class ControlPlane:
                 raise BadInput(error.message) from error
             raise ControlPlaneAway(_away(error)) from error
         except WorkflowUpdateRPCTimeoutOrCancelledError as error:
+            # Temporal's client makes this of a cancellation too: swallowed, Ctrl-C would read as an absent worker.
+            if (task := asyncio.current_task()) is not None and task.cancelling():
+                raise asyncio.CancelledError from error
             raise ControlPlaneAway(f"no worker answered within {UPDATE.total_seconds():g} s: start one") from error
         except (WorkflowQueryFailedError, WorkflowQueryRejectedError) as error:
             raise ControlPlaneAway(f"the question could not be answered: {error}") from error

@@ -25,8 +25,10 @@ from temporalio.worker import Worker
 
 from orchestrator.core.errors import FailoverError
 from orchestrator.core.names import Domain, VantageId
+from orchestrator.core.quorum import Report
 from orchestrator.runtime.connection import connect
 from orchestrator.runtime.logging import set_up
+from orchestrator.runtime.payloads import learn
 from orchestrator.runtime.sandbox import runner
 from providers.probes import Probes
 from workflows import options
@@ -42,11 +44,24 @@ from workflows.herald import HeraldWorkflow
 from workflows.service import ServiceWorkflow
 from workflows.topology import TopologyWorkflow
 from workflows.watch import WatchWorkflow
-from workflows.wire import CONTROL_QUEUE, probe_queue, steps_queue
+from workflows.wire import (
+    CONTROL_QUEUE,
+    Carry,
+    Look,
+    RunClosed,
+    ServiceState,
+    StepResult,
+    StepTask,
+    probe_queue,
+    steps_queue,
+)
+from workflows.wire import Herald as News
 
 log = structlog.get_logger()
 
 CACHED_WORKFLOWS = 4000
+TRAVELLING = (Carry, Look, News, Report, RunClosed, ServiceState, StepResult, StepTask)
+"""What is read in a failover."""
 PROBES_AT_ONCE = 8
 """Shards of its vantage that one worker probes at most."""
 
@@ -69,6 +84,7 @@ class Post:
 @contextlib.asynccontextmanager
 async def workers(client: Client, post: Post) -> AsyncIterator[None]:
     """Everything one process runs: decisions, the steps of its domain, the probing of its vantage."""
+    learn(*TRAVELLING)
     stack = contextlib.AsyncExitStack()
     state = post.state or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="failover-worker-")))
     probes = Probes()

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from orchestrator.cli.ahead import DEFAULT_TEMPORAL, Later, must_be_free, temporal_port, together
+from orchestrator.cli.ahead import DEFAULT_TEMPORAL, Later, must_be_free, temporal_port, together, until_told
 from orchestrator.cli.desk import desk_of
 from orchestrator.cli.errors import Failed
 from orchestrator.cli.options import File, History, Json, duration
@@ -190,16 +190,15 @@ def demo(
     def say(line: str) -> None:
         desk.say(line, style="dim")
 
-    report = desk.wait(
-        run(
-            interval_s=interval,
-            timeout_s=timeout,
-            fall=fall,
-            scenario=scenario.value,
-            say=say,
-            keep=stay if keep else None,
-        )
+    played = run(
+        interval_s=interval,
+        timeout_s=timeout,
+        fall=fall,
+        scenario=scenario.value,
+        say=say,
+        keep=stay if keep else None,
     )
+    report = desk.wait(until_told(played))
     if as_json:
         desk.write(report.document())
     else:
