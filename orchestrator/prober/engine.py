@@ -14,7 +14,7 @@ import structlog
 from orchestrator.core.errors import BadInput
 from orchestrator.core.health import Health
 from orchestrator.core.names import ServiceId
-from orchestrator.core.probe import HARD, PASSING, Outcome
+from orchestrator.core.probe import HARD, PASSING, Outcome, OutcomeKind
 from orchestrator.core.quorum import Report, Seed
 from orchestrator.core.topology import Endpoint, ProbeKind, ProbeSpec, Service, Vantage
 from orchestrator.prober.budget import Budget
@@ -204,6 +204,7 @@ class Engine:
                 continue
             if probe.busy or probe.confirm is not None:
                 self._lateness.missed += 1
+                probe.owed = probe.busy
             else:
                 probe.confirms = 0
                 probe.due = slots.due
@@ -261,8 +262,17 @@ class Engine:
         self._follow_up(probe, outcome)
 
     def _follow_up(self, probe: Watching, outcome: Outcome) -> None:
-        """Ask again soon on a new connection while that can settle the opinion: a refusal, or a return."""
+        """Ask again soon on a new connection while that can settle the opinion: a refusal, or a return.
+
+        Silence is not asked again sooner than by the schedule; but a slot that came while it was waited for is made up
+        for now, or an endpoint that hangs for the whole of an interval would be asked at every second slot.
+        """
         spec, state = probe.spec, probe.health.health
+        owed, probe.owed = probe.owed, False
+        if owed and outcome.kind is OutcomeKind.TIMED_OUT and state is not Health.DOWN:
+            probe.due = monotonic()
+            self._start(probe, fresh=False)
+            return
         failing = outcome.kind in HARD and state is not Health.DOWN
         returning = outcome.kind in PASSING and state is Health.RECOVERING
         if spec.fast_confirm_s <= 0 or not (failing or returning):

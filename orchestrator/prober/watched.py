@@ -40,6 +40,7 @@ class Watching:
         "good_latency_s",
         "health",
         "on_answer",
+        "owed",
         "question",
         "removed",
         "service",
@@ -57,7 +58,7 @@ class Watching:
         self.slots: Slots | None = None
         self.on_answer: Done = _unheard
         self.asking: Asking | None = None
-        self.busy = self.counted = self.removed = self.answered = self.fresh = False
+        self.busy = self.counted = self.removed = self.answered = self.fresh = self.owed = False
         self.due = self.began = 0.0
         self.confirm: asyncio.TimerHandle | None = None
         self.confirms = 0

@@ -86,6 +86,18 @@ async def test_a_frozen_server_takes_no_longer_than_its_time(watch: Watch, servi
         assert latest["a"].detail == "http: no answer in 0.2 s"
 
 
+async def test_a_slot_spent_on_waiting_is_made_up_for(watch: Watch, service: Make, spec: Spec) -> None:
+    """An endpoint that hangs for its whole interval is down after three intervals, not after five."""
+    long = spec(interval_s=0.3, timeout_s=0.3, jitter=0.0)
+    async with site(answers()) as server, site(answers()) as other:
+        watch.begin(service(a=(server.url, long), b=(other.url, long)))
+        await watch.until(a=Health.HEALTHY, b=Health.HEALTHY)
+        server.behave = HANGS
+        frozen = perf_counter()
+        await watch.until(a=Health.DOWN)
+        assert perf_counter() - frozen < 4 * 0.3 + 0.15
+
+
 async def test_a_dead_connection_alone_is_no_failure(watch: Watch, service: Make, spec: Spec) -> None:
     """When only the kept-alive connection is dead, even a fall of one does not call the endpoint down."""
 
