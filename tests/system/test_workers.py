@@ -1,0 +1,148 @@
+"""Workers that die or freeze in the middle of a failover: it completes, and the world sees one write."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from orchestrator.core.names import VantageId
+from orchestrator.core.quorum import Verdict
+from orchestrator.core.record import RunStatus
+from real.system import CHAT, System, until
+from workflows.wire import service_id, watch_id
+
+BOTH = pytest.mark.parametrize("how", ["kill", "freeze"])
+
+
+@BOTH
+@pytest.mark.parametrize("who", ["step", "run", "other"])
+async def test_any_worker_may_fall_while_the_model_loads(tmp_path: Path, who: str, how: str) -> None:
+    """Whichever worker dies or freezes while the standby loads, the run completes and steers exactly once."""
+    async with System.start(tmp_path) as system:
+        await system.steady()
+        fault = await system.black_hole("paris")
+        await system.promoting("ohio")
+        run = await system.run()
+        at_work, holds = await system.executor(run), await system.holder(run)
+        other = next(key for key in system.running.workers if key not in {at_work, holds})
+        await system.strike({"step": at_work, "run": holds, "other": other}[who], how)
+        record = await system.closed(run)
+        assert record.status is RunStatus.COMPLETED, record.entries
+        await system.moved_once(fault)
+
+
+@BOTH
+async def test_a_worker_may_fall_with_its_write_on_the_way(tmp_path: Path, how: str) -> None:
+    """A worker falls while the name server holds its write: another recognises the write, and none comes late."""
+    async with System.start(tmp_path) as system:
+        await system.steady()
+        fault = await system.black_hole("paris")
+        await system.promoting("ohio")
+        run = await system.run()
+        system.dns.freeze()
+        writer = await until(lambda: _steering(system, run), lambda key: key is not None, "an attempt to steer")
+        assert writer is not None
+        await system.strike(writer, how)
+        system.dns.thaw()
+        record = await system.closed(run)
+        assert record.status is RunStatus.COMPLETED, record.entries
+        assert [word for word in record.entries if word.step == "steer" and word.mark == "steered"]
+        if how == "freeze":
+            system.thaw(writer)
+            await until(lambda: _heard(system, writer), bool, "the thawed worker probes again")
+        await system.moved_once(fault)
+
+
+async def _steering(system: System, run: str) -> str | None:
+    """The worker that is at work on the step ``steer``; None while another step goes on."""
+    begun = [entry.step for entry in (await system.record(run)).entries if entry.mark == "step-started"]
+    return await system.executor(run) if begun[-1:] == ["steer"] else None
+
+
+async def _heard(system: System, vantage: str) -> bool:
+    status = await system.status()
+    return all(vantage not in seen.text.partition("silent:")[2] for seen in status.assessments)
+
+
+async def test_all_workers_may_fall_at_once(tmp_path: Path) -> None:
+    """All workers are killed in the middle of a run: nothing moves, and when they are back the run goes on."""
+    async with System.start(tmp_path) as system:
+        await system.steady()
+        fault = await system.black_hole("paris")
+        await system.promoting("ohio")
+        run = await system.run()
+        await asyncio.gather(*(system.kill(key) for key in system.running.workers))
+        assert system.eye.told == (system.answer("paris"),)
+        for vantage in system.topology.vantages:
+            await system.start_worker(vantage)
+        record = await system.closed(run)
+        assert record.status is RunStatus.COMPLETED, record.entries
+        await system.moved_once(fault)
+
+
+async def test_a_frozen_worker_delays_the_decision_by_three_seconds_at_most(tmp_path: Path) -> None:
+    """The worker that holds the service freezes before the fault: clients are moved at most 3 s later than without."""
+    async with System.start(tmp_path) as system:
+        await system.steady()
+        fault = await system.black_hole("paris")
+        assert (await system.closed(await system.run())).status is RunStatus.COMPLETED
+        undisturbed = await system.moved_once(fault)
+        await system.go_home()
+        system.eye.begin()
+        system.freeze(await system.holder(service_id(CHAT)))
+        fault = await system.black_hole("paris", key="again")
+        record = await system.closed(await system.run(nth=3))
+        assert record.status is RunStatus.COMPLETED, record.entries
+        assert await system.moved_once(fault) - undisturbed < 3.0, record.entries
+
+
+@BOTH
+async def test_a_vantage_is_watched_on_by_its_second_worker(tmp_path: Path, how: str) -> None:
+    """The prober of a vantage that is needed for the majority falls with the fault: its twin takes over."""
+    async with System.start(tmp_path, vantages=None) as system:
+        ohio = next(each for each in system.topology.vantages if each.id == "from-ohio")
+        await system.start_worker(ohio, key="twin")
+        await system.steady()
+        watch = watch_id(ohio.id, 0)
+        prober = await system.executor(watch)
+        assert prober in {"from-ohio", "twin"}
+        await system.strike(prober, how)
+        fault = await system.black_hole("paris")
+        record = await system.closed(await system.run())
+        assert record.status is RunStatus.COMPLETED, record.entries
+        assert await system.executor(watch) == ({"from-ohio", "twin"} - {prober}).pop()
+        await system.moved_once(fault)
+
+
+async def test_the_worker_of_the_failing_region_is_not_needed(tmp_path: Path) -> None:
+    """The region's own worker dies with it: the run completes on workers outside, and asks nothing of the dead."""
+    async with System.start(tmp_path, vantages=None) as system:
+        await system.steady()
+        own = VantageId("from-paris")
+        fault, _ = await asyncio.gather(system.black_hole("paris"), system.kill(own))
+        run = await system.run()
+        record = await system.closed(run)
+        assert record.status is RunStatus.COMPLETED, record.entries
+        queues = [queue for name, queue in await system.queues(run) if name == "step"]
+        assert queues
+        assert set(queues) <= {"steps/beta/ohio", "steps/onprem/tokyo"}
+        await system.moved_once(fault)
+        seen = {each.endpoint: each.verdict for each in (await system.status()).assessments}
+        assert seen["paris"] is Verdict.DOWN
+
+
+async def test_the_temporal_server_may_be_killed_and_restarted(tmp_path: Path) -> None:
+    """The Temporal server is killed while the standby loads, and started again on its file: the run completes."""
+    async with System.start(tmp_path, load_s=1.5) as system:
+        await system.steady()
+        fault = await system.black_hole("paris")
+        await system.promoting("ohio")
+        run = await system.run()
+        await system.restart_temporal()
+        record = await system.closed(run)
+        assert record.status is RunStatus.COMPLETED, record.entries
+        await system.moved_once(fault)
+        after = await until(system.status, lambda status: status.run is None, "the end of the run")
+        assert [each.run for each in after.last_runs] == [record.run]
