@@ -6,8 +6,10 @@ It chooses nothing. What comes next is said by ``runbooks.progress``; how a step
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Coroutine
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from typing import TypeVar
 
 from temporalio import workflow
 from temporalio.exceptions import ActivityError, ApplicationError, FailureError, TimeoutType, is_cancelled_exception
@@ -18,7 +20,7 @@ with workflow.unsafe.imports_passed_through():
     from orchestrator.core.steering import Routing
     from runbooks.plan import Converge, Place, Promote, Steer, Step, Verify
     from runbooks.planner import brief
-    from runbooks.progress import Close, Do, Event, Progress, Undo, advance, begin, next_action
+    from runbooks.progress import Close, Do, Event, Progress, StepState, Undo, advance, begin, next_action
     from workflows import options
     from workflows.herald import herald
     from workflows.wire import (
@@ -39,6 +41,7 @@ PAUSE_S = 0.2
 FINAL = frozenset({"Refused", "NotFound", "Unauthenticated", "Forbidden", "NoCapacity", "BadInput", "UndoFailed"})
 """Errors that another attempt would meet again."""
 OVERTAKEN = frozenset({"StaleGeneration", "ChangedOutside"})
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +69,7 @@ class FailoverWorkflow:
         self._carry = carry
         self._queues = carry.queues
         self._routing: Routing | None = None
-        self._replicas: dict[str, int | None] = {}
+        self._replicas: dict[str, int] = {}
         self._detached: list[asyncio.Task[None]] = []
         self._record = Record(
             run=plan.run,
@@ -113,31 +116,33 @@ class FailoverWorkflow:
     # ------------------------------------------------------------------ steps
 
     async def _do(self, step: Step, progress: Progress) -> Progress:
-        if isinstance(step.work, Steer) and (again := await self._recheck()):
-            return advance(progress, step.id, Event.ABORT, again)
-        progress = advance(progress, step.id, Event.START)
         began = workflow.now()
-        self._note(Mark.STEP_STARTED, step.text, step.id)
         try:
+            if isinstance(step.work, Steer) and (again := await self._recheck()):
+                return advance(progress, step.id, Event.ABORT, again)
+            progress = advance(progress, step.id, Event.START)
+            self._note(Mark.STEP_STARTED, step.text, step.id)
             result = await self._attempt(options.STEP_ACTIVITY, step, self._task(step))
+            await self._landed(step, result, began)
         except _Failed as failure:
             self._note(Mark.STEP_FAILED, failure.text, step.id, since=began)
             # Only a write or a promotion is refused before anything was done; a drain had begun.
             effective = isinstance(step.work, Steer | Promote)
             event = failure.event if effective or failure.event is Event.STALE else Event.FAIL
             return advance(progress, step.id, event, failure.text)
-        except (asyncio.CancelledError, ActivityError) as error:
+        except (asyncio.CancelledError, FailureError) as error:
             if not is_cancelled_exception(error):
                 raise
-            self._note(Mark.STEP_FAILED, "the run was cancelled", step.id, since=began)
-            return advance(advance(progress, step.id, Event.FAIL, "cancelled"), step.id, Event.ABORT, "cancelled")
-        await self._landed(step, result, began)
+            if progress.state(step.id) is StepState.RUNNING:
+                self._note(Mark.STEP_FAILED, "the run was cancelled", step.id, since=began)
+                progress = advance(progress, step.id, Event.FAIL, "cancelled")
+            return advance(progress, step.id, Event.ABORT, "cancelled")
         return advance(progress, step.id, Event.SUCCEED, result.text)
 
     async def _landed(self, step: Step, result: StepResult, began: datetime) -> None:
         """Take a step's result into the record."""
         self._routing = result.routing or self._routing
-        self._replicas[step.id] = result.replicas_before
+        self._had(step, result.replicas_before)
         self._extend(result.entries)
         if isinstance(step.work, Steer):
             self._note(Mark.STEERED, result.text or step.text, step.id, since=began)
@@ -161,8 +166,7 @@ class FailoverWorkflow:
             sources=self._places(self._carry.plan.source),
         )
         try:
-            # Shielded: an undo is finished whatever happens to the run.
-            result = await asyncio.shield(self._attempt(options.UNDO_ACTIVITY, step, task))
+            result = await _to_the_end(self._attempt(options.UNDO_ACTIVITY, step, task))
         except _Failed as failure:
             self._note(Mark.UNDO_FAILED, failure.text, step.id, since=began)
             return advance(progress, step.id, Event.FAIL_UNDO, failure.text)
@@ -170,6 +174,11 @@ class FailoverWorkflow:
         self._extend(result.entries)
         self._note(Mark.UNDO_DONE, result.text, step.id, since=began)
         return advance(progress, step.id, Event.SUCCEED_UNDO, result.text)
+
+    def _had(self, step: Step, replicas: object) -> None:
+        """Keep the replicas that the first attempt found: the next ones find what the first has done."""
+        if isinstance(replicas, int):
+            self._replicas.setdefault(step.id, replicas)
 
     def _task(self, step: Step) -> StepTask:
         plan = self._carry.plan
@@ -214,13 +223,17 @@ class FailoverWorkflow:
                 if is_cancelled_exception(error):
                     raise
                 cause = error.cause
+                untouched = isinstance(cause, TemporalTimeout) and cause.type is TimeoutType.SCHEDULE_TO_START
                 if isinstance(cause, ApplicationError):
+                    self._had(step, next(iter(cause.details), None))
                     failure = _Failed(cause.type or "Transient", cause.message, tried + 1)
                     if failure.kind in FINAL | OVERTAKEN:
                         raise failure from error
                 elif isinstance(cause, TemporalTimeout):
-                    failure = _Failed("Transient", f"the worker on {queue} did not answer in time")
-                if not (isinstance(cause, TemporalTimeout) and cause.type is TimeoutType.SCHEDULE_TO_START):
+                    self._had(step, next(iter(cause.last_heartbeat_details), None))
+                    did = "took it up" if untouched else "answered in time"
+                    failure = _Failed("Transient", f"no worker on {queue} {did}")
+                if not untouched:
                     tried += 1
                     await workflow.sleep(PAUSE_S)
                 # What does not answer goes to the end of the line, for the steps to come as well.
@@ -244,7 +257,10 @@ class FailoverWorkflow:
                 )
                 or None
             )
-        except ActivityError:
+        except FailureError as error:
+            # A local activity raises its failure as it is, not as an ActivityError.
+            if is_cancelled_exception(error):
+                raise
             return None  # nobody could say otherwise: the verdict stands
 
     # ------------------------------------------------------------------ the record
@@ -268,7 +284,12 @@ class FailoverWorkflow:
         self._note(Mark.CLOSED, text)
         self._record = replace(self._record, status=status, closed=workflow.now())
         self._tell("run.closed", f"{self._record.service}: {status}: {text}")
-        closed = RunClosed(self._carry.plan.run, status, self._record, self._routing)
+        await _to_the_end(self._last_word())
+        return self._record
+
+    async def _last_word(self) -> None:
+        """Free the service, and let go of all news that is not on its way yet."""
+        closed = RunClosed(self._carry.plan.run, self._record.status, self._record, self._routing)
         try:
             await workflow.get_external_workflow_handle(service_id(self._carry.plan.service)).signal(
                 "run_closed", closed
@@ -277,4 +298,14 @@ class FailoverWorkflow:
             # The service is gone: the record is published from here, so that it is not lost.
             self._detach(herald(Publication(record=self._record)))
         await asyncio.gather(*self._detached, return_exceptions=True)
-        return self._record
+
+
+async def _to_the_end(work: Coroutine[object, object, _T]) -> _T:
+    """*work*, finished whatever happens to the run: a shield alone would let the run end without it."""
+    task = asyncio.ensure_future(work)
+    while True:
+        try:
+            return await asyncio.shield(task)
+        except asyncio.CancelledError:
+            if task.done():
+                raise

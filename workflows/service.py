@@ -8,7 +8,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 from temporalio import workflow
-from temporalio.exceptions import ActivityError, ApplicationError, FailureError
+from temporalio.exceptions import ApplicationError, FailureError
 
 with workflow.unsafe.imports_passed_through():
     from orchestrator.core.decision import Ask, Decision, Go, Hold, Situation, consider, decide, wait_s
@@ -161,7 +161,7 @@ class ServiceWorkflow:
                 schedule_to_close_timeout=options.LOOK,
                 retry_policy=options.ONCE,
             )
-        except ActivityError:
+        except FailureError:
             look = Look(heartbeats=NOTHING_HEARD, routing_error="reading took too long")
         state = situation.hearing(self._state, look.heartbeats)
         # A routing that cannot be read now is as it was: the fence in the write guards against its age.
@@ -278,7 +278,7 @@ class ServiceWorkflow:
                 schedule_to_close_timeout=options.LOOK,
                 retry_policy=options.ONCE,
             )
-        except ActivityError:
+        except FailureError:
             return
         if status == "COMPLETED":
             # Its last word was sent before it ended, and may arrive with this very task.

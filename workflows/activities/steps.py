@@ -25,11 +25,11 @@ POLL_S = 0.05
 _T = TypeVar("_T")
 
 
-async def _beats(within_s: float, every_s: float = POLL_S) -> AsyncIterator[float]:
-    """Turns until *within_s* are over, heartbeating; yields the seconds that have passed."""
+async def _beats(within_s: float, every_s: float = POLL_S, details: tuple[object, ...] = ()) -> AsyncIterator[float]:
+    """Turns until *within_s* are over, heartbeating *details*; yields the seconds that have passed."""
     began = time.monotonic()
     while (passed := time.monotonic() - began) < within_s:
-        activity.heartbeat()
+        activity.heartbeat(*details)
         yield passed
         await asyncio.sleep(every_s)
 
@@ -109,15 +109,19 @@ class Steps:
 
     async def _promote(self, work: Promote, task: StepTask) -> StepResult:
         control = registry.workload(work.workload)
-        before = await control.read()
-        if before.desired < work.replicas:
-            await control.scale(work.replicas, key=task.key)
-        async for passed in _beats(task.timeout_s):
-            now = await control.read()
-            if now.ready >= work.replicas:
-                text = f"{work.endpoint}: {now.ready} replicas ready after {passed:.1f} s"
-                return StepResult(replicas_before=before.desired, text=text)
-        raise Transient(f"{work.endpoint} did not reach {work.replicas} ready replicas within {task.timeout_s:g} s")
+        before = (await control.read()).desired
+        # The undo must know it, however this attempt ends.
+        activity.heartbeat(before)
+        with translated(before):
+            if before < work.replicas:
+                await control.scale(work.replicas, key=task.key)
+            async for passed in _beats(task.timeout_s, details=(before,)):
+                now = await control.read()
+                if now.ready >= work.replicas:
+                    text = f"{work.endpoint}: {now.ready} replicas ready after {passed:.1f} s"
+                    return StepResult(replicas_before=before, text=text)
+            within = f"within {task.timeout_s:g} s"
+            raise Transient(f"{work.endpoint} did not reach {work.replicas} ready replicas {within}")
 
     async def _verify(self, place: Place, passes: int, within_s: float) -> StepResult:
         """*passes* good answers in a row; a completed inference where the endpoint is a model."""

@@ -12,10 +12,13 @@ from providers.base import Transient
 
 
 @contextmanager
-def translated() -> Iterator[None]:
-    """Turn what a provider raises into an ApplicationError that names what the workflow should do."""
+def translated(*details: object) -> Iterator[None]:
+    """Turn what a provider raises into an ApplicationError that names what the workflow should do.
+
+    *details* travel with it: what was found before it failed.
+    """
     try:
         yield
     except FailoverError as error:
         passing = isinstance(error, Transient)
-        raise ApplicationError(str(error), type=type(error).__name__, non_retryable=not passing) from error
+        raise ApplicationError(str(error), *details, type=type(error).__name__, non_retryable=not passing) from error
