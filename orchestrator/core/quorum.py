@@ -264,6 +264,8 @@ def _text(verdict: Verdict, ballot: _Ballot, inside: Domain | None) -> str:
             0,
             "unknown: too few vantages with a vote see it down" if ballot.voters else "unknown: no vantage has a vote",
         )
+        if len(ballot.votes) < len(ballot.voters):
+            parts.append(f"votes count by machine, and there are {len(ballot.votes)} for {len(ballot.voters)} vantages")
     if inside is not None:
         parts.append(f"no vantage stands outside {inside}, so it can never be found down")
     return "; ".join((*parts, *ballot.absent))
