@@ -87,7 +87,8 @@ def _plane(desk: Desk, service: str | None, checks: list[Check]) -> Topology | N
         text = str(error).partition(":")[0]
         checks.append(Check("control-plane", "topology", None, text, "run 'failover apply failover.yaml'"))
         return None
-    text = f"revision {applied.revision}, {len(topology.services)} services, {len(topology.vantages)} vantages"
+    services, vantages = _count(len(topology.services), "service"), _count(len(topology.vantages), "vantage")
+    text = f"revision {applied.revision}, {services}, {vantages}"
     checks.append(Check("control-plane", "topology", True, text))
     _known(topology, service)
     statuses = desk.wait(control.statuses())
@@ -129,6 +130,11 @@ def _service(status: ServiceStatus, topology: Topology, at: datetime) -> list[Ch
     if fresh:
         text = f"{fresh} of {len(topology.vantages)} vantages are fresh"
         found.append(Check(status.service, "vantages", True, text))
+    hosts = {view.host for view in heard.values()}
+    if fresh > 1 and len(hosts) < len(heard) and not topology.simulates_hosts:
+        text = f"{len(heard)} vantages run on {_count(len(hosts), 'machine')}, and votes count by machine"
+        cure = "run each vantage on a machine of its own; with fewer than two machines nothing is ever found down"
+        found.append(Check(status.service, "machines", None, text, cure))
     found += [
         Check(status.service, "held", False, f"{reason.rule}: {reason.text}", f"run 'failover resume {status.service}'")
         for reason in status.held
@@ -150,6 +156,10 @@ def _service(status: ServiceStatus, topology: Topology, at: datetime) -> list[Ch
     return found
 
 
+def _count(number: int, thing: str) -> str:
+    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
+
+
 def _dns(desk: Desk, topology: Topology, service: str | None) -> list[Check]:
     """Ask the name servers of every service that is steered by DNS."""
     from providers.dns.doctor import examine  # noqa: PLC0415 - start-up time
@@ -165,7 +175,8 @@ def _dns(desk: Desk, topology: Topology, service: str | None) -> list[Check]:
             checks.append(Check(each.id, "dns", None, f"it is steered by {kind}, which has no DNS to try"))
             continue
         found = desk.wait(examine(each.steering))
-        checks += [Check(each.id, one.check, one.ok, one.text, one.cure) for one in found]
+        # The name server's doctor knows names, not the service's id.
+        checks += [Check(each.id, one.check, one.ok, one.text, one.cure.replace("SERVICE", each.id)) for one in found]
     return checks
 
 
