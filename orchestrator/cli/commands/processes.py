@@ -133,6 +133,11 @@ def up(
             address = running.temporal.address
             hint = "" if address == DEFAULT_TEMPORAL else f"; for other commands: export TEMPORAL_ADDRESS={address}"
             desk.say(f"Everything runs; the status page is at http://{host}:{port}/ until Ctrl-C{hint}.")
+            if not topology.simulates_hosts:
+                desk.say(
+                    "note: all vantages of one machine count as one, and down needs two: an outage is seen and told, "
+                    "and nothing is moved by itself; for that, run Temporal apart and 'failover worker' on three machines."
+                )
             await asyncio.Event().wait()
 
     page = listen(create_app(plane, Store.at(state / "history.db")), host, port)
