@@ -94,9 +94,9 @@ def decide(situation: Situation) -> Decision:
     """
     if not situation.dead:
         return Hold(_worries(situation))
-    if situation.dark:
+    targets = _able(situation)
+    if situation.dark and not any(situation.cold(target) for target in targets):
         return Hold((Objection("everything-down", safety.dark_text(situation)),))
-    targets = tuple(e for e in in_order(situation) if situation.verdict(e) is not Verdict.DOWN)
     options = [(move, safety.objections(move, situation)) for move in _away(situation, targets)]
     if not options:
         return Hold((_no_target(situation),))
@@ -237,6 +237,12 @@ def in_order(situation: Situation) -> tuple[EndpointId, ...]:
     return tuple(endpoint.id for endpoint in ranked)
 
 
+def _able(situation: Situation) -> tuple[EndpointId, ...]:
+    """Endpoints that may take traffic, in order; cold standbys last."""
+    warm = tuple(e for e in in_order(situation) if not situation.cold(e) and situation.verdict(e) is not Verdict.DOWN)
+    return (*warm, *(e for e in in_order(situation) if situation.cold(e)))
+
+
 def _away(situation: Situation, targets: tuple[EndpointId, ...]) -> Iterator[Move]:
     """Moves that take every dead endpoint out, the gentlest first.
 
@@ -262,8 +268,8 @@ def _requested(situation: Situation, request: Request) -> Iterator[Move]:
         yield from _home(situation, request.target, order)
         return
     if request.kind is MoveKind.FAILOVER and situation.dead:
-        able = tuple(e for e in order if situation.verdict(e) is not Verdict.DOWN)
-        yield from _away(situation, (request.target,) if request.target is not None else able or order)
+        able = _able(situation) or order
+        yield from _away(situation, (request.target,) if request.target is not None else able)
         return
     fresh = tuple(e for e in order if e not in situation.carrying)
     targets = fresh or (order if len(order) > 1 else ())

@@ -96,15 +96,24 @@ def cooldown_left_s(situation: Situation) -> float:
 
 def _target_unknown(move: Move, situation: Situation) -> Iterator[str]:
     for name in gaining(move, situation):
-        if situation.verdict(name) is Verdict.UNKNOWN:
+        if situation.verdict(name) is Verdict.UNKNOWN and not situation.cold(name):
             seen = situation.assessment(name).text
             yield f"nobody can say whether endpoint '{name}' works ({seen}); get its vantages going or choose another"
 
 
 def _target_down(move: Move, situation: Situation) -> Iterator[str]:
     for name in gaining(move, situation):
-        if situation.verdict(name) is Verdict.DOWN:
+        if situation.verdict(name) is Verdict.DOWN and not situation.cold(name):
             yield f"endpoint '{name}' is down itself ({situation.assessment(name).text}); choose another target"
+
+
+def _target_cold(move: Move, situation: Situation) -> Iterator[str]:
+    for name in gaining(move, situation):
+        if situation.cold(name):
+            yield (
+                f"endpoint '{name}' is a cold standby without replicas: it gets traffic only once it is promoted and "
+                "has completed inferences, which takes as long as loading its model"
+            )
 
 
 def _target_degraded(move: Move, situation: Situation) -> Iterator[str]:
@@ -115,7 +124,7 @@ def _target_degraded(move: Move, situation: Situation) -> Iterator[str]:
 
 def _target_not_proven(move: Move, situation: Situation) -> Iterator[str]:
     for name in gaining(move, situation):
-        if not situation.assessment(name).proven:
+        if not situation.assessment(name).proven and not situation.cold(name):
             yield f"no completed answer of endpoint '{name}' has been seen lately; try it with: failover probe {name}"
 
 
@@ -209,8 +218,9 @@ def _shared(weights: Weights) -> dict[EndpointId, int]:
 # ------------------------------------------------------------------ the service
 
 
-def _everything_down(_: Move, situation: Situation) -> Iterator[str]:
-    if situation.dark:
+def _everything_down(move: Move, situation: Situation) -> Iterator[str]:
+    # A cold standby is meant to be down, and proves itself before it gets traffic: target-cold asks a person.
+    if situation.dark and not situation.cold(move.target):
         yield dark_text(situation)
 
 
@@ -296,6 +306,7 @@ RULES: tuple[Rule, ...] = (
     Rule("everything-down", "When nothing is known to work, routing stays as it is.", _everything_down, _N, _N),
     Rule("target-unknown", "Silence is not health: nothing moves to where nobody looks.", _target_unknown, _N, _N),
     Rule("target-down", "Nothing moves to an endpoint that is down.", _target_down, _N, _N),
+    Rule("target-cold", "A cold standby has yet to load its model and prove itself.", _target_cold, _R, _R, asks=True),
     Rule("target-degraded", "A degraded target may fall under more load.", _target_degraded, _R, _O, asks=True),
     Rule("target-not-proven", "A target is proven by completed answers.", _target_not_proven, _R, _O, asks=True),
     Rule("capacity-unknown", "Unknown capacity means ask.", _capacity_unknown, _R, _R, asks=True),

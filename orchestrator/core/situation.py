@@ -69,3 +69,11 @@ class Situation:
     def dark(self) -> bool:
         """Whether no endpoint is known to work: all are down or unknown. Then routing stays as it is (fail static)."""
         return all(self.verdict(e.id) in {Verdict.DOWN, Verdict.UNKNOWN} for e in self.service.endpoints)
+
+    def cold(self, endpoint: EndpointId) -> bool:
+        """Whether *endpoint* is a standby that runs nothing until it is promoted: its silence says nothing of it."""
+        found = self.endpoint(endpoint)
+        if found is None or found.workload is None or endpoint in self.carrying:
+            return False
+        idle = found.role is Role.STANDBY and found.workload.standby == 0 < found.workload.serving
+        return idle and self.verdict(endpoint) in {Verdict.DOWN, Verdict.UNKNOWN}

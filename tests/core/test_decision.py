@@ -30,7 +30,7 @@ from orchestrator.core.move import Move, MoveKind, Objection
 from orchestrator.core.names import Domain, RunId
 from orchestrator.core.quorum import Verdict
 from orchestrator.core.steering import Routing, answer_for, evenly, full, serving
-from orchestrator.core.topology import Answer, Mode, Role
+from orchestrator.core.topology import Answer, Mode, Role, Workload
 
 FAILOVER, SWITCHOVER, FAILBACK = MoveKind
 HEALTHY, DEGRADED, DOWN, UNKNOWN = Verdict
@@ -95,6 +95,35 @@ def test_everything_down_leaves_routing_as_it_is() -> None:
         assert held(decide(situation(verdicts={"us": verdict, "ap": DOWN}))) == ["everything-down"]
     silent = decide(situation(verdicts={"eu": UNKNOWN, "us": DOWN, "ap": DOWN}))
     assert held(silent) == ["everything-down", "unknown"]
+
+
+def cold() -> Any:
+    """The active endpoint is dead and the only standby runs nothing yet."""
+    off = endpoint("us", workload=Workload("local", "us", serving=2, standby=0))
+    return situation(service(endpoint("eu"), off), verdicts={"us": DOWN})
+
+
+def test_a_cold_standby_is_a_question_not_a_dead_end() -> None:
+    """A standby without replicas is down because it is off: automation asks, and a person may promote it."""
+    asked = decide(cold())
+    assert isinstance(asked, Ask)
+    assert "target-cold" in rules(asked.reasons)
+    assert went(consider(cold(), ask_for(FAILOVER, "us"))).target == US
+
+
+def test_a_warm_target_comes_before_a_cold_one() -> None:
+    """Where something is ready to serve, nothing is loaded first."""
+    off = endpoint("ap", workload=Workload("local", "ap", serving=2, standby=0))
+    facts = situation(service(off, endpoint("eu"), endpoint("us"), prefer=(AP,)), verdicts={"ap": DOWN})
+    assert went(decide(facts)).target == US
+
+
+def test_a_standby_that_should_run_and_does_not_is_no_cold_one() -> None:
+    """A warm standby that is down is broken, and nobody can send traffic there."""
+    warm = endpoint("us", workload=Workload("local", "us", serving=2, standby=1))
+    facts = situation(service(endpoint("eu"), warm), verdicts={"us": DOWN})
+    assert held(decide(facts)) == ["everything-down"]
+    assert "target-down" in held(consider(facts, ask_for(FAILOVER, "us")))
 
 
 def test_an_active_endpoint_that_is_degraded_moves_no_region() -> None:

@@ -30,7 +30,7 @@ from orchestrator.core.names import Domain, EndpointId, RunId
 from orchestrator.core.quorum import Verdict
 from orchestrator.core.safety import NAMES, RULES, Yields, before_person, objections, rule
 from orchestrator.core.steering import evenly, full
-from orchestrator.core.topology import Answer
+from orchestrator.core.topology import Answer, Workload
 
 TO_US = Move(service().id, MoveKind.FAILOVER, (EU,), US, full(service().endpoints, US), (Domain("cloud/eu"),))
 PLANNED = replace(TO_US, kind=MoveKind.SWITCHOVER, failing=())
@@ -49,6 +49,7 @@ def test_a_sound_move_meets_no_objection() -> None:
     assert found() == []
 
 
+COLD = endpoint("us", workload=Workload("local", "us", serving=2, standby=0))
 CASES: list[tuple[str, dict[str, Any]]] = [
     ("target-unknown", {"verdicts": {"us": Verdict.UNKNOWN}}),
     ("target-down", {"verdicts": {"us": Verdict.DOWN}}),
@@ -63,6 +64,7 @@ CASES: list[tuple[str, dict[str, Any]]] = [
     ("changed-outside", {"routing": replace(edited("ap"), answer=None)}),
     ("changed-outside", {"routing": replace(edited("ap"), answer=Answer("addresses", ("203.0.113.9",)))}),
     ("everything-down", {"verdicts": dict.fromkeys(("ap", "us"), Verdict.DOWN)}),
+    ("target-cold", {"chat": service(endpoint("eu"), COLD), "verdicts": {"us": Verdict.DOWN}}),
     ("unsteerable", {"chat": service(endpoint("eu"), endpoint("us", answer=None))}),
     ("same-region", {"chat": service(endpoint("eu"), endpoint("us", region=Domain("cloud/eu/z2")))}),
     ("already-there", {"carrying": (US,)}),
