@@ -105,13 +105,21 @@ class DrillWorkflow:
             workload=before.workload,
             deadline=workflow.now() + timedelta(seconds=request.max_s),
         )
+        record, stopped = None, None
         try:
             record = await self._fault_and_failover(fault, before)
+        except _Stopped as reason:
+            stopped = reason
+            self._end_phase(ok=False, text=reason.text)
         finally:
             # Whatever happened, the fault comes out; if we die here, it comes out at its deadline.
             expired = await self._clear(fault)
-        if expired:
-            raise _Stopped("inconclusive", "the fault came out by itself at its deadline, before the drill was done")
+        # A failover that never came is a failed drill only where the fault was in for as long as it may take.
+        if expired and (stopped is None or request.max_s < before.objective_s):
+            text = "the fault came out by itself at its deadline, before the drill was done"
+            raise _Stopped("inconclusive", f"{text}: {stopped.text}" if stopped else text)
+        if stopped is not None or record is None:
+            raise stopped or _Stopped("failed", "no failover came of the fault")
         back = await self._failback(home)
         self._phase("steady-again", "waiting for a healthy service with its traffic at home")
         after = await self._steady(home=home)
