@@ -12,7 +12,7 @@ from temporalio import activity
 
 from orchestrator.core.names import EndpointId
 from orchestrator.core.record import Entry, Mark
-from orchestrator.core.steering import Routing, SteeringChange, next_lineage, weights_in
+from orchestrator.core.steering import Routing, SteeringChange, next_lineage, stands, weights_in
 from orchestrator.core.topology import Answer, ProbeKind, Service
 from providers import registry
 from providers.base import ChangedOutside, ProbeClient, Refused, ServerAnswer, StaleGeneration, Transient, UndoFailed
@@ -88,13 +88,16 @@ class Steps:
 
     @activity.defn(name=options.ADOPT_ACTIVITY)
     async def adopt(self, service: Service, run: str) -> Routing:
-        """Take the live record under the fence, its answer unchanged. Does nothing where a fence stands."""
+        """Take the live record under the fence, its answer unchanged; after a hand edit, what it says now.
+
+        Does nothing where a fence stands that means this answer.
+        """
         with translated():
             if service.steering is None:
                 raise Refused(f"service '{service.id}' has no steering, so there is no record to adopt")
             steering = registry.steering(service.steering)
             now = await steering.read()
-            if now.fence is not None:
+            if now.fence is not None and stands(now, service.endpoints):
                 return now
             weights = weights_in(now.answer, service.endpoints)
             if now.answer is None or weights is None:
@@ -103,7 +106,10 @@ class Steps:
                     f"{service.steering.name} answers {said}, which no endpoint of '{service.id}' explains: "
                     "correct the endpoints' answer in the topology, or the record"
                 )
-            return await steering.write(SteeringChange(0, now.answer, weights, now.answer, run, "adopt"))
+            lineage = next_lineage(now.fence)
+            return await steering.write(
+                SteeringChange(now.generation, now.answer, weights, now.answer, run, "adopt", lineage)
+            )
 
     # ------------------------------------------------------------------ the verbs
 
