@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Awaitable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -208,9 +209,11 @@ class ControlPlane:
         try:
             return await self._query(run_workflow_id(owner, run), "record", Record, missing=missing)
         except NoSuch:
-            for known in (await self.status(owner)).last_runs:
-                if known.run == run:
-                    return known
+            # The service guessed from the run's id may be none: what is wrong then is still the run.
+            with contextlib.suppress(*(() if service else (NoSuch,))):
+                for known in (await self.status(owner)).last_runs:
+                    if known.run == run:
+                        return known
             raise
 
     async def follow(self, service: ServiceId, run: RunId) -> AsyncIterator[Record]:
@@ -342,6 +345,11 @@ class ControlPlane:
             return await asked
         except RPCError as error:
             if error.status is RPCStatusCode.NOT_FOUND:
+                if error.message.startswith("Namespace "):
+                    name = self.client.namespace
+                    raise ControlPlaneAway(
+                        f"Temporal has no namespace '{name}': create it, or correct TEMPORAL_NAMESPACE (or --namespace)"
+                    ) from error
                 raise NoSuch(missing or error.message) from error
             if error.status is RPCStatusCode.INVALID_ARGUMENT:
                 raise BadInput(error.message) from error

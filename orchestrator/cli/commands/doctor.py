@@ -51,6 +51,8 @@ def doctor(
 
     Example: [cyan]failover doctor --dns[/]
     """
+    from orchestrator.runtime.connection import NoSuch  # noqa: PLC0415 - it imports Temporal's client
+
     desk = desk_of(ctx)
     checks: list[Check] = []
     topology, away = None, None
@@ -63,6 +65,8 @@ def doctor(
             in_force = _plane(desk, service, checks)
             topology = topology or in_force
         except FailoverError as error:
+            if service is not None and isinstance(error, NoSuch):
+                raise
             away = error
             checks.append(Check("control-plane", "connection", False, str(error)))
     if dns and topology is not None:
