@@ -91,10 +91,14 @@ def serve(
 
     desk = desk_of(ctx)
     plane = Later(desk.reach)
-    desk.say(f"The status page is at http://{host}:{port}/ until Ctrl-C.")
+
+    async def announce() -> None:
+        desk.say(f"The status page is at http://{host}:{port}/ until Ctrl-C.")
+        await asyncio.Event().wait()
+
     with tempfile.TemporaryDirectory(prefix="failover-page-") as folder:
         store = Store.at(history or Path(folder) / "nothing.db")
-        desk.wait(together(listen(create_app(plane, store), host, port)))
+        desk.wait(together(listen(create_app(plane, store), host, port), announce()))
         store.close()
 
 
@@ -136,7 +140,7 @@ def up(
             if not topology.simulates_hosts:
                 desk.say(
                     "note: all vantages of one machine count as one, and down needs two: an outage is seen and told, "
-                    "and nothing is moved by itself; for that, run Temporal apart and 'failover worker' on three machines."
+                    "and nothing is moved by itself; for that, run Temporal apart and 'failover worker' on three."
                 )
             await asyncio.Event().wait()
 

@@ -21,8 +21,9 @@ VERDICT_STYLE = {"running": "bold cyan", "passed": "bold green", "failed": "bold
 
 def report(drill: DrillReport, now: datetime) -> RenderableType:
     """A drill's phases, and what was measured against the objective."""
+    where = f"{drill.target} of {drill.service}" if drill.target else drill.service
     head = Text.assemble(
-        cell(f"Drill {drill.id}: {drill.fault} at {drill.target} of {drill.service}   "),
+        cell(f"Drill {drill.id}: {drill.fault} at {where}   "),
         cell(drill.verdict, VERDICT_STYLE.get(drill.verdict, "bold")),
     )
     grid = Table.grid(padding=(0, 2))
