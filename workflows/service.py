@@ -354,7 +354,11 @@ class ServiceWorkflow:
                 if answer.request == asked.id:
                     return Started(answer.run, answer.workflow)
             found = await self._look()
+            if situation.unread(self._state, asked.request):
+                found = await self._look()
             facts = situation.situation(self._state, found, workflow.now())
+            if situation.unread(self._state, asked.request):
+                facts = replace(facts, routing=None)
             decision: Decision = consider(facts, asked.request)
             if not isinstance(decision, Go):
                 return situation.refusal(self._state, decision.reasons)

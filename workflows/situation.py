@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import datetime
 
-from orchestrator.core.decision import Decision, Go, Hold, Situation, consider, decide
+from orchestrator.core.decision import Decision, Go, Hold, Request, Situation, consider, decide
 from orchestrator.core.health import Health
-from orchestrator.core.move import Move, Objection, Trigger
+from orchestrator.core.move import Move, MoveKind, Objection, Trigger
 from orchestrator.core.names import Domain, RunId, encloses
 from orchestrator.core.quorum import Assessment, Verdict, assess, hear
 from orchestrator.core.record import Entry, Mark, Record, RunStatus
@@ -77,6 +77,11 @@ def situation(state: ServiceState, found: tuple[Assessment, ...], now: datetime)
         held=state.held,
         revision=state.slice.revision,
     )
+
+
+def unread(state: ServiceState, asked: Request | None) -> bool:
+    """Whether *asked* must wait for a routing that can be read: a planned move has time, and would end half done."""
+    return bool(state.routing_error) and asked is not None and asked.kind is not MoveKind.FAILOVER
 
 
 def concerning(state: ServiceState) -> bool:
@@ -203,8 +208,8 @@ def status(state: ServiceState, question: StatusQuestion) -> ServiceStatus:
 
 def preview(state: ServiceState, question: PlanQuestion) -> Explanation:
     """What would come of the question's request, or of the orchestrator's own decision, and why."""
-    state = hearing(state, question.look.heartbeats)
-    if question.look.routing is not None:
+    state = replace(hearing(state, question.look.heartbeats), routing_error=question.look.routing_error)
+    if question.look.routing is not None or unread(state, question.request):
         state = replace(state, routing=question.look.routing)
     found = assessments(state, question.now)
     facts = situation(state, found, question.now)
