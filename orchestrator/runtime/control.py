@@ -82,7 +82,12 @@ FOLLOW_S = 0.15
 STUCK_ATTEMPTS = 4
 """Attempts at one workflow task from which it is not bad luck any more."""
 _T = TypeVar("_T")
-_ERRORS: dict[str, type[FailoverError]] = {"Stale": Stale, "Held": RefusedByRule, "BadInput": BadInput}
+_ERRORS: dict[str, type[FailoverError]] = {
+    "Stale": Stale,
+    "BadInput": BadInput,
+    **dict.fromkeys(("Held", "Refused", "StaleGeneration", "ChangedOutside"), RefusedByRule),
+}
+"""What an update's failure is for its caller; the others (a key that is wrong, a server that is away) just failed."""
 
 
 class ControlPlane:
@@ -367,7 +372,7 @@ class ControlPlane:
                 cause = getattr(cause, "cause", None)
             if cause is None:
                 raise ControlPlaneAway(f"the request failed: {error.cause}") from error
-            raise _ERRORS.get(cause.type or "", RefusedByRule)(cause.message) from error
+            raise _ERRORS.get(cause.type or "", FailoverError)(cause.message) from error
 
 
 def silent(service: Service, error: str) -> ServiceStatus:
