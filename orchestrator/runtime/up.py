@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import fcntl
 import getpass
+import os
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import structlog
 
 from orchestrator.config import digest
-from orchestrator.core.errors import FailoverError
+from orchestrator.core.errors import BadInput, FailoverError
 from orchestrator.core.topology import Topology, Vantage
 from orchestrator.runtime.control import ControlPlane, ControlPlaneAway, NoSuch
 from orchestrator.runtime.embedded import EmbeddedTemporal, free_port
@@ -58,9 +60,34 @@ async def up(
     """Run everything for *topology*, and end it all when the block ends.
 
     The state folder holds Temporal's database, the history and the logs; with ``keep_database`` off Temporal
-    keeps its state in memory. Raises EmbeddedFailed, ControlPlaneAway.
+    keeps its state in memory. Raises EmbeddedFailed, ControlPlaneAway, and BadInput for a folder in use.
     """
     state.mkdir(parents=True, exist_ok=True)  # noqa: ASYNC240 - a local folder, once, before anything runs
+    with _owned(state):
+        async with _everything(topology, state, port, ui_port, keep_database=keep_database) as running:
+            yield running
+
+
+@contextlib.contextmanager
+def _owned(state: Path) -> Iterator[None]:
+    """Hold *state* for this process alone: two servers on one database file damage it. Raises BadInput."""
+    lock = os.open(state / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise BadInput(
+                f"{state}: is in use by another 'failover up'; end that one, or choose another with --state"
+            ) from None
+        yield
+    finally:
+        os.close(lock)
+
+
+@contextlib.asynccontextmanager
+async def _everything(
+    topology: Topology, state: Path, port: int | None, ui_port: int | None, *, keep_database: bool
+) -> AsyncIterator[Running]:
     temporal = EmbeddedTemporal(state if keep_database else None, port or free_port(), ui_port)
     await temporal.start()
     running: Running | None = None
