@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import timedelta
 
 from temporalio.client import Client
@@ -45,7 +46,9 @@ async def connect(address: str | None = None, namespace: str | None = None) -> C
         settings["namespace"] = namespace
     target = settings.setdefault("target_host", "localhost:7233")
     try:
-        return await Client.connect(**settings, data_converter=data_converter, connect_timeout=TIMEOUT)
+        # The client's own limit ends with the connection; a server that is stopped takes one and says nothing.
+        async with asyncio.timeout(TIMEOUT.total_seconds()):
+            return await Client.connect(**settings, data_converter=data_converter, connect_timeout=TIMEOUT)
     except (RuntimeError, RPCError, OSError) as error:
         raise ControlPlaneAway(
             f"Temporal does not answer at {target}: start it, or set TEMPORAL_ADDRESS (or --address)"
