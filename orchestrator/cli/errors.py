@@ -92,11 +92,11 @@ def _judge_os(error: OSError) -> tuple[Status, str]:
     """What the operating system's refusal means to a person."""
     what = error.filename if error.filename is not None else ""
     match error.errno:
-        case errno.ENOENT:
-            return Status.USAGE, f"{what}: there is no such file; check the path"
+        case errno.ENOENT | errno.ENOTDIR:
+            return Status.USAGE, f"{what}: there is no such file or folder; check the path"
         case errno.EISDIR:
             return Status.USAGE, f"{what}: is a directory; name a file in it"
-        case errno.EACCES | errno.EPERM:
+        case errno.EACCES | errno.EPERM | errno.EROFS:
             return Status.USAGE, f"{what}: permission denied; mend its mode or run as its owner".removeprefix(": ")
         case errno.EADDRINUSE:
             return Status.USAGE, "the port is in use; choose another with --port"
