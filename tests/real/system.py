@@ -50,6 +50,8 @@ FENCE = f"_failover.{NAME}"
 ZONE = "local.test."
 OUTSIDE = tuple(Vantage(VantageId(name), Domain(f"watch/{name}")) for name in ("east", "north", "west"))
 """Vantages that stand where no endpoint does: any one of them may fall silent, and two still see everything."""
+PAIR = OUTSIDE[:2]
+"""Enough where nobody falls: two workers start quicker than three."""
 _T = TypeVar("_T")
 
 
@@ -266,9 +268,13 @@ class System:
         else:
             self.freeze(key)
 
+    async def kill_temporal(self) -> None:
+        """SIGKILL the server."""
+        await _kill(self.running.temporal.process)
+
     async def restart_temporal(self) -> None:
         """SIGKILL the server, and start it again on its database file, at the same address."""
-        await _kill(self.running.temporal.process)
+        await self.kill_temporal()
         await self.running.temporal.start()
 
     async def black_hole(self, endpoint: str, *, key: str = "fault") -> float:

@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 from orchestrator.core.record import RunStatus
-from real.system import CHAT, System, until
+from real.system import CHAT, PAIR, System, until
 from workflows.wire import DrillReport, DrillRequest, drill_id
 
 
@@ -52,7 +52,7 @@ async def test_a_drill_passes_although_its_worker_dies(tmp_path: Path) -> None:
 
 async def test_the_fault_of_a_drill_comes_out_by_itself(tmp_path: Path) -> None:
     """Everything that runs the drill is killed: the fault is gone at its deadline, and the drill never says passed."""
-    async with System.start(tmp_path) as system:
+    async with System.start(tmp_path, vantages=PAIR) as system:
         await system.steady()
         began = time.monotonic()
         await system.plane.drill(_request(max_s=4.0))

@@ -11,14 +11,14 @@ from typing import Any
 from orchestrator.core.record import RunStatus
 from orchestrator.core.steering import SteeringChange, decode, next_lineage
 from providers import registry
-from real.system import FENCE, NAME, System, until
+from real.system import FENCE, NAME, PAIR, System, until
 
 BY_HAND = "192.0.2.77"
 
 
 async def test_a_hand_edit_between_decision_and_write_stands(tmp_path: Path, people: Any) -> None:
     """A person edits the record while the standby loads: the run ends without writing, says so and tells people."""
-    async with System.start(tmp_path, change=people.among) as system:
+    async with System.start(tmp_path, vantages=PAIR, change=people.among) as system:
         await system.steady()
         await system.black_hole("paris")
         await system.promoting("ohio")
@@ -43,7 +43,7 @@ async def test_a_hand_edit_between_decision_and_write_stands(tmp_path: Path, peo
 
 async def test_a_rival_that_takes_the_generation_stays_ahead(tmp_path: Path) -> None:
     """Somebody else writes under the fence while the standby loads: the run ends stale and says who is ahead."""
-    async with System.start(tmp_path) as system:
+    async with System.start(tmp_path, vantages=PAIR) as system:
         await system.steady()
         await system.black_hole("paris")
         await system.promoting("ohio")
@@ -72,7 +72,7 @@ async def test_a_rival_that_takes_the_generation_stays_ahead(tmp_path: Path) -> 
 
 async def test_a_hand_edit_at_rest_is_seen_and_told(tmp_path: Path, people: Any) -> None:
     """Nothing is wrong and a person edits the record: it is held as changed outside, told, and left as it is."""
-    async with System.start(tmp_path, change=people.among) as system:
+    async with System.start(tmp_path, vantages=PAIR, change=people.among) as system:
         await system.steady()
         await system.dns.edit(NAME, "A", BY_HAND, ttl_s=1)
         held = await until(system.status, lambda s: "changed-outside" in {h.rule for h in s.hold}, "the hold")

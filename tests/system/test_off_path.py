@@ -16,13 +16,13 @@ from orchestrator.core.record import RunStatus
 from orchestrator.core.topology import Notify, NotifyKind, Topology
 from orchestrator.runtime.processes import spawn
 from real.ports import free_port
-from real.system import System, until
+from real.system import PAIR, System, until
 
 
 async def test_history_page_and_hooks_may_hang(tmp_path: Path) -> None:
     """With the history locked, the page frozen and a hook that never ends, a failover is as quick as without them."""
     history = tmp_path / "history.db"
-    async with System.start(tmp_path, history=f"sqlite:///{history}") as system:
+    async with System.start(tmp_path, vantages=PAIR, history=f"sqlite:///{history}") as system:
         await system.steady()
         fault = await system.black_hole("paris")
         first = await system.closed(await system.run())
@@ -52,7 +52,9 @@ async def _published(history: Path) -> list[str]:
     """The runs in the history store, read as anybody could."""
     with contextlib.closing(sqlite3.connect(f"file:{history}?mode=ro", uri=True, timeout=0.1)) as store:
         tables = [row[0] for row in store.execute("select name from sqlite_master where type = 'table'")]
-        return [str(row[0]) for row in store.execute("select id from failover_runs")] if "failover_runs" in tables else []
+        return (
+            [str(row[0]) for row in store.execute("select id from failover_runs")] if "failover_runs" in tables else []
+        )
 
 
 @contextlib.contextmanager
