@@ -85,37 +85,58 @@ class Probing:
             log.warning("probe.no-service", service=report.service)
 
     async def _follow(self, engine: Engine, answers: Answers, watch: Watch, revision: int) -> None:
-        """Topology changes reach the running engine."""
+        """Topology changes reach the running engine. Whatever goes wrong in here, the probing itself goes on."""
         handle = self._client.get_workflow_handle(TOPOLOGY_ID)
+        trouble = ""
         while True:
             await asyncio.sleep(REVISION_EVERY_S)
-            with contextlib.suppress(RPCError):
+            try:
                 now: int = await handle.query("revision", result_type=int)
                 if now == revision:
+                    trouble = ""
                     continue
-                applied, topology = await self._topology()
-                revision = applied.revision
-                engine.configure(_share(topology, watch), revision)
+                applied, topology = await self._in_force()
+                engine.configure(_share(topology, watch), applied.revision)
                 answers.configure(_share(topology, watch))
-                log.info("probe.reconfigured", vantage=watch.vantage.id, shard=watch.shard, revision=revision)
+            except Exception as error:
+                # Its owner is away, or wrote what this program is too old to read: what is known is watched on.
+                said = f"{type(error).__name__}: {error}"
+                if said != trouble:
+                    trouble = said
+                    log.warning("probe.topology-unknown", vantage=watch.vantage.id, revision=revision, reason=said)
+                continue
+            revision = applied.revision
+            log.info("probe.reconfigured", vantage=watch.vantage.id, shard=watch.shard, revision=revision)
 
     async def _topology(self) -> tuple[Applied, Topology]:
-        """The topology in force; the copy on this worker's disk when its owner does not answer."""
-        handle = self._client.get_workflow_handle(TOPOLOGY_ID)
+        """The topology in force; the copy on this worker's disk when it cannot be had or read."""
         try:
-            async with asyncio.timeout(5):
-                applied = await handle.query("applied", result_type=Applied)
-        except (RPCError, TimeoutError):
+            return await self._in_force()
+        except Exception as error:
             if not self._cache.exists():
                 raise
-            revision, _, text = self._cache.read_text(encoding="utf-8").partition("\n")
-            return Applied(int(revision), ""), restore(text)
+            log.warning("probe.topology-cached", reason=f"{type(error).__name__}: {error}")
+            known, _, text = self._cache.read_text(encoding="utf-8").partition("\n")
+            return Applied(int(known), ""), restore(text)
+
+    async def _in_force(self) -> tuple[Applied, Topology]:
+        """The topology as its owner has it, kept on disk. Raises what its owner's absence, or its document, raises."""
+        async with asyncio.timeout(5):
+            applied = await self._client.get_workflow_handle(TOPOLOGY_ID).query("applied", result_type=Applied)
         text = unpack(applied.document)
-        self._cache.parent.mkdir(parents=True, exist_ok=True)
-        fresh = self._cache.with_suffix(f".{os.getpid()}.new")
-        fresh.write_text(f"{applied.revision}\n{text}", encoding="utf-8")
-        fresh.replace(self._cache)
-        return applied, restore(text)
+        topology = restore(text)
+        self._keep(applied.revision, text)
+        return applied, topology
+
+    def _keep(self, revision: int, text: str) -> None:
+        """Remember the topology on disk. A disk that is full costs the copy, not the probing."""
+        try:
+            self._cache.parent.mkdir(parents=True, exist_ok=True)
+            fresh = self._cache.with_suffix(f".{os.getpid()}.new")
+            fresh.write_text(f"{revision}\n{text}", encoding="utf-8")
+            fresh.replace(self._cache)
+        except OSError as error:
+            log.warning("probe.topology-not-kept", path=str(self._cache), reason=error.strerror)
 
 
 def _share(topology: Topology, watch: Watch) -> tuple[Service, ...]:
