@@ -250,11 +250,12 @@ class Notify(Part):
     """One way to tell people: a signed webhook or a command. It can delay no failover."""
 
     webhook: f.WebhookUrl | None = None
-    """URL that gets a POST with JSON."""
+    """URL that gets a POST with JSON: `event`, `service`, `run`, `text`, `at`."""
     exec: Annotated[list[f.Text], Field(min_length=1, max_length=50)] | None = None
     """Command and arguments; it gets the JSON on standard input. No shell."""
     secret: f.SecretPointer | None = None
-    """Signs the webhook (HMAC-SHA256): `{env: NAME}` or `{file: PATH}`."""
+    """Signs the webhook, `{env: NAME}` or `{file: PATH}`: header `Failover-Signature: t=<unix time>,v1=<hex HMAC-SHA256 of
+    "<t>.<body>">`."""
     timeout: f.TellTimeout = 5.0
     """How long telling may take: 100ms to 1m."""
 
