@@ -254,8 +254,8 @@ class Notify(Part):
     exec: Annotated[list[f.Text], Field(min_length=1, max_length=50)] | None = None
     """Command and arguments; it gets the JSON on standard input. No shell."""
     secret: f.SecretPointer | None = None
-    """Signs the webhook, `{env: NAME}` or `{file: PATH}`: header `Failover-Signature: t=<unix time>,v1=<hex HMAC-SHA256 of
-    "<t>.<body>">`."""
+    """Signs the webhook, `{env: NAME}` or `{file: PATH}`: header
+    `Failover-Signature: t=<unix time>,v1=<hex HMAC-SHA256 of "<t>.<body>">`."""
     timeout: f.TellTimeout = 5.0
     """How long telling may take: 100ms to 1m."""
 
