@@ -18,7 +18,7 @@ from temporalio.exceptions import TimeoutError as TemporalTimeout
 with workflow.unsafe.imports_passed_through():
     from orchestrator.core.record import Entry, Mark, Record, RunStatus
     from orchestrator.core.steering import Routing
-    from runbooks.plan import Converge, Place, Promote, Steer, Step, Verify
+    from runbooks.plan import Converge, Demote, Drain, Place, Promote, Steer, Step, Verify
     from runbooks.planner import brief
     from runbooks.progress import Close, Do, Event, Progress, StepState, Undo, advance, begin, next_action
     from workflows import options
@@ -191,6 +191,7 @@ class FailoverWorkflow:
             timeout_s=step.timeout_s,
             generation=plan.generation + 1,
             steering=self._carry.service.steering,
+            own=next((e.answer for e in self._carry.service.endpoints if e.id == _endpoint(step)), None),
         )
 
     def _places(self, endpoints: tuple[str, ...]) -> tuple[Place, ...]:
@@ -205,7 +206,8 @@ class FailoverWorkflow:
         tried = 0
         failure = _Failed("Transient", f"no worker took it up within {step.timeout_s:g} s")
         while (left := (deadline - workflow.now()).total_seconds()) > 0 and tried < step.attempts:
-            quick = isinstance(task.work, Steer)
+            # The undo of a steer asks the source before it writes, which takes as long as a completion does.
+            quick = isinstance(task.work, Steer) and activity == options.STEP_ACTIVITY
             queue = self._queues[0]
             try:
                 result: StepResult = await workflow.execute_activity(
@@ -298,6 +300,11 @@ class FailoverWorkflow:
             # The service is gone: the record is published from here, so that it is not lost.
             self._detach(herald(Publication(record=self._record)))
         await asyncio.gather(*self._detached, return_exceptions=True)
+
+
+def _endpoint(step: Step) -> str | None:
+    """The endpoint whose capacity *step* changes."""
+    return step.work.endpoint if isinstance(step.work, Promote | Drain | Demote) else None
 
 
 async def _to_the_end(work: Coroutine[object, object, _T]) -> _T:

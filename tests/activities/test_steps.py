@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 
 import pytest
 from temporalio.exceptions import ApplicationError
 from temporalio.testing import ActivityEnvironment
 
-from orchestrator.core.names import EndpointId, ServiceId
+from orchestrator.core.names import Domain, EndpointId, RunId, ServiceId
+from orchestrator.core.probe import Outcome, OutcomeKind
 from orchestrator.core.steering import Routing
-from orchestrator.core.topology import Service
+from orchestrator.core.topology import ProbeKind, ProbeSpec, Service, Workload
+from providers import registry
+from providers.base import Capacity
 from providers.probes import Probes
 from real.stage import endpoint
-from real.steering import NAME, BindWorld
+from real.steering import EU as AT_EU
+from real.steering import NAME, BindWorld, change
+from real.steering import US as AT_US
+from runbooks.plan import Demote, Drain, Place, Promote, Steer
 from workflows.activities.steps import Steps
+from workflows.wire import StepTask
 
 EU, US = EndpointId("eu"), EndpointId("us")
 
@@ -81,3 +89,172 @@ async def test_a_service_without_steering_has_nothing_to_adopt(world: BindWorld)
     with pytest.raises(ApplicationError, match="no steering") as caught:
         await adopt(replace(service(world), steering=None), "adopt-1")
     assert caught.value.non_retryable
+
+
+# ------------------------------------------------------------------ acts that take capacity away
+
+
+@dataclass
+class Servers:
+    """The capacity of one endpoint. It keeps its replicas, and may be slow to answer."""
+
+    replicas: int = 2
+    draining: bool = False
+    slow_s: float = 0.0
+    scaled: list[int] = field(default_factory=list)
+
+    async def read(self) -> Capacity:
+        await asyncio.sleep(self.slow_s)
+        return Capacity(self.replicas, self.replicas)
+
+    async def scale(self, replicas: int, *, key: str) -> Capacity:
+        await asyncio.sleep(self.slow_s)
+        self.replicas = replicas
+        self.scaled.append(replicas)
+        return Capacity(replicas, replicas)
+
+    async def begin(self, *, key: str) -> None:
+        self.draining = True
+
+    async def in_flight(self) -> int:
+        return 0
+
+    async def end(self, *, key: str) -> None:
+        self.draining = False
+
+
+@pytest.fixture
+def servers(monkeypatch: pytest.MonkeyPatch) -> Servers:
+    made = Servers()
+    monkeypatch.setattr(registry, "workload", lambda _: made)
+    monkeypatch.setattr(registry, "drain", lambda _: made)
+    return made
+
+
+HANDLE = Workload("local", "eu", serving=2, standby=0)
+
+
+async def steered(world: BindWorld, run: str) -> Routing:
+    """The routing after *run* has moved the traffic from eu to us."""
+    adopted = await adopt(service(world), "adopt-1")
+    return await world.steering().write(change(adopted, AT_US, world.away, run=run))
+
+
+def taking(world: BindWorld, verb: str, *, run: str = "run-1", **more: object) -> StepTask:
+    """A step of *run* that takes capacity away from eu."""
+    demote = Demote(EU, HANDLE, 0, world.spec, bake_s=0.0)
+    task = StepTask(
+        service=ServiceId("chat"),
+        name=NAME.rstrip("."),
+        run=RunId(run),
+        step=verb,
+        work=demote if verb == "demote" else Drain(EU, HANDLE),
+        timeout_s=5.0,
+        generation=2,
+        steering=world.spec,
+        own=world.home,
+    )
+    return replace(task, **more)  # type: ignore[arg-type]  # a test names fields freely
+
+
+@pytest.mark.parametrize("verb", ["drain", "demote"])
+async def test_an_endpoint_without_traffic_gives_its_capacity_up(verb: str, world: BindWorld, servers: Servers) -> None:
+    """The routing is the run's own and sends the old endpoint nothing: it is drained, or demoted."""
+    await steered(world, "run-1")
+    await ActivityEnvironment().run(Steps(Probes()).step, taking(world, verb))
+    assert (servers.draining, servers.scaled) == ((True, []) if verb == "drain" else (False, [0]))
+
+
+@pytest.mark.parametrize("verb", ["drain", "demote"])
+async def test_traffic_sent_back_by_hand_keeps_its_capacity(verb: str, world: BindWorld, servers: Servers) -> None:
+    """A person edited the answer back after the move: the fence says 0, the clients say otherwise, nothing is taken."""
+    await steered(world, "run-1")
+    await world.edit("A", "127.0.1.10")
+    with pytest.raises(ApplicationError, match="edited it by hand") as caught:
+        await ActivityEnvironment().run(Steps(Probes()).step, taking(world, verb))
+    assert caught.value.type == "ChangedOutside"
+    assert (servers.draining, servers.scaled) == (False, [])
+
+
+@pytest.mark.parametrize("verb", ["drain", "demote"])
+async def test_a_routing_of_another_run_takes_no_capacity(verb: str, world: BindWorld, servers: Servers) -> None:
+    """The generation has the right number, and another run wrote it: its capacity is not ours to take."""
+    await steered(world, "run-9")
+    with pytest.raises(ApplicationError, match=r"by run run-9, step steer") as caught:
+        await ActivityEnvironment().run(Steps(Probes()).step, taking(world, verb))
+    assert caught.value.type == "StaleGeneration"
+    assert (servers.draining, servers.scaled) == (False, [])
+
+
+def promotion(world: BindWorld) -> StepTask:
+    """The undo of a promotion of us, from 0 to 2 replicas, of a run planned at generation 1."""
+    work = Promote(US, HANDLE, 2)
+    return taking(world, "promote-undo", work=work, own=world.away, replicas_before=0)
+
+
+async def test_a_promotion_is_taken_back_while_nothing_was_steered(world: BindWorld, servers: Servers) -> None:
+    """The routing is the one that the run was planned from: the standby returns to what it had."""
+    await adopt(service(world), "adopt-1")
+    await ActivityEnvironment().run(Steps(Probes()).undo, promotion(world))
+    assert servers.scaled == [0]
+
+
+async def test_a_promotion_is_taken_back_after_our_own_way_back(world: BindWorld, servers: Servers) -> None:
+    """The run has steered there and back again: its own generation stands, and the standby serves nobody."""
+    there = await steered(world, "run-1")
+    await world.steering().write(change(there, AT_EU, world.home, run="run-1", step="steer-undo"))
+    await ActivityEnvironment().run(Steps(Probes()).undo, promotion(world))
+    assert servers.scaled == [0]
+
+
+async def test_a_promotion_that_a_rival_may_count_on_stays(world: BindWorld, servers: Servers) -> None:
+    """Somebody else has written since the plan was made, and may be on the way there: the capacity is left."""
+    await steered(world, "run-9")
+    now = await world.steering().read()
+    await world.steering().write(change(now, AT_EU, world.home, run="run-9", step="back"))
+    with pytest.raises(ApplicationError, match=r"by run run-9, step back"):
+        await ActivityEnvironment().run(Steps(Probes()).undo, promotion(world))
+    assert servers.scaled == []
+
+
+async def test_a_slow_provider_is_no_dead_worker(world: BindWorld, servers: Servers) -> None:
+    """A provider that takes its time to answer is waited for with heartbeats, which carry what was found before."""
+    servers.replicas, servers.slow_s = 0, 1.2
+    beats: list[tuple[object, ...]] = []
+    environment = ActivityEnvironment()
+    environment.on_heartbeat = lambda *details: beats.append(details)
+    task = taking(world, "promote", work=Promote(US, HANDLE, 2), timeout_s=20.0)
+    result = await environment.run(Steps(Probes()).step, task)
+    assert result.replicas_before == 0
+    assert servers.scaled == [2]
+    assert len(beats) >= 9
+    assert beats[-1] == (0,)
+
+
+# ------------------------------------------------------------------ the way back
+
+
+@dataclass
+class SlowModel:
+    """A model that completes, after a time that is usual for models."""
+
+    takes_s: float
+
+    async def ask(self, spec: ProbeSpec, url: str, *, name: str, fresh: bool = False) -> Outcome:
+        await asyncio.sleep(self.takes_s)
+        late = self.takes_s > spec.timeout_s
+        return Outcome(OutcomeKind.TIMED_OUT if late else OutcomeKind.PASSED, self.takes_s, "ok", completed=not late)
+
+
+async def test_the_way_back_waits_for_a_slow_completion(world: BindWorld) -> None:
+    """The old endpoint completes in 3.3 s, which its probe allows: that is healthy, and traffic may go back there."""
+    adopted = await adopt(service(world), "adopt-1")
+    there = await world.steering().write(change(adopted, AT_US, world.away, run="run-1"))
+    chat = ProbeSpec("completion", ProbeKind.CHAT, interval_s=60.0, timeout_s=10.0)
+    work = Steer(world.spec, 1, world.home, AT_US, world.away, before=AT_EU, stands=adopted.fence)
+    place = Place(EU, "http://127.0.1.10:8000", NAME, Domain("alpha/paris"), (chat,))
+    task = taking(world, "steer-undo", work=work, sources=(place,), timeout_s=15.0)
+    result = await ActivityEnvironment().run(Steps(SlowModel(3.3)).undo, task)
+    assert result.routing is not None
+    assert result.routing.generation == there.generation + 1
+    assert await world.now() == world.home

@@ -34,12 +34,15 @@ async def _beats(within_s: float, every_s: float = POLL_S, details: tuple[object
         await asyncio.sleep(every_s)
 
 
-async def _beating(work: Awaitable[_T]) -> _T:
-    """*work*, heartbeating while it takes its time."""
+async def _beating(work: Awaitable[_T], details: tuple[object, ...] = ()) -> _T:
+    """*work*, heartbeating *details* while it takes its time: a slow provider is not a dead worker."""
     task = asyncio.ensure_future(work)
-    while not task.done():
-        activity.heartbeat()
-        await asyncio.wait([task], timeout=0.5)
+    try:
+        while not task.done():
+            activity.heartbeat(*details)
+            await asyncio.wait([task], timeout=0.5)
+    finally:
+        task.cancel()
     return task.result()
 
 
@@ -79,7 +82,7 @@ class Steps:
                 case Steer():
                     return await self._steer_back(task.work, task)
                 case Drain(endpoint, workload):
-                    await registry.drain(workload).end(key=task.key)
+                    await _beating(registry.drain(workload).end(key=task.key))
                     return StepResult(text=f"{endpoint} takes new work again")
                 case Verify() | Converge() | Demote():
                     return StepResult(text="nothing to undo")
@@ -115,14 +118,14 @@ class Steps:
 
     async def _promote(self, work: Promote, task: StepTask) -> StepResult:
         control = registry.workload(work.workload)
-        before = (await control.read()).desired
+        before = (await _beating(control.read())).desired
         # The undo must know it, however this attempt ends.
         activity.heartbeat(before)
         with translated(before):
             if before < work.replicas:
-                await control.scale(work.replicas, key=task.key)
+                await _beating(control.scale(work.replicas, key=task.key), (before,))
             async for passed in _beats(task.timeout_s, details=(before,)):
-                now = await control.read()
+                now = await _beating(control.read(), (before,))
                 if now.ready >= work.replicas:
                     text = f"{work.endpoint}: {now.ready} replicas ready after {passed:.1f} s"
                     return StepResult(replicas_before=before, text=text)
@@ -177,10 +180,10 @@ class Steps:
     async def _drain(self, work: Drain, task: StepTask) -> StepResult:
         await self._must_be_idle(task, work.endpoint, "drain")
         drain = registry.drain(work.workload)
-        await drain.begin(key=task.key)
+        await _beating(drain.begin(key=task.key))
         left: int | None = None
         async for passed in _beats(task.timeout_s - 0.5):
-            left = await drain.in_flight()
+            left = await _beating(drain.in_flight())
             if left is None:
                 return StepResult(text=f"{work.endpoint} cannot tell its requests in flight; the TTL is over")
             if left == 0:
@@ -191,20 +194,33 @@ class Steps:
         async for _ in _beats(min(work.bake_s, task.timeout_s), 1.0):
             pass
         await self._must_be_idle(task, work.endpoint, "demote")
-        await registry.workload(work.workload).scale(work.replicas, key=task.key)
+        await _beating(registry.workload(work.workload).scale(work.replicas, key=task.key))
         return StepResult(text=f"{work.endpoint} returned to {work.replicas} replicas")
 
-    async def _must_be_idle(self, task: StepTask, endpoint: EndpointId, verb: str, *, ours: bool = True) -> None:
-        """Refuse to take capacity away unless the routing shows *endpoint* at weight 0 (and is our run's own)."""
+    async def _must_be_idle(self, task: StepTask, endpoint: EndpointId, verb: str, *, undoing: bool = False) -> None:
+        """Refuse to take capacity away unless the routing is our run's own and sends *endpoint* nothing.
+
+        An undo may also meet the routing that the run was planned from: then nothing has been steered at all.
+        """
         if task.steering is None:
             raise Refused(f"cannot {verb} {endpoint}: without steering nobody knows whether it carries traffic")
-        now = await registry.steering(task.steering).read()
-        if now.fence is None or (ours and now.generation != task.generation):
+        now = await _beating(registry.steering(task.steering).read())
+        fence = now.fence
+        ours = fence is not None and fence.run == task.run and (undoing or now.generation == task.generation)
+        if fence is None or not (ours or (undoing and now.generation == task.generation - 1)):
             raise StaleGeneration(
-                f"will not {verb} {endpoint}: the routing is at generation {now.generation}, not our {task.generation}"
+                f"will not {verb} {endpoint}: the routing is at generation {now.generation}, "
+                + (f"by run {fence.run}, step {fence.step}" if fence else "without a fence")
+                + f", and not {'as this run left it' if undoing else f'our {task.generation}'}"
             )
-        if dict(now.fence.weights).get(endpoint, 0) > 0:
+        if dict(fence.weights).get(endpoint, 0) > 0:
             raise Refused(f"will not {verb} {endpoint}: it carries traffic")
+        said = set(now.answer.values) if now.answer is not None else set()
+        if task.own is not None and said & set(task.own.values):
+            raise ChangedOutside(
+                f"will not {verb} {endpoint}: {task.steering.name} answers {', '.join(sorted(said))}, which sends it "
+                "traffic although the fence says otherwise; somebody edited it by hand"
+            )
 
     # ------------------------------------------------------------------ the undos
 
@@ -212,8 +228,8 @@ class Steps:
         before = task.replicas_before
         if before is None or before >= work.replicas:
             return StepResult(text=f"{work.endpoint} keeps its {work.replicas} replicas: it had them before")
-        await self._must_be_idle(task, work.endpoint, "undo the promotion of", ours=False)
-        await registry.workload(work.workload).scale(before, key=task.key)
+        await self._must_be_idle(task, work.endpoint, "undo the promotion of", undoing=True)
+        await _beating(registry.workload(work.workload).scale(before, key=task.key))
         return StepResult(text=f"{work.endpoint} back to {before} replicas")
 
     async def _steer_back(self, work: Steer, task: StepTask) -> StepResult:
@@ -221,7 +237,7 @@ class Steps:
         if work.before is None or work.was is None:
             raise UndoFailed(f"nobody knows what {work.steering.name} answered before: decide by hand")
         steering = registry.steering(work.steering)
-        now = await steering.read()
+        now = await _beating(steering.read())
         if now.fence is not None and now.fence.token == task.key:
             return StepResult(routing=now, text=f"{work.steering.name} is back at generation {now.generation}")
         if now.generation == work.expects and now.answer == work.was:
@@ -231,12 +247,14 @@ class Steps:
         if now.answer != work.answer:
             raise ChangedOutside(f"{work.steering.name} was edited by hand: decide by hand")
         for place in task.sources:
+            # As long as one answer may take: a model's completion is slow, and one that is cut off proves nothing.
+            longest = max((spec.timeout_s for spec in place.probes), default=0.0) + 0.5
             try:
-                await self._verify(place, 1, min(3.0, task.timeout_s))
+                await self._verify(place, 1, min(max(3.0, longest), task.timeout_s))
             except Refused as error:
                 raise UndoFailed(f"will not go back to {place.endpoint}, which is not healthy: {error}") from error
         answer: Answer = work.was
         lineage = next_lineage(now.fence)
         change = SteeringChange(now.generation, now.answer, work.before, answer, task.run, task.step, lineage)
-        routing = await steering.write(change)
+        routing = await _beating(steering.write(change))
         return StepResult(routing=routing, text=f"{work.steering.name} back at generation {routing.generation}")

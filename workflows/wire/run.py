@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from orchestrator.core.names import EndpointId, RunId, ServiceId
 from orchestrator.core.record import Entry
 from orchestrator.core.steering import Routing
-from orchestrator.core.topology import Notify, Service, SteeringSpec
+from orchestrator.core.topology import Answer, Notify, Service, SteeringSpec
 from runbooks.plan import Place, Plan, Work
 
 
@@ -40,6 +40,8 @@ class StepTask:
     """For the undo of a promote: what its step found."""
     sources: tuple[Place, ...] = ()
     """For the undo of a steer: traffic goes back only to endpoints that are healthy now."""
+    own: Answer | None = None
+    """What names the step's endpoint in the answer: while it stands there, no capacity is taken away."""
 
     @property
     def key(self) -> str:
