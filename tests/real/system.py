@@ -52,6 +52,8 @@ OUTSIDE = tuple(Vantage(VantageId(name), Domain(f"watch/{name}")) for name in ("
 """Vantages that stand where no endpoint does: any one of them may fall silent, and two still see everything."""
 PAIR = OUTSIDE[:2]
 """Enough where nobody falls: two workers start quicker than three."""
+LONGEST_S = 100.0
+"""A test that hangs ends with the place where it hung, before pytest ends everything."""
 _T = TypeVar("_T")
 
 
@@ -155,7 +157,7 @@ class System:
         **settings: Any,
     ) -> AsyncIterator[System]:
         """Start everything side by side; *vantages* None: one in each region of the world, as ``up`` has it."""
-        async with contextlib.AsyncExitStack() as stack:
+        async with asyncio.timeout(LONGEST_S), contextlib.AsyncExitStack() as stack:
             temporal = EmbeddedTemporal(folder / "up", free_port())
             stack.push_async_callback(lambda: _kill(temporal.process))
             starting = asyncio.create_task(temporal.start())
