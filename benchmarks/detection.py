@@ -280,7 +280,8 @@ def verdicts(results: list[Result]) -> list[tuple[str, bool]]:
         if not ours:
             continue
         best = min(ours, key=lambda result: result.timeout_s)
-        text = f"{peer.fault} x {peer.failures}: {best.subject} {best.median_s:.2f} s, {peer.subject} {peer.median_s:.2f} s"
+        text = f"{peer.fault} x {peer.failures}: {best.subject} {best.median_s:.2f} s, "
+        text += f"{peer.subject} {peer.median_s:.2f} s"
         for other in (other for other in ours if other.timeout_s == peer.timeout_s and other is not best):
             text += f" (ours at the peer's timeout of {other.timeout_s:g} s: {other.median_s:.2f} s)"
         found.append((text, best.median_s < peer.median_s))
