@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from temporalio import workflow
 from temporalio.exceptions import ApplicationError, FailureError
@@ -15,8 +15,9 @@ with workflow.unsafe.imports_passed_through():
     from orchestrator.core.move import Move, Objection, Trigger
     from orchestrator.core.names import RunId
     from orchestrator.core.quorum import Assessment, Report, fold
-    from orchestrator.core.record import Record
+    from orchestrator.core.record import Record, RunStatus
     from orchestrator.core.steering import Routing
+    from orchestrator.core.topology import Mode
     from runbooks.plan import Plan
     from runbooks.planner import Unplannable
     from workflows import options, situation
@@ -53,8 +54,10 @@ HELD_CHECK = timedelta(seconds=30)
 LAST_WORD = timedelta(seconds=5)
 LOOK_AGAIN_S = (1.0, 60.0)
 """While something is wrong and nothing is done: look again after this long, doubling up to that long."""
+UNHEARD = timedelta(seconds=15)
+"""How long nobody may be able to say how an endpoint is before people are told: probers need a moment to begin."""
 REST_S = 900.0
-"""The longest of these pauses while every endpoint is well and only the record is wrong."""
+"""The longest of these pauses where nothing will be done: every endpoint is well, or people start every run."""
 KEPT_ANSWERS = 32
 
 
@@ -74,6 +77,7 @@ class ServiceWorkflow:
         self._pause_s = LOOK_AGAIN_S[0]
         self._wake_s: float | None = None
         self._look_due = True
+        self._unheard: datetime | None = None
         # Awaiting inside a decision lets another report or request in; the lock holds the decision still.
         self._deciding = asyncio.Lock()
 
@@ -140,7 +144,8 @@ class ServiceWorkflow:
             return
         soon = wait_s(facts)
         self._wake_s = self._pause_s if soon is None else max(0.05, min(soon, self._pause_s))
-        longest = LOOK_AGAIN_S[1] if situation.concerning(self._state) else REST_S
+        acts = facts.mode in {Mode.AUTOMATIC, Mode.APPROVAL} and situation.concerning(self._state)
+        longest = LOOK_AGAIN_S[1] if acts else REST_S
         self._pause_s = min(self._pause_s * 2, longest)
 
     async def _look(self) -> tuple[Assessment, ...]:
@@ -178,7 +183,9 @@ class ServiceWorkflow:
             self._pause_s = LOOK_AGAIN_S[0]
             return
         telling = situation.wants_telling(decision)
-        if telling is None or telling[0] in self._state.told:
+        self._unheard = (self._unheard or workflow.now()) if telling and telling[0] == "unknown" else None
+        early = self._unheard is not None and workflow.now() - self._unheard < UNHEARD
+        if telling is None or early or telling[0] in self._state.told:
             return
         self._state = replace(self._state, told=(*self._state.told, telling[0]))
         text = telling[1]
@@ -333,8 +340,11 @@ class ServiceWorkflow:
         """A run's last act: its record is kept and published, and the service is free again."""
         if self._state.run is None or self._state.run.run != closed.run:
             return
+        # A plan that came too late has moved nothing and is made again at once; the second in a row cools down.
+        again = closed.status is RunStatus.STALE and not situation.last_was_stale(self._state)
         self._state = situation.remember(self._state, closed.record)
-        self._state = replace(self._state, run=None, routing=closed.routing, last_closed=workflow.now(), told=())
+        last_closed = self._state.last_closed if again else workflow.now()
+        self._state = replace(self._state, run=None, routing=closed.routing, last_closed=last_closed, told=())
         self._pause_s = LOOK_AGAIN_S[0]
         self._news = self._look_due = True
         await herald(Publication(record=closed.record))

@@ -176,6 +176,12 @@ def remember(state: ServiceState, record: Record) -> ServiceState:
     return replace(state, last_runs=(record, *others)[:KEPT_RUNS])
 
 
+def last_was_stale(state: ServiceState) -> bool:
+    """Whether the last run but those only observed was refused by the fence."""
+    done = (record.status for record in state.last_runs if record.status is not RunStatus.OBSERVED)
+    return next(done, None) is RunStatus.STALE
+
+
 def status(state: ServiceState, question: StatusQuestion) -> ServiceStatus:
     """All that a page needs to know of the service now."""
     state = hearing(state, question.heartbeats)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from typing import Any
 
 from temporalio import activity
@@ -99,6 +100,7 @@ def passing(text: str = "not now") -> ApplicationError:
 class World:
     """DNS, workloads and people, as far as workflows can tell. It keeps state and counts effects."""
 
+    clock: Callable[[], Awaitable[datetime]]
     routing: Routing = field(default_factory=at_home)
     beating: tuple[str, ...] = ("v1", "v2", "v3")
     replicas: dict[str, int] = field(default_factory=lambda: {"eu": 2, "us": 1})
@@ -127,6 +129,8 @@ class World:
     """By step id: so many attempts do their work, and their answer never arrives."""
     ended: dict[str, str] = field(default_factory=dict)
     """By workflow id: how a run ended, where it did not say so itself."""
+    blind: ApplicationError | None = None
+    """What reading the world, and asking after a run, raise."""
     recheck_says: str | ApplicationError = ""
     deaf: ApplicationError | None = None
     """What notifiers and the history store raise, where they are away."""
@@ -217,11 +221,16 @@ class World:
     @activity.defn(name=options.LOOK_ACTIVITY)
     async def look(self, request: LookRequest) -> Look:
         self.looks += 1
-        now = activity.info().started_time
+        if self.blind is not None:
+            raise self.blind
+        # A local activity's own times are the machine's, which is not asleep while the test server's time is skipped.
+        now = await self.clock()
         return Look(Heartbeats(tuple((VantageId(v), now) for v in self.beating)), self.routing)
 
     @activity.defn(name=options.DESCRIBE_RUN)
     async def describe_run(self, workflow_id: str) -> str:
+        if self.blind is not None:
+            raise self.blind
         # The time-skipping server does not survive a describe of a terminated workflow.
         return self.ended.get(workflow_id, "RUNNING")
 

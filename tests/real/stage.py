@@ -7,9 +7,11 @@ import contextlib
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from temporalio.api.enums.v1 import EventType
+from temporalio.api.testservice.v1 import UnlockTimeSkippingRequest
 from temporalio.client import Client, WorkflowHandle
 from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.testing import WorkflowEnvironment
@@ -44,6 +46,7 @@ __all__ = [
     "EU",
     "US",
     "VANTAGES",
+    "RealTime",
     "Stage",
     "World",
     "control",
@@ -58,11 +61,24 @@ __all__ = [
 WORKFLOWS = (DrillWorkflow, FailoverWorkflow, HeraldWorkflow, ServiceWorkflow, TopologyWorkflow, WatchWorkflow)
 
 
+class RealTime:
+    """A server on which time passes by itself, for a stage."""
+
+    def __init__(self, client: Client) -> None:
+        self.client = client
+
+    async def get_current_time(self) -> datetime:
+        return datetime.now(UTC)
+
+    async def sleep(self, duration: timedelta | float) -> None:
+        await asyncio.sleep(duration.total_seconds() if isinstance(duration, timedelta) else duration)
+
+
 @dataclass
 class Stage:
     """One service on the stage, and what tests do to it."""
 
-    env: WorkflowEnvironment
+    env: WorkflowEnvironment | RealTime
     world: World
     service: Service
     seq: int = 0
@@ -81,13 +97,7 @@ class Stage:
     async def open(self, *, vantages: tuple[Vantage, ...] = VANTAGES, **changes: Any) -> None:
         """Start the service's workflow."""
         state = ServiceState(Slice(1, self.service, vantages, notify=TOLD, simulates_hosts=True), **changes)
-        await self.client.start_workflow(
-            "service",
-            state,
-            id=service_id(self.service.id),
-            task_queue=CONTROL_QUEUE,
-            task_timeout=options.TASK_TIMEOUT,
-        )
+        await self.client.start_workflow("service", state, id=service_id(self.service.id), task_queue=CONTROL_QUEUE)
 
     async def report(self, vantage: str, *, age_s: float = 0.5, **healths: Health | str) -> None:
         """One vantage says how it sees each endpoint: ``await stage.report("v1", eu="down", us="healthy")``."""
@@ -114,21 +124,41 @@ class Stage:
         """The status as soon as *true* of it."""
         return await until(self.status, true, within_s)
 
-    async def closed(self, runs: int = 1) -> ServiceStatus:
+    async def closed(self, runs: int = 1, within_s: float = 20.0) -> ServiceStatus:
         """The status as soon as so many runs are closed and none is in progress; time is skipped."""
 
         async def ask() -> ServiceStatus:
-            await self.env.sleep(0.2)
+            await self.pass_(seconds=2)
             return await self.status()
 
-        return await until(ask, lambda s: s.run is None and len(s.last_runs) >= runs)
+        return await until(ask, lambda s: s.run is None and len(s.last_runs) >= runs, within_s)
+
+    async def settled(self) -> None:
+        """Wait until the service has taken in all that was said to it: time that is skipped before is lost to it."""
+
+        async def last() -> EventType.ValueType:
+            return (await self.handle.fetch_history()).events[-1].event_type
+
+        await until(last, lambda kind: kind not in UNSETTLED)
 
     async def pass_(self, **span: float) -> None:
         """Time passes, without being waited for: ``await stage.pass_(minutes=2)``."""
-        await self.env.sleep(timedelta(**span))
+        await self.settled()
+        passing = asyncio.ensure_future(self.env.sleep(timedelta(**span)))
+        while not passing.done():
+            await asyncio.wait([passing], timeout=1.0)
+            if not passing.done() and isinstance(self.env, WorkflowEnvironment):
+                # The test server never unlocks time after a child has outlived its parent, as a herald does.
+                await self.client.test_service.unlock_time_skipping(UnlockTimeSkippingRequest())
+        await passing
 
 
 OK = "healthy"
+UNSETTLED = (
+    EventType.EVENT_TYPE_WORKFLOW_EXECUTION_SIGNALED,
+    EventType.EVENT_TYPE_WORKFLOW_TASK_SCHEDULED,
+    EventType.EVENT_TYPE_WORKFLOW_TASK_STARTED,
+)
 
 
 async def until(ask: Callable[[], Awaitable[Any]], true: Callable[[Any], bool], within_s: float = 20.0) -> Any:
@@ -180,6 +210,7 @@ async def staff(client: Client, world: World, *more: Callable[..., Any]) -> Asyn
 @contextlib.asynccontextmanager
 async def stage(*more: Callable[..., Any], played: Service | None = None) -> AsyncIterator[Stage]:
     """The time-skipping server with a worker for everything; *more* activities join in."""
-    world = World()
-    async with time_skipping() as env, staff(env.client, world, *more):
-        yield Stage(env, world, played or service())
+    async with time_skipping() as env:
+        world = World(env.get_current_time)
+        async with staff(env.client, world, *more):
+            yield Stage(env, world, played or service())

@@ -6,6 +6,7 @@ import asyncio
 from typing import Any
 
 import pytest
+from temporalio.worker import Worker
 
 from orchestrator.core.move import MoveKind
 from orchestrator.core.record import Mark, Record, RunStatus
@@ -15,7 +16,7 @@ from real.scenery import AT_HOME, AWAY, passing, refusal
 from real.stage import until
 from workflows.wire import CONTROL_QUEUE, steps_queue
 
-NOBODY = "steps/nobody/stands-here"
+NOBODY, LEAVING = "steps/nobody/stands-here", "steps/somebody/leaves"
 OHIO = steps_queue("beta/ohio")
 FAILOVER, SWITCHOVER = MoveKind.FAILOVER, MoveKind.SWITCHOVER
 
@@ -226,33 +227,40 @@ async def test_passing_trouble_that_stays_is_given_up(runs: Any) -> None:
     assert "throttled" in closing(record)
 
 
-STEPS = {FAILOVER: ("promote", "verify", "steer", "converge"), SWITCHOVER: ("promote", "verify", "steer", "converge")}
-ERRORS = ("Refused", "StaleGeneration", "Bug")
+CASES = (
+    *(
+        (kind, step, "Refused")
+        for kind in (FAILOVER, SWITCHOVER)
+        for step in ("promote", "verify", "steer", "converge")
+    ),
+    (FAILOVER, "promote", "StaleGeneration"),
+    (SWITCHOVER, "converge", "StaleGeneration"),
+    (FAILOVER, "steer", "Bug"),
+    (SWITCHOVER, "steer", "Bug"),
+)
 
 
 async def test_whatever_fails_wherever_the_name_is_left_in_one_piece(runs: Any) -> None:
     """Every error at every step: traffic is at one of the two ends, and the record says how it ended and why."""
-    for kind, steps in STEPS.items():
-        for step in steps:
-            for error in ERRORS:
-                world = runs.reset()
-                world.failing[step] = refusal(error, f"{error} it is")
-                record = await runs.record(kind)
-                case = (kind, step, error, record.status)
-                assert world.routing.fence.weights in (AT_HOME, AWAY), case
-                steered = "steer" in marked(record, Mark.STEERED)
-                if record.status is RunStatus.UNDONE:
-                    assert world.routing.fence.weights == AT_HOME, case
-                    assert world.replicas["us"] == 1, case
-                elif error in {"StaleGeneration"}:
-                    assert record.status is RunStatus.STALE, case
-                else:
-                    assert record.status is RunStatus.HALTED, case
-                    assert kind is FAILOVER, case
-                if kind is FAILOVER and steered:
-                    assert world.routing.fence.weights == AWAY, case
-                assert marked(record, Mark.STEP_FAILED) == [step], case
-                assert f"{error} it is" in closing(record), case
+    for kind, step, error in CASES:
+        world = runs.reset()
+        world.failing[step] = refusal(error, f"{error} it is")
+        record = await runs.record(kind)
+        case = (kind, step, error, record.status)
+        assert world.routing.fence.weights in (AT_HOME, AWAY), case
+        steered = "steer" in marked(record, Mark.STEERED)
+        if record.status is RunStatus.UNDONE:
+            assert world.routing.fence.weights == AT_HOME, case
+            assert world.replicas["us"] == 1, case
+        elif error == "StaleGeneration":
+            assert record.status is RunStatus.STALE, case
+        else:
+            assert record.status is RunStatus.HALTED, case
+            assert kind is FAILOVER, case
+        if kind is FAILOVER and steered:
+            assert world.routing.fence.weights == AWAY, case
+        assert marked(record, Mark.STEP_FAILED) == [step], case
+        assert f"{error} it is" in closing(record), case
 
 
 # ------------------------------------------------------------------ queues
@@ -288,6 +296,19 @@ async def test_a_step_that_hangs_moves_on_under_the_same_token(runs: Any) -> Non
     assert tries == [(CONTROL_QUEUE, f"{record.run}/verify"), (OHIO, f"{record.run}/verify")]
     seconds = next(e.seconds for e in record.entries if e.mark is Mark.STEP_DONE and e.step == "verify")
     assert seconds < 3.5
+
+
+async def test_a_worker_that_is_stopped_hands_its_step_over(runs: Any) -> None:
+    """A worker is shut down in the middle of a step: that cancels nothing, the next queue takes the step up."""
+    gate = runs.world.gates["verify"] = asyncio.Event()
+    leaving = Worker(runs.stage.client, task_queue=LEAVING, activities=[runs.world.step, runs.world.undo])
+    async with leaving:
+        handle = await runs.start(queues=(LEAVING, OHIO))
+        await until(lambda: asyncio.sleep(0, runs.doing("verify")), lambda count: count > 0)
+    gate.set()
+    record = await handle.result()
+    assert record.status is RunStatus.COMPLETED
+    assert [queue for queue, task in runs.world.tasks if task.step == "verify"] == [LEAVING, OHIO]
 
 
 async def test_a_write_whose_reply_is_lost_lands_once(runs: Any) -> None:

@@ -7,15 +7,31 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
-from temporalio.client import WorkflowUpdateFailedError
+from temporalio.client import Client, WorkflowUpdateFailedError
+from temporalio.contrib.pydantic import pydantic_data_converter
 
 from orchestrator.core.decision import Request
-from orchestrator.core.move import MoveKind, Trigger
+from orchestrator.core.move import MoveKind, Objection, Trigger
+from orchestrator.core.names import RunId
 from orchestrator.core.quorum import Verdict
-from orchestrator.core.record import Mark, RunStatus
-from orchestrator.core.topology import Mode
-from real.stage import EU, US, Stage, service, stage
-from workflows.wire import AdoptRequest, FailoverRequest, Pause, Refusal, SetMode, Started
+from orchestrator.core.record import Mark, Record, RunStatus
+from orchestrator.core.steering import Fence
+from orchestrator.core.topology import Answer, Mode
+from real.scenery import AT_HOME, EU, US, World, refusal, service
+from real.stage import RealTime, Stage, control, stage, until
+from real.temporal import TemporalServer
+from workflows import options
+from workflows.activities.looking import Looking
+from workflows.wire import (
+    ActiveRun,
+    AdoptRequest,
+    FailoverRequest,
+    Pause,
+    Refusal,
+    SetMode,
+    Slice,
+    Started,
+)
 
 ANSWER = Started | Refusal
 
@@ -51,7 +67,7 @@ async def test_one_vantage_alone_moves_nothing() -> None:
         await play.open()
         await play.all_say(eu="healthy", us="healthy")
         await play.report("v2", eu="down", us="healthy")
-        await play.env.sleep(timedelta(minutes=2))
+        await play.pass_(minutes=2)
         status = await play.status()
         assert status.run is None
         assert not play.world.wrote
@@ -65,9 +81,9 @@ async def test_silent_vantages_are_not_counted() -> None:
         play.world.beating = ("v1", "v2")
         await play.all_say(eu="healthy", us="healthy")
         await play.report("v3", eu="down", us="healthy")
-        await play.env.sleep(timedelta(seconds=30))
+        await play.pass_(seconds=30)
         await play.report("v2", eu="down", us="healthy")
-        await play.env.sleep(timedelta(seconds=30))
+        await play.pass_(seconds=30)
         assert not play.world.wrote
 
 
@@ -84,7 +100,7 @@ async def test_observe_writes_nothing_and_says_what_it_would_do() -> None:
         assert [step.kind for step in record.steps][-2:] == ["steer", "converge"]
         assert not play.world.wrote
         assert not play.world.steps
-        await play.env.sleep(timedelta(minutes=5))
+        await play.pass_(minutes=5)
         assert len((await play.status()).last_runs) == 1, "told once per incident"
 
 
@@ -202,3 +218,393 @@ async def test_nothing_to_adopt_without_steering() -> None:
         with pytest.raises(WorkflowUpdateFailedError) as caught:
             await play.handle.execute_update("adopt", AdoptRequest("ann"))
         assert "no steering" in str(caught.value.cause)
+
+
+# ------------------------------------------------------------------ when
+
+
+async def test_confirm_is_waited_for_to_the_second() -> None:
+    """With ten seconds to confirm, traffic moves ten seconds after the first failed probe, and no later."""
+    async with stage(played=service(confirm_s=10.0)) as play:
+        await play.open()
+        await play.all_say(eu="healthy", us="healthy")
+        await play.all_say(eu="down", us="healthy", age_s=2.0)
+        began = await play.env.get_current_time() - timedelta(seconds=2)
+        record = (await play.closed()).last_runs[0]
+        steered = record.first(Mark.STEERED)
+        assert steered is not None
+        assert timedelta(seconds=9.5) <= steered.at - began < timedelta(seconds=11.5)
+        assert play.world.events().count("held") == 0, "what passes by itself is not told"
+
+
+async def test_a_blip_moves_nothing_and_wakes_nobody() -> None:
+    """An endpoint that is back before the time to confirm is over moves no traffic, and nobody is told."""
+    async with stage(played=service(confirm_s=10.0)) as play:
+        await play.open()
+        await play.all_say(eu="healthy", us="healthy")
+        await play.all_say(eu="down", us="healthy")
+        await play.until(lambda s: "confirm" in {h.rule for h in s.hold})
+        await play.pass_(seconds=5)
+        await play.all_say(eu="healthy", us="healthy")
+        await play.pass_(minutes=2)
+        status = await play.status()
+        assert (status.hold, status.last_runs, play.world.told, play.world.wrote) == ((), (), [], [])
+
+
+async def test_a_flapping_endpoint_moves_once() -> None:
+    """An endpoint that goes down and comes back every few seconds causes one run, not one for each fall."""
+    async with stage(played=service(confirm_s=3.0, cooldown_s=300.0)) as play:
+        await play.open()
+        for _ in range(12):
+            await play.all_say(eu="down", us="healthy", age_s=0.1)
+            await play.pass_(seconds=2)
+            await play.all_say(eu="healthy", us="healthy")
+            await play.pass_(seconds=2)
+        assert not play.world.wrote, "never down for as long as it takes to confirm"
+        for _ in range(6):
+            await play.all_say(eu="down", us="healthy", age_s=0.1)
+            await play.pass_(seconds=6)
+            await play.all_say(eu="healthy", us="healthy")
+            await play.pass_(seconds=2)
+        assert [token.rpartition("/")[2] for token in play.world.wrote] == ["steer"]
+
+
+async def test_cool_down_keeps_runs_apart_and_ends_by_itself() -> None:
+    """The new home falls right after a run: automation waits for the cool-down, then moves without further news."""
+    async with stage(played=service(cooldown_s=60.0)) as play:
+        await play.open()
+        await play.all_say(eu="healthy", us="healthy")
+        await play.all_say(eu="down", us="healthy")
+        first = (await play.closed()).last_runs[0]
+        assert first.closed is not None
+        await play.all_say(eu="healthy", us="down")
+        status = await play.until(lambda s: "cool-down" in {h.rule for h in s.hold})
+        assert len(play.world.wrote) == 1
+        assert status.run is None
+        second = (await play.closed(runs=2)).last_runs[0]
+        assert second.target == EU
+        assert second.kind is MoveKind.FAILOVER
+        waited = second.started - first.closed
+        assert timedelta(seconds=60) <= waited < timedelta(seconds=61)
+
+
+async def test_a_person_need_not_wait_for_the_cool_down() -> None:
+    """Cool-down binds automation; a person's request runs at once."""
+    async with stage(played=service(cooldown_s=3600.0)) as play:
+        await play.open()
+        await play.all_say(eu="healthy", us="healthy")
+        await play.all_say(eu="down", us="healthy")
+        await play.closed()
+        await play.all_say(eu="healthy", us="healthy")
+        back = FailoverRequest("back", Request(MoveKind.FAILBACK, Trigger("ann", "home"), EU))
+        assert isinstance(await play.handle.execute_update("request", back, result_type=ANSWER), Started)
+        await play.closed(runs=2)
+        assert play.world.routing.fence is not None
+        assert play.world.routing.fence.weights == AT_HOME
+
+
+async def test_an_outage_during_a_run_is_not_forgotten() -> None:
+    """The target falls while the run that goes there is at work: when it has closed, the service decides anew."""
+    async with stage(played=service(cooldown_s=0.0)) as play:
+        await play.open()
+        await play.all_say(eu="healthy", us="healthy")
+        gate = play.world.gates["converge"] = asyncio.Event()
+        await play.all_say(eu="down", us="healthy")
+        await until(lambda: asyncio.sleep(0, play.world.steps), lambda steps: "converge" in steps)
+        await play.all_say(eu="healthy", us="down")
+        gate.set()
+        status = await play.closed(runs=2)
+        assert [record.target for record in status.last_runs] == [EU, US]
+
+
+async def test_a_stale_plan_is_made_again_from_the_world_as_it_is() -> None:
+    """A rival took the generation: the run ends as stale, and the next one is planned from what stands now."""
+    async with stage(played=service(cooldown_s=60.0)) as play:
+        await play.open()
+        await play.all_say(eu="healthy", us="healthy")
+        gate = play.world.gates["verify"] = asyncio.Event()
+        await play.all_say(eu="down", us="healthy")
+        await until(lambda: asyncio.sleep(0, play.world.steps), lambda steps: "verify" in steps)
+        play.world.routing = replace(play.world.routing, fence=Fence(8, "rival", "steer", AT_HOME))
+        gate.set()
+        status = await play.closed(runs=2)
+        second, first = status.last_runs
+        assert first.status is RunStatus.STALE
+        assert second.status is RunStatus.COMPLETED
+        assert second.generation == 8
+        assert second.started - first.closed < timedelta(seconds=5), "nothing had been done: there is nothing to cool"
+
+
+async def test_a_fence_that_never_holds_still_is_not_chased() -> None:
+    """Every plan meets a newer fence: after the second one the service waits for its cool-down."""
+    async with stage(played=service(cooldown_s=60.0)) as play:
+        await play.open()
+        play.world.failing["steer"] = refusal("StaleGeneration", "generation 9 stands")
+        await play.all_say(eu="healthy", us="healthy")
+        await play.all_say(eu="down", us="healthy")
+        await play.closed(runs=2)
+        await play.pass_(seconds=30)
+        assert len((await play.status()).last_runs) == 2
+
+
+# ------------------------------------------------------------------ the record at the name server
+
+
+async def test_a_hand_edit_is_kept_and_told_once() -> None:
+    """Somebody edited the answer: nothing is overwritten, and people are told once which command puts it right."""
+    async with stage() as play:
+        play.world.routing = replace(play.world.routing, answer=Answer("addresses", ("198.51.100.7",)))
+        await play.open()
+        await play.all_say(eu="healthy", us="healthy")
+        await play.all_say(eu="down", us="healthy")
+        status = await play.until(lambda s: "changed-outside" in {h.rule for h in s.hold})
+        assert "failover adopt chat" in " ".join(h.text for h in status.hold)
+        await play.pass_(minutes=10)
+        assert play.world.events() == ["held", "held"], "the edit itself, and the outage that it leaves unmended"
+        assert len({telling.text for telling in play.world.told}) == 2
+        assert not play.world.wrote
+
+
+async def test_a_record_that_is_not_ours_is_left_alone() -> None:
+    """A record without our fence is not written; the reason names the command to run, and after it traffic moves."""
+    async with stage() as play:
+        play.world.routing = replace(play.world.routing, fence=None)
+        await play.open()
+        await play.all_say(eu="healthy", us="healthy")
+        await play.all_say(eu="down", us="healthy")
+        status = await play.until(lambda s: "not-adopted" in {h.rule for h in s.hold})
+        assert "failover adopt chat" in next(h.text for h in status.hold if h.rule == "not-adopted")
+        assert not play.world.wrote
+        await play.handle.execute_update("adopt", AdoptRequest("ann"))
+        await play.closed()
+        assert len(play.world.wrote) == 1
+
+
+async def test_reading_that_fails_kills_no_service() -> None:
+    """The activity that looks at the world breaks: the service lives, says what it cannot read, and recovers."""
+    async with stage() as play:
+        play.world.blind = refusal("Bug", "this should not happen")
+        await play.open()
+        await play.all_say(eu="down", us="healthy")
+        await play.until(lambda s: "routing-unknown" in {h.rule for h in s.hold})
+        play.world.blind = None
+        await play.closed()
+        assert len(play.world.wrote) == 1
+
+
+# ------------------------------------------------------------------ telling
+
+
+async def test_people_are_asked_once_and_the_question_goes_away() -> None:
+    """A question is told once however long it stands, and is gone when the endpoint is well again."""
+    async with stage(played=service(mode=Mode.APPROVAL)) as play:
+        await play.open()
+        await play.all_say(eu="healthy", us="healthy")
+        await play.all_say(eu="down", us="healthy")
+        await play.until(lambda s: s.question is not None)
+        await play.pass_(minutes=30)
+        assert play.world.events() == ["question"]
+        assert "failover run chat --to us" in play.world.told[0].text
+        await play.all_say(eu="healthy", us="healthy")
+        await play.until(lambda s: s.question is None)
+
+
+async def test_every_incident_is_told_and_observed_once() -> None:
+    """Two outages in mode observe: two records and two tellings, however long each of them lasts."""
+    async with stage(played=service(mode=Mode.OBSERVE)) as play:
+        await play.open()
+        for incident in (1, 2):
+            await play.all_say(eu="down", us="healthy")
+            await play.until(lambda s, n=incident: len(s.last_runs) == n)
+            await play.pass_(minutes=20)
+            await play.all_say(eu="healthy", us="healthy")
+            await play.until(lambda s: not s.hold)
+        await until(lambda: asyncio.sleep(0, play.world.events()), lambda events: len(events) >= 2)
+        assert play.world.events() == ["held", "held"]
+        assert len(play.world.published) == 2
+
+
+async def test_a_day_of_outage_in_observe_costs_few_events() -> None:
+    """A day in which the endpoint is down and nothing may be done: about a hundred looks, and few history events."""
+    async with stage(played=service(mode=Mode.OBSERVE)) as play:
+        await play.open()
+        await play.all_say(eu="healthy", us="healthy")
+        await play.all_say(eu="down", us="healthy")
+        await play.until(lambda s: bool(s.last_runs))
+        length, looks, first = await history_length(play), play.world.looks, await run_id(play)
+        await play.pass_(hours=12)
+        assert await run_id(play) == first
+        assert play.world.looks - looks <= 60
+        assert await history_length(play) - length <= 400
+
+
+async def test_an_outage_that_cannot_be_mended_yet_is_looked_at_every_minute() -> None:
+    """An automatic service that is held looks again ever more rarely, but once a minute at least."""
+    async with stage() as play:
+        await play.open(held=(Objection("recreated", "it was lost"),))
+        await play.all_say(eu="down", us="healthy")
+        await play.until(lambda s: "held" in {h.rule for h in s.hold})
+        looks = play.world.looks
+        await play.pass_(hours=1)
+        assert 55 <= play.world.looks - looks <= 70
+        assert not play.world.wrote
+
+
+async def test_a_day_without_news_costs_nothing() -> None:
+    """A steady service is not woken by itself: a day later its history is as long as before."""
+    async with stage() as play:
+        await play.open()
+        await play.all_say(eu="healthy", us="healthy")
+        await play.until(lambda s: len(s.views) == 3)
+        await play.pass_(minutes=1)
+        length = await history_length(play)
+        await play.pass_(days=1)
+        assert await history_length(play) == length
+
+
+# ------------------------------------------------------------------ the topology, and time
+
+
+async def test_an_older_topology_changes_nothing() -> None:
+    """A revision that arrives late is not put in force over a newer one."""
+    async with stage() as play:
+        await play.open()
+        newer = replace(play.slice(revision=5), service=service(mode=Mode.MANUAL))
+        await play.handle.signal("configure", newer)
+        await play.handle.signal("configure", play.slice(revision=4))
+        status = await play.until(lambda s: s.revision == 5)
+        assert status.mode is Mode.MANUAL
+        assert (await play.handle.query("slice", result_type=Slice)).revision == 5
+
+
+async def test_a_persons_mode_lasts_until_the_topology_says_otherwise() -> None:
+    """A new revision keeps the mode that a person has set, unless it changes the mode itself."""
+    async with stage() as play:
+        await play.open()
+        await play.handle.execute_update("set_mode", SetMode(Mode.OBSERVE, "ann", "look first"))
+        await play.handle.signal("configure", play.slice(revision=2))
+        assert (await play.until(lambda s: s.revision == 2)).mode is Mode.OBSERVE
+        await play.handle.signal("configure", replace(play.slice(revision=3), service=service(mode=Mode.APPROVAL)))
+        assert (await play.until(lambda s: s.revision == 3)).mode is Mode.APPROVAL
+        await play.handle.signal("configure", play.slice(revision=4))
+        assert (await play.until(lambda s: s.revision == 4)).mode is Mode.AUTOMATIC
+
+
+async def test_a_retired_service_ends() -> None:
+    """A service that is gone from the topology ends its workflow."""
+    async with stage() as play:
+        await play.open()
+        await play.handle.signal("retire")
+        await asyncio.wait_for(play.handle.result(), 10)
+
+
+async def test_a_run_outlives_its_service() -> None:
+    """The service is retired in the middle of a run: the run completes, and publishes its record itself."""
+    async with stage() as play:
+        await play.open()
+        await play.all_say(eu="healthy", us="healthy")
+        gate = play.world.gates["steer"] = asyncio.Event()
+        await play.all_say(eu="down", us="healthy")
+        run = (await play.until(lambda s: s.run is not None)).run
+        await play.handle.signal("retire")
+        await asyncio.wait_for(play.handle.result(), 10)
+        gate.set()
+        handle = play.client.get_workflow_handle(f"failover/chat/{run}", result_type=Record)
+        assert (await handle.result()).status is RunStatus.COMPLETED
+        await until(
+            lambda: asyncio.sleep(0, [p.record.status for p in play.world.published if p.record]),
+            lambda statuses: RunStatus.COMPLETED in statuses,
+        )
+
+
+async def test_never_continued_in_the_middle_of_a_run() -> None:
+    """Hundreds of reports during a run: the service goes over into a new execution after it, and remembers requests."""
+    async with stage() as play:
+        await play.open()
+        first = (await play.handle.describe()).run_id
+        await play.all_say(eu="healthy", us="healthy")
+        gate = play.world.gates["steer"] = asyncio.Event()
+        answer = await play.handle.execute_update("request", asking(1), result_type=ANSWER)
+        assert isinstance(answer, Started)
+        for _ in range(140):
+            await play.report("v1", eu="healthy", us="degraded")
+            await play.report("v2", eu="healthy", us="healthy")
+        await play.until(lambda s: any(v.seq == play.seq for v in s.views))
+        assert await history_length(play) > options.CONTINUE_AT
+        assert (await play.handle.describe()).run_id == first
+        gate.set()
+        await play.closed()
+        await until(lambda: run_id(play), lambda now: now != first)
+        assert await play.handle.execute_update("request", asking(1), result_type=ANSWER) == answer
+        status = await play.status()
+        assert [record.run for record in status.last_runs] == [answer.run]
+        assert len(play.world.wrote) == 1
+
+
+async def run_id(play: Stage) -> str:
+    return str((await play.handle.describe()).run_id)
+
+
+# ------------------------------------------------------------------ runs that never come back
+
+
+async def test_a_run_that_ended_without_a_word_holds_the_service() -> None:
+    """A run is found to have ended without closing its record: the lock is free, and automation waits for a person."""
+    async with stage() as play:
+        gone = ActiveRun(RunId("chat-20240101-000000-dead"), "failover/chat/dead", "automatic")
+        play.world.ended[gone.workflow] = "TERMINATED"
+        await play.open(run=gone)
+        await play.all_say(eu="down", us="healthy")
+        await play.pass_(seconds=28)
+        assert (await play.status()).run == gone.run
+        await play.pass_(seconds=4)
+        status = await play.status()
+        assert status.run is None
+        assert [held.rule for held in status.held] == ["run-lost"]
+        assert "failover resume chat" in status.held[0].text
+        await play.pass_(minutes=5)
+        assert not play.world.wrote
+        assert "run-lost" in play.world.events()
+        await play.handle.execute_update("resume", Pause("ann", "looked"))
+        await play.closed()
+        assert len(play.world.wrote) == 1
+
+
+async def test_asking_after_a_run_may_fail() -> None:
+    """The server does not say what became of the run: the service keeps waiting, and asks again."""
+    async with stage() as play:
+        gone = ActiveRun(RunId("chat-20240101-000000-dead"), "failover/chat/dead", "automatic")
+        play.world.blind = refusal("Bug", "unavailable")
+        await play.open(run=gone)
+        await play.pass_(seconds=70)
+        assert (await play.status()).run == gone.run
+        play.world.blind, play.world.ended[gone.workflow] = None, "TIMED_OUT"
+        await play.pass_(seconds=40)
+        assert (await play.status()).run is None
+
+
+async def test_a_terminated_run_frees_the_service() -> None:
+    """Somebody terminates a run from outside, on a real server: half a minute later the service is free, and held."""
+    server = TemporalServer()
+    await server.start()
+    try:
+        client = await Client.connect(server.address, data_converter=pydantic_data_converter)
+        clock = RealTime(client)
+        world = World(clock.get_current_time)
+        acts = [act for act in world.activities() if act != world.describe_run]
+        async with control(client, *acts, Looking(client).describe_run):
+            play = Stage(clock, world, service())
+            await play.open()
+            await play.all_say(eu="healthy", us="healthy")
+            world.gates["verify"] = asyncio.Event()
+            started = await play.handle.execute_update("request", asking(1), result_type=ANSWER)
+            assert isinstance(started, Started)
+            await until(lambda: asyncio.sleep(0, world.steps), lambda steps: "verify" in steps)
+            await client.get_workflow_handle(started.workflow).terminate("by a test")
+            status = await play.until(lambda s: s.run is None, within_s=40)
+            assert [held.rule for held in status.held] == ["run-lost"]
+            assert "terminated" in status.held[0].text
+            await until(lambda: asyncio.sleep(0, world.events()), lambda events: "run-lost" in events)
+            assert not world.wrote
+    finally:
+        await server.kill()
