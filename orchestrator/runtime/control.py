@@ -24,14 +24,13 @@ from temporalio.service import RPCError, RPCStatusCode
 from orchestrator.config import digest, dump, restore
 from orchestrator.core.decision import Request
 from orchestrator.core.errors import BadInput, FailoverError
-from orchestrator.core.move import Objection
 from orchestrator.core.names import RunId, ServiceId, nearest
-from orchestrator.core.quorum import Assessment, Verdict
 from orchestrator.core.record import Record, RunStatus
 from orchestrator.core.steering import Routing
-from orchestrator.core.topology import Service, Topology
+from orchestrator.core.topology import Topology
 from orchestrator.runtime import schedules
 from orchestrator.runtime.connection import ControlPlaneAway, NoSuch, RefusedByRule, Stale, connect
+from orchestrator.runtime.glance import glance
 from orchestrator.runtime.schedules import DrillSchedule
 from providers.base import FaultKind
 from runbooks.plan import Plan
@@ -45,7 +44,6 @@ from workflows.wire import (
     Apply,
     DrillReport,
     DrillRequest,
-    EndpointBrief,
     Explanation,
     FailoverRequest,
     Heartbeats,
@@ -133,21 +131,10 @@ class ControlPlane:
         except NoSuch:
             return ()
         vantages = tuple(vantage.id for vantage in topology.vantages)
-        heard = [await heartbeats(self.client, vantages, shard) for shard in range(topology.shards)]
-        found = await asyncio.gather(
-            *(self._status(service.id, heard[shard_of(service.id, topology.shards)]) for service in topology.services),
-            return_exceptions=True,
+        heard = await asyncio.gather(*(heartbeats(self.client, vantages, shard) for shard in range(topology.shards)))
+        return await glance(
+            lambda service: self._status(service.id, heard[shard_of(service.id, topology.shards)]), topology.services
         )
-        away = [each for each in found if isinstance(each, BaseException)]
-        others = [each for each in away if not isinstance(each, FailoverError)]
-        if others or (away and len(away) == len(found)):
-            raise (others or away)[0]
-        # One service that does not answer must not hide the others.
-        told = (
-            each if isinstance(each, ServiceStatus) else silent(service, str(each))
-            for service, each in zip(topology.services, found, strict=True)
-        )
-        return tuple(sorted(told, key=lambda status: status.service))
 
     async def stuck(self) -> tuple[str, ...]:
         """Sentences about workflows whose tasks fail again and again: a fault in this program, or workers too old."""
@@ -373,25 +360,6 @@ class ControlPlane:
             if cause is None:
                 raise ControlPlaneAway(f"the request failed: {error.cause}") from error
             raise _ERRORS.get(cause.type or "", FailoverError)(cause.message) from error
-
-
-def silent(service: Service, error: str) -> ServiceStatus:
-    """What can be said of a service whose workflow does not answer: that nobody knows."""
-    return ServiceStatus(
-        service=service.id,
-        name=service.name,
-        revision=0,
-        mode=service.policy.mode,
-        as_of=datetime.now(UTC),
-        assessments=tuple(
-            Assessment(endpoint.id, Verdict.UNKNOWN, "its service does not answer", None, None, False)
-            for endpoint in service.endpoints
-        ),
-        views=(),
-        routing=None,
-        held=(Objection("no-answer", f"the workflow of '{service.id}' does not answer: {error}"),),
-        endpoints=tuple(EndpointBrief(e.id, e.region, e.role, e.url, None) for e in service.endpoints),
-    )
 
 
 def _away(error: RPCError) -> str:
