@@ -84,9 +84,10 @@ class ServiceWorkflow:
     @workflow.run
     async def run(self, state: ServiceState) -> None:
         while not self._state.retired:
-            await self._wait()
+            late = await self._wait()
             if self._state.run is not None:
-                await self._ask_after_run()
+                if late:
+                    await self._ask_after_run()
             elif self._news:
                 self._news = False
                 async with self._deciding:
@@ -101,16 +102,20 @@ class ServiceWorkflow:
         long = workflow.info().get_current_history_length() > options.CONTINUE_AT
         return long and self._state.run is None and not self._news
 
-    async def _wait(self) -> None:
-        """Until there is news, or it is time to look again."""
-        timeout = HELD_CHECK.total_seconds() if self._state.run is not None else self._wake_s
+    async def _wait(self) -> bool:
+        """Until there is news, a run begins or ends, or it is time to look again; whether it is time."""
+        held = self._state.run
+        timeout = HELD_CHECK.total_seconds() if held is not None else self._wake_s
         try:
             await workflow.wait_condition(
-                lambda: (self._news and self._state.run is None) or self._state.retired,
+                # A run that a person starts changes what is waited for: without it nobody would ask after that run.
+                lambda: self._state.retired or self._state.run != held or (self._news and self._state.run is None),
                 timeout=None if timeout is None else timedelta(seconds=timeout),
             )
         except TimeoutError:
             self._news = True
+            return True
+        return False
 
     # ------------------------------------------------------------------ deciding
 

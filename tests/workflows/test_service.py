@@ -596,12 +596,13 @@ async def test_a_terminated_run_frees_the_service() -> None:
             play = Stage(clock, world, service())
             await play.open()
             await play.all_say(eu="healthy", us="healthy")
+            await play.until(lambda s: not s.hold and len(s.views) == 3)
             world.gates["verify"] = asyncio.Event()
             started = await play.handle.execute_update("request", asking(1), result_type=ANSWER)
             assert isinstance(started, Started)
             await until(lambda: asyncio.sleep(0, world.steps), lambda steps: "verify" in steps)
             await client.get_workflow_handle(started.workflow).terminate("by a test")
-            status = await play.until(lambda s: s.run is None, within_s=40)
+            status = await play.until(lambda s: s.run is None, within_s=45)
             assert [held.rule for held in status.held] == ["run-lost"]
             assert "terminated" in status.held[0].text
             await until(lambda: asyncio.sleep(0, world.events()), lambda events: "run-lost" in events)
