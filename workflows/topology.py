@@ -38,6 +38,8 @@ class TopologyWorkflow:
         """Put a topology in force and tell everyone it concerns. ``Stale`` when another one came first."""
         async with self._applying:
             if apply.digest == self._applied.digest and self._applied.revision > 0:
+                # What was lost since (a service's workflow that somebody terminated) is made anew, held.
+                await self._publish(Replace(self._applied, self._applied))
                 return replace(self._applied, document="")
             if apply.expects != self._applied.revision:
                 raise ApplicationError(_stale(apply.expects, self._applied), type="Stale", non_retryable=True)
@@ -52,15 +54,18 @@ class TopologyWorkflow:
             )
             if held:
                 raise ApplicationError(held, type="Held", non_retryable=True)
-            await workflow.execute_activity(
-                options.PUBLISH_TOPOLOGY,
-                change,
-                start_to_close_timeout=timedelta(minutes=5),
-                heartbeat_timeout=timedelta(seconds=30),
-                retry_policy=options.PATIENT,
-            )
+            await self._publish(change)
             self._applied = after
             return replace(after, document="")
+
+    async def _publish(self, change: Replace) -> None:
+        await workflow.execute_activity(
+            options.PUBLISH_TOPOLOGY,
+            change,
+            start_to_close_timeout=timedelta(minutes=5),
+            heartbeat_timeout=timedelta(seconds=30),
+            retry_policy=options.PATIENT,
+        )
 
     @apply.validator
     def _check(self, apply: Apply) -> None:

@@ -11,13 +11,14 @@ from typing import Any, TypeVar
 
 from temporalio.client import (
     Client,
+    WorkflowExecutionStatus,
     WorkflowHandle,
     WorkflowQueryFailedError,
     WorkflowQueryRejectedError,
     WorkflowUpdateFailedError,
     WorkflowUpdateRPCTimeoutOrCancelledError,
 )
-from temporalio.common import WorkflowIDConflictPolicy
+from temporalio.common import QueryRejectCondition, WorkflowIDConflictPolicy
 from temporalio.exceptions import ApplicationError, WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
 
@@ -77,6 +78,7 @@ ANSWER = timedelta(seconds=10)
 """How long a question may take before nobody is thought to be at work."""
 UPDATE = timedelta(seconds=30)
 FOLLOW_S = 0.15
+AGAIN = "nobody decides for it any more; failover apply with the topology file makes it anew, held"
 STUCK_ATTEMPTS = 4
 """Attempts at one workflow task from which it is not bad luck any more."""
 _T = TypeVar("_T")
@@ -137,13 +139,20 @@ class ControlPlane:
         )
 
     async def stuck(self) -> tuple[str, ...]:
-        """Sentences about workflows whose tasks fail again and again: a fault in this program, or workers too old."""
+        """Sentences about workflows that ended, or whose tasks fail again and again (a fault here, or old workers)."""
         _, topology = await self.topology()
         watches = (watch_id(v.id, shard) for v in topology.vantages for shard in range(topology.shards))
         ids = (TOPOLOGY_ID, *(service_id(service.id) for service in topology.services), *watches)
         found = []
         for workflow in ids:
-            described = await self._call(self.client.get_workflow_handle(workflow).describe(), f"{workflow} is gone")
+            try:
+                described = await self._call(self.client.get_workflow_handle(workflow).describe())
+            except NoSuch:
+                found.append(f"{workflow} is gone: {AGAIN}")
+                continue
+            if described.status is not WorkflowExecutionStatus.RUNNING:
+                how = described.status.name.lower().replace("_", " ") if described.status else "ended"
+                found.append(f"{workflow} was {how}: {AGAIN}")
             attempt = described.raw_description.pending_workflow_task.attempt
             if attempt >= STUCK_ATTEMPTS:
                 found.append(f"{workflow} has failed its task {attempt} times: its worker's log says why")
@@ -272,11 +281,12 @@ class ControlPlane:
     # ------------------------------------------------------------------ asking Temporal
 
     async def _slice(self, service: ServiceId) -> Slice:
-        return await self._query(service_id(service), "slice", Slice, missing=await self._no_service(service))
+        missing = await self._no_service(service)
+        return await self._query(service_id(service), "slice", Slice, missing=missing, running=True)
 
     async def _status(self, service: ServiceId, heard: Heartbeats) -> ServiceStatus:
         question = StatusQuestion(datetime.now(UTC), heard)
-        status = await self._query(service_id(service), "status", ServiceStatus, question)
+        status = await self._query(service_id(service), "status", ServiceStatus, question, running=True)
         if status.run is None or any(record.run == status.run for record in status.last_runs):
             return status
         try:
@@ -298,7 +308,7 @@ class ControlPlane:
             ),
         )
         question = PlanQuestion(datetime.now(UTC), seen, request)
-        return await self._query(service_id(service), "explain", Explanation, question)
+        return await self._query(service_id(service), "explain", Explanation, question, running=True)
 
     async def _no_service(self, service: ServiceId) -> str:
         """The sentence for a service that is not there, with the nearest name."""
@@ -317,11 +327,24 @@ class ControlPlane:
         return f"there is no drill schedule '{name}'" + (f"; did you mean '{close}'?" if close else "")
 
     async def _query(
-        self, workflow: str, query: str, answer: type[_T], argument: object = None, *, missing: str = ""
+        self,
+        workflow: str,
+        query: str,
+        answer: type[_T],
+        argument: object = None,
+        *,
+        missing: str = "",
+        running: bool = False,
     ) -> _T:
         handle: WorkflowHandle[Any, Any] = self.client.get_workflow_handle(workflow)
-        args = [] if argument is None else [argument]
-        asked = handle.query(query, args=args, result_type=answer, rpc_timeout=ANSWER)
+        asked = handle.query(
+            query,
+            args=[] if argument is None else [argument],
+            result_type=answer,
+            # One that was terminated would answer for ever with what it knew last, as if somebody still decided.
+            reject_condition=QueryRejectCondition.NOT_OPEN if running else None,
+            rpc_timeout=ANSWER,
+        )
         return await self._call(asked, missing or f"there is no {workflow}")
 
     async def _update(
@@ -351,7 +374,10 @@ class ControlPlane:
             if (task := asyncio.current_task()) is not None and task.cancelling():
                 raise asyncio.CancelledError from error
             raise ControlPlaneAway(f"no worker answered within {UPDATE.total_seconds():g} s: start one") from error
-        except (WorkflowQueryFailedError, WorkflowQueryRejectedError) as error:
+        except WorkflowQueryRejectedError as error:
+            how = error.status.name.lower().replace("_", " ") if error.status else "ended"
+            raise ControlPlaneAway(f"it was {how}: {AGAIN}") from error
+        except WorkflowQueryFailedError as error:
             raise ControlPlaneAway(f"the question could not be answered: {error}") from error
         except WorkflowUpdateFailedError as error:
             cause: BaseException | None = error.cause

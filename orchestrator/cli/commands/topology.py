@@ -96,6 +96,9 @@ def apply(
     changes = difference(current, wanted)
     if not as_json:
         _show_changes(desk, changes)
+    if not changes and not dry_run and current is not None:
+        # The same again mends: what was lost of it is made anew.
+        desk.wait(desk.control().apply(wanted, expects=revision, by=who()))
     if dry_run or not changes:
         done = {"applied": False, "revision": revision, "digest": digest(wanted), "changes": changes}
         desk.write(done) if as_json else _nothing(desk, revision, dry_run=dry_run)
