@@ -22,6 +22,8 @@ FRESH_S = 3.5
 PROBE_EPOCH = timedelta(hours=12)
 PROBE_AGAIN_S = 0.3
 """Pause between epochs. Temporal's own retry would back off to half a minute of blindness."""
+SILENCE = timedelta(seconds=15)
+"""How long nobody may take up the probing of a shard before people are told."""
 
 SCHEDULE_TO_START = timedelta(seconds=1)
 """A step that no worker takes up within this moves to the next queue."""

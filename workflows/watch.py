@@ -17,8 +17,6 @@ with workflow.unsafe.imports_passed_through():
     from workflows.herald import herald
     from workflows.wire import Telling, Watch, WatchState, probe_queue
 
-SILENCE = timedelta(seconds=15)
-"""How long nobody may take up the probing before people are told."""
 PATIENCE = timedelta(minutes=30)
 """How long the activity then waits for a worker before it is scheduled anew."""
 
@@ -36,7 +34,8 @@ class WatchWorkflow:
     async def run(self, state: WatchState) -> None:
         while not self._stopped:
             await self._epoch()
-            if workflow.info().get_current_history_length() > options.CONTINUE_AT:
+            # A stop that came during the pause must not be left behind.
+            if not self._stopped and workflow.info().get_current_history_length() > options.CONTINUE_AT:
                 await workflow.wait_condition(workflow.all_handlers_finished)
                 workflow.continue_as_new(self._state)
 
@@ -54,7 +53,7 @@ class WatchWorkflow:
             watch,
             result_type=Seed,
             task_queue=probe_queue(watch.vantage.id),
-            schedule_to_start_timeout=PATIENCE if self._state.told_silent else SILENCE,
+            schedule_to_start_timeout=PATIENCE if self._state.told_silent else options.SILENCE,
             start_to_close_timeout=options.PROBE_EPOCH,
             heartbeat_timeout=options.PROBE_HEARTBEAT,
             retry_policy=options.ONCE,
@@ -83,7 +82,7 @@ class WatchWorkflow:
         if not nobody:
             self._state = replace(self._state, seed=self._seed(cause), silent_since=None, told_silent=False)
             return
-        since = self._state.silent_since or workflow.now() - SILENCE
+        since = self._state.silent_since or workflow.now() - options.SILENCE
         if not self._state.told_silent:
             vantage = self._state.vantage
             await herald(
