@@ -56,3 +56,5 @@ def set_up(level: str = "warning", *, json_lines: bool | None = None) -> None:
         )
     )
     logging.basicConfig(level=number, handlers=[handler], force=True)
+    # httpx tells whole URLs at level info, and a webhook's URL is often its password.
+    logging.getLogger("httpx").setLevel(logging.WARNING)
