@@ -7,12 +7,13 @@ from datetime import timedelta
 from typing import TypeVar
 
 from temporalio import workflow
-from temporalio.exceptions import ActivityError
+from temporalio.exceptions import ActivityError, is_cancelled_exception
 
 with workflow.unsafe.imports_passed_through():
     from orchestrator.core.names import EndpointId
     from orchestrator.core.record import Record, RunStatus
     from workflows import options
+    from workflows.finishing import to_the_end
     from workflows.herald import herald
     from workflows.wire import (
         DrillPhase,
@@ -39,6 +40,12 @@ class _Stopped(Exception):
         super().__init__(text)
         self.verdict = verdict
         self.text = text
+
+
+def _went_wrong(error: ActivityError) -> str:
+    if is_cancelled_exception(error):
+        return "the drill was cancelled"
+    return f"a step of the drill itself failed: {getattr(error.cause, 'message', error)}"
 
 
 @workflow.defn(name="drill")
@@ -69,8 +76,7 @@ class DrillWorkflow:
             verdict, text = stopped.verdict, stopped.text
             self._end_phase(ok=False, text=text)
         except ActivityError as error:
-            text = f"a step of the drill itself failed: {getattr(error.cause, 'message', error)}"
-            verdict = "inconclusive"
+            verdict, text = "inconclusive", _went_wrong(error)
             self._end_phase(ok=False, text=text)
         self._report = replace(self._report, verdict=verdict, text=text, ended=workflow.now())
         await herald(Publication(drill=self._report))
@@ -111,9 +117,12 @@ class DrillWorkflow:
         except _Stopped as reason:
             stopped = reason
             self._end_phase(ok=False, text=reason.text)
+        except ActivityError as error:
+            self._end_phase(ok=False, text=_went_wrong(error))
+            raise
         finally:
             # Whatever happened, the fault comes out; if we die here, it comes out at its deadline.
-            expired = await self._clear(fault)
+            expired = await to_the_end(self._clear(fault))
         # A failover that never came is a failed drill only where the fault was in for as long as it may take.
         if expired and (stopped is None or request.max_s < before.objective_s):
             text = "the fault came out by itself at its deadline, before the drill was done"

@@ -6,10 +6,8 @@ It chooses nothing. What comes next is said by ``runbooks.progress``; how a step
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import TypeVar
 
 from temporalio import workflow
 from temporalio.exceptions import ActivityError, ApplicationError, FailureError, TimeoutType, is_cancelled_exception
@@ -22,6 +20,7 @@ with workflow.unsafe.imports_passed_through():
     from runbooks.planner import brief
     from runbooks.progress import Close, Do, Event, Progress, StepState, Undo, advance, begin, next_action
     from workflows import options
+    from workflows.finishing import to_the_end
     from workflows.herald import herald
     from workflows.wire import (
         Carry,
@@ -41,7 +40,6 @@ PAUSE_S = 0.2
 FINAL = frozenset({"Refused", "NotFound", "Unauthenticated", "Forbidden", "NoCapacity", "BadInput", "UndoFailed"})
 """Errors that another attempt would meet again."""
 OVERTAKEN = frozenset({"StaleGeneration", "ChangedOutside"})
-_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +164,7 @@ class FailoverWorkflow:
             sources=self._places(self._carry.plan.source),
         )
         try:
-            result = await _to_the_end(self._attempt(options.UNDO_ACTIVITY, step, task))
+            result = await to_the_end(self._attempt(options.UNDO_ACTIVITY, step, task))
         except _Failed as failure:
             self._note(Mark.UNDO_FAILED, failure.text, step.id, since=began)
             return advance(progress, step.id, Event.FAIL_UNDO, failure.text)
@@ -286,7 +284,7 @@ class FailoverWorkflow:
         self._note(Mark.CLOSED, text)
         self._record = replace(self._record, status=status, closed=workflow.now())
         self._tell("run.closed", f"{self._record.service}: {status}: {text}")
-        await _to_the_end(self._last_word())
+        await to_the_end(self._last_word())
         return self._record
 
     async def _last_word(self) -> None:
@@ -305,14 +303,3 @@ class FailoverWorkflow:
 def _endpoint(step: Step) -> str | None:
     """The endpoint whose capacity *step* changes."""
     return step.work.endpoint if isinstance(step.work, Promote | Drain | Demote) else None
-
-
-async def _to_the_end(work: Coroutine[object, object, _T]) -> _T:
-    """*work*, finished whatever happens to the run: a shield alone would let the run end without it."""
-    task = asyncio.ensure_future(work)
-    while True:
-        try:
-            return await asyncio.shield(task)
-        except asyncio.CancelledError:
-            if task.done():
-                raise
