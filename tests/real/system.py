@@ -84,10 +84,12 @@ class Eye:
     serials: list[tuple[float, int]] = field(default_factory=list)
     unanswered: int = 0
     every_s: float = 0.02
+    over: bool = False
+    """Ends the polling: a cancellation may be lost in ``asyncio.wait_for`` (before Python 3.12) as a reply comes."""
 
     async def watch(self) -> None:
-        """Poll until cancelled."""
-        while True:
+        """Poll until it is over."""
+        while not self.over:
             try:
                 self._note(self.answers, await self.server.ask(NAME, "A", timeout_s=0.5))
                 text = await self.server.ask(FENCE, "TXT", timeout_s=0.5)
@@ -190,8 +192,11 @@ class System:
             if adopt:
                 await plane.adopt(CHAT, by="test")
             watching = asyncio.create_task(system.eye.watch())
-            stack.callback(watching.cancel)
-            yield system
+            try:
+                yield system
+            finally:
+                system.eye.over = True
+                await watching  # what nobody watched was not seen to be right
 
     async def _end(self) -> None:
         await asyncio.gather(*(_kill(process) for process in self.running.workers.values()))

@@ -37,7 +37,8 @@ async def test_history_page_and_hooks_may_hang(tmp_path: Path) -> None:
                 fault = await system.black_hole("paris", key="again")
                 record = await system.closed(await system.run(nth=3))
                 assert record.status is RunStatus.COMPLETED, record.entries
-                assert await system.moved_once(fault) - undisturbed < 1.5, record.entries
+                # What waited for any of the three would be later by 5 s at least.
+                assert await system.moved_once(fault) - undisturbed < 3.0, record.entries
             runs = await until(lambda: _published(history), lambda runs: record.run in runs, "the history catching up")
             assert first.run in runs
 
