@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+from dataclasses import replace
 from datetime import timedelta
 
 from temporalio import workflow
+from temporalio.exceptions import ActivityError
 
 with workflow.unsafe.imports_passed_through():
     from workflows import options
@@ -20,13 +24,8 @@ class HeraldWorkflow:
     @workflow.run
     async def run(self, news: Herald) -> None:
         if news.telling is not None:
-            await workflow.execute_activity(
-                options.TELL,
-                news.telling,
-                start_to_close_timeout=timedelta(seconds=60),
-                schedule_to_close_timeout=GIVE_UP,
-                retry_policy=options.PATIENT,
-            )
+            # One activity each: where one notifier fails, the others are not told again.
+            await asyncio.gather(*(_tell(replace(news.telling, notify=(each,))) for each in news.telling.notify))
         if news.publication is not None:
             await workflow.execute_activity(
                 options.PUBLISH,
@@ -35,6 +34,18 @@ class HeraldWorkflow:
                 schedule_to_close_timeout=GIVE_UP,
                 retry_policy=options.PATIENT,
             )
+
+
+async def _tell(telling: Telling) -> None:
+    """Tell one notifier, for a day if need be. One that is never reached is given up."""
+    with contextlib.suppress(ActivityError):
+        await workflow.execute_activity(
+            options.TELL,
+            telling,
+            start_to_close_timeout=timedelta(seconds=60),
+            schedule_to_close_timeout=GIVE_UP,
+            retry_policy=options.PATIENT,
+        )
 
 
 async def herald(news: Telling | Publication) -> None:

@@ -124,7 +124,9 @@ def observe(health: ProbeHealth, outcome: Outcome, *, now: float, rise: int, fal
         signal = Signal.PASSED_ENOUGH if passes >= rise else Signal.PASSED
     elif outcome.kind in SOFT:
         passes, softs, fails = 0, health.softs + 1, 0
-        signal = Signal.SOFT_ENOUGH if softs >= fall else Signal.SOFT
+        # A certificate does not flap: one that does not fit is an opinion at once.
+        enough = softs >= fall or outcome.kind is OutcomeKind.MISMATCH
+        signal = Signal.SOFT_ENOUGH if enough else Signal.SOFT
     else:
         passes, softs, fails = 0, health.softs, health.fails + 1
         signal = Signal.FAILED_ENOUGH if fails >= fall else Signal.FAILED

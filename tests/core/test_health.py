@@ -173,3 +173,10 @@ def test_a_summary_is_an_opinion_with_ages_that_are_not_negative(folded: list[li
     said = summarize(EU, tuple((probe(f"p{i}"), fold(*each)) for i, each in enumerate(folded)), now=100.0)
     assert said.health in OPINION.values()
     assert all(age is None or age >= 0 for age in (said.last_good_age_s, said.first_bad_age_s))
+
+
+def test_a_certificate_that_does_not_fit_is_an_opinion_at_once() -> None:
+    """A certificate does not flap: one answer is enough to call the endpoint degraded, and never makes it down."""
+    state = observe(ProbeHealth(), outcome(OutcomeKind.PASSED), now=0.0, rise=2, fall=3)
+    state = observe(state, outcome(OutcomeKind.MISMATCH), now=1.0, rise=2, fall=3)
+    assert state.opinion is Health.DEGRADED

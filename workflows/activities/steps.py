@@ -133,9 +133,12 @@ class Steps:
             raise Transient(f"{work.endpoint} did not reach {work.replicas} ready replicas {within}")
 
     async def _verify(self, place: Place, passes: int, within_s: float) -> StepResult:
-        """*passes* good answers in a row; a completed inference where the endpoint is a model."""
+        """*passes* good answers in a row; a completed inference where the endpoint is a model.
+
+        Asked under the service's own name too, where a probe does so: a certificate that lacks it must not go live.
+        """
         chats = [spec for spec in place.probes if spec.kind is ProbeKind.CHAT]
-        specs = chats or list(place.probes)
+        specs = [spec for spec in place.probes if not chats or spec in chats or spec.as_name]
         if not specs:
             raise Refused(f"endpoint '{place.endpoint}' has no probes, so nothing can verify it: give it one")
         row, last, what = 0, "", "completions" if chats else "answers"

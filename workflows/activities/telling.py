@@ -114,8 +114,11 @@ async def _exec(notify: Notify, body: bytes) -> str | None:
         async with asyncio.timeout(notify.timeout_s):
             await process.communicate(body)
     except TimeoutError:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        await process.wait()
         return f"hook {program}: took longer than {notify.timeout_s:g} s"
+    finally:
+        # Also when this activity is cancelled: a hook must not outlive the worker that started it.
+        if process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            await process.wait()
     return f"hook {program}: exit status {process.returncode}" if process.returncode else None
