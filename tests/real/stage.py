@@ -23,7 +23,7 @@ from orchestrator.core.quorum import Report
 from orchestrator.core.topology import Notify, Service, Vantage
 from orchestrator.runtime.sandbox import runner
 from real.scenery import EU, TOLD, US, VANTAGES, World, endpoint, service
-from real.temporal import binary
+from real.temporal import TemporalServer, binary
 from workflows import options
 from workflows.drill import DrillWorkflow
 from workflows.failover import FailoverWorkflow
@@ -51,6 +51,7 @@ __all__ = [
     "World",
     "control",
     "endpoint",
+    "real_time",
     "service",
     "staff",
     "stage",
@@ -179,6 +180,26 @@ async def time_skipping() -> AsyncIterator[WorkflowEnvironment]:
         test_server_existing_path=binary("temporal-test-server"), data_converter=pydantic_data_converter
     ) as env:
         yield env
+
+
+@contextlib.asynccontextmanager
+async def real_time() -> AsyncIterator[Client]:
+    """Temporal's development server, on which time passes by itself."""
+    server = TemporalServer()
+    await server.start()
+    try:
+        for attempt in range(100):
+            try:
+                client = await Client.connect(server.address, data_converter=pydantic_data_converter)
+                break
+            except RuntimeError:
+                # It takes connections a little before it answers.
+                if attempt == 99:
+                    raise
+                await asyncio.sleep(0.1)
+        yield client
+    finally:
+        await server.kill()
 
 
 def control(client: Client, *acts: Callable[..., Any]) -> Worker:

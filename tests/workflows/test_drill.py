@@ -3,147 +3,29 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 import pytest
-from temporalio import activity
 from temporalio.client import WorkflowHandle
 from temporalio.exceptions import ApplicationError
 from temporalio.testing import WorkflowEnvironment
 
-from orchestrator.core.move import MoveKind, Trigger
-from orchestrator.core.names import EndpointId, RunId, ServiceId
-from orchestrator.core.record import Entry, Mark, Record, RunStatus
-from orchestrator.core.topology import Workload
-from real.scenery import AT_HOME, AWAY, EU, US, World, refusal
+from orchestrator.core.record import RunStatus
+from real.actors import CHAT, Rehearsal
+from real.scenery import EU, US, World, refusal
 from real.stage import control, time_skipping, until
 from workflows import options
 from workflows.wire import (
     CONTROL_QUEUE,
     DrillReport,
     DrillRequest,
-    FailbackTask,
-    FaultSeen,
-    FaultTask,
-    RunQuestion,
-    RunSeen,
-    Started,
-    Steady,
-    SteadyQuestion,
     drill_id,
 )
 
-CHAT = ServiceId("chat")
 PHASES = ["steady", "fault", "failover", "clear", "failback", "steady-again"]
-
-
-def record(number: int, kind: MoveKind, took_s: float, status: RunStatus = RunStatus.COMPLETED) -> Record:
-    """A closed run that recovered in that many seconds."""
-    began = datetime(2024, 1, 1, tzinfo=UTC)
-    source, target, before, after = (EU, US, AT_HOME, AWAY) if kind is MoveKind.FAILOVER else (US, EU, AWAY, AT_HOME)
-    marks = ((Mark.LAST_GOOD, 0.0), (Mark.DETECTED, 1.0), (Mark.CONVERGED, took_s))
-    return Record(
-        run=RunId(f"chat-20240101-000000-{number:04x}"),
-        service=CHAT,
-        kind=kind,
-        trigger=Trigger("automatic", "down"),
-        status=status,
-        started=began,
-        objective_s=30.0,
-        source=(source,),
-        target=target,
-        before=before,
-        after=after,
-        revision=1,
-        generation=7,
-        runbook="region-failover",
-        steps=(),
-        entries=tuple(Entry(began + timedelta(seconds=at), mark, mark.value) for mark, at in marks),
-    )
-
-
-@dataclass
-class Rehearsal:
-    """The world of one drill: a fault that is in or out, and a service that reacts to it or does not."""
-
-    fault: FaultTask | None = None
-    """The fault that is in."""
-    injected: list[FaultTask] = field(default_factory=list)
-    cleared: list[str] = field(default_factory=list)
-    expired: bool = False
-    """The fault came out by itself."""
-    well: bool = True
-    reacts: bool = True
-    took_s: float = 9.0
-    ended: RunStatus = RunStatus.COMPLETED
-    home: EndpointId = EU
-    workload: Workload | None = field(default_factory=lambda: Workload("fake", "eu"))
-    broken: dict[str, list[ApplicationError]] = field(default_factory=dict)
-    """By activity: what its first attempts raise."""
-    waiting: asyncio.Event | None = None
-    """The failover is waited for until this is set."""
-
-    clearing: asyncio.Event | None = None
-    """The fault stays in until this is set."""
-    asked: bool = False
-    """Somebody asked to take the fault out."""
-
-    def _stumble(self, name: str) -> None:
-        if errors := self.broken.get(name):
-            raise errors.pop(0)
-
-    @activity.defn(name=options.INJECT)
-    async def inject(self, task: FaultTask) -> FaultSeen:
-        self.injected.append(task)
-        self.fault = task
-        self._stumble(options.INJECT)
-        return FaultSeen(active=True, expired=False)
-
-    @activity.defn(name=options.CLEAR)
-    async def clear(self, task: FaultTask) -> FaultSeen:
-        self._stumble(options.CLEAR)
-        self.asked = True
-        if self.clearing is not None:
-            await self.clearing.wait()
-        self.fault = None
-        self.cleared.append(task.key)
-        return FaultSeen(active=False, expired=self.expired)
-
-    @activity.defn(name=options.STEADY)
-    async def steady(self, question: SteadyQuestion) -> Steady:
-        self._stumble(options.STEADY)
-        active = self.home
-        if not self.well or self.fault is not None:
-            return Steady(False, "eu is down: http: refused", active, self.workload, 30.0)
-        if question.home not in {None, active}:
-            return Steady(False, f"traffic is at {active}, not at {question.home}", active, self.workload, 30.0)
-        return Steady(True, f"every endpoint is healthy, traffic at {active}", active, self.workload, 30.0, ())
-
-    @activity.defn(name=options.AWAIT_RUN)
-    async def await_run(self, question: RunQuestion) -> RunSeen:
-        self._stumble(options.AWAIT_RUN)
-        while self.waiting is not None and not self.waiting.is_set():
-            activity.heartbeat()
-            await asyncio.sleep(0.05)
-        if question.run is not None:
-            self.home = EU
-            return RunSeen(record(2, MoveKind.FAILBACK, 2.0))
-        if not self.reacts:
-            return RunSeen(None, "service 'chat' is in mode observe")
-        self.home = US
-        return RunSeen(record(1, MoveKind.FAILOVER, self.took_s, self.ended))
-
-    @activity.defn(name=options.ASK_FAILBACK)
-    async def ask_failback(self, task: FailbackTask) -> Started:
-        self._stumble(options.ASK_FAILBACK)
-        assert self.fault is None, "nobody goes home into a fault"
-        return Started(record(2, MoveKind.FAILBACK, 2.0).run, "failover/chat/2")
-
-    def activities(self) -> tuple[Callable[..., Any], ...]:
-        return (self.inject, self.clear, self.steady, self.await_run, self.ask_failback)
 
 
 @dataclass

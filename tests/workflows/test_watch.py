@@ -4,63 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 import pytest
-from temporalio import activity
 from temporalio.client import WorkflowHandle
-from temporalio.exceptions import ApplicationError
 from temporalio.testing import WorkflowEnvironment
 from temporalio.worker import Worker
 
-from orchestrator.core.health import EndpointState, Health
-from orchestrator.core.names import Domain, EndpointId, ServiceId
-from orchestrator.core.quorum import Seed, Seeded
+from orchestrator.core.names import Domain
 from orchestrator.core.topology import Vantage
+from real.actors import DOWN, Prober
 from real.scenery import TOLD, VANTAGES, World
 from real.stage import control, time_skipping, until
 from workflows import options
 from workflows.wire import CONTROL_QUEUE, Watch, WatchState, probe_queue, watch_id
 
 HERE = VANTAGES[0]
-DOWN = Seed(3, (Seeded(ServiceId("chat"), EndpointState(EndpointId("eu"), Health.DOWN, "http: refused")),))
-
-
-@dataclass
-class Prober:
-    """A prober that heartbeats what it is told to, and dies, fails or ends when it is told to."""
-
-    began: list[tuple[datetime, Watch]] = field(default_factory=list)
-    ends: Callable[[Watch], str] = lambda _: "never"
-    """By epoch: ``never``, ``dies`` (falls silent), ``fails`` or ``returns``."""
-    seed: Seed = DOWN
-    stopped: int = 0
-
-    @activity.defn(name=options.PROBE_ACTIVITY)
-    async def probe(self, watch: Watch) -> Seed:
-        self.began.append((activity.info().started_time, watch))
-        activity.heartbeat(self.seed)
-        match self.ends(watch):
-            case "returns":
-                return self.seed
-            case "fails":
-                raise ApplicationError("the engine broke", type="Bug")
-            case "dies":
-                await asyncio.Event().wait()
-        try:
-            while True:
-                activity.heartbeat(self.seed)
-                await asyncio.sleep(0.05)
-        except asyncio.CancelledError:
-            self.stopped += 1
-            raise
-
-    @property
-    def epochs(self) -> list[int]:
-        return [watch.epoch for _, watch in self.began]
 
 
 @dataclass
@@ -113,7 +75,7 @@ async def test_a_dead_probers_last_word_begins_the_next_epoch(post: Post) -> Non
     assert (first.epoch, first.seed) == (1, None)
     assert (second.epoch, second.seed) == (2, DOWN)
     (began, _), (again, _) = post.prober.began[:2]
-    assert again - began < options.PROBE_HEARTBEAT + timedelta(seconds=options.PROBE_AGAIN_S + 1.2)
+    assert again - began < options.PROBE_HEARTBEAT + timedelta(seconds=options.PROBE_AGAIN_S + 3)
 
 
 async def test_the_pause_between_epochs_is_constant(post: Post) -> None:
@@ -125,7 +87,8 @@ async def test_the_pause_between_epochs_is_constant(post: Post) -> None:
     assert post.prober.epochs[:8] == [1, 2, 3, 4, 5, 6, 7, 8]
     starts = [at for at, _ in post.prober.began[:8]]
     pauses = [(b - a).total_seconds() for a, b in itertools.pairwise(starts)]
-    assert all(options.PROBE_AGAIN_S <= pause < options.PROBE_AGAIN_S + 0.7 for pause in pauses), pauses
+    # Temporal's own retry would wait for half a minute by now.
+    assert all(options.PROBE_AGAIN_S <= pause < 2.0 for pause in pauses), pauses
 
 
 async def test_an_epoch_that_ends_in_peace_hands_its_seed_over(post: Post) -> None:

@@ -1,0 +1,217 @@
+"""Record a history of every workflow from real runs on Temporal's development server, for this release.
+
+    PYTHONPATH=.:tests .venv/bin/python tests/replay/record.py
+
+writes ``tests/replay/<version>/*.json``, scrubbed of what names the machine. It takes about half a minute. Record
+once per release and leave the older folders alone: workers of the next release meet such histories.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import sys
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from temporalio.client import Client, WorkflowUpdateFailedError
+from temporalio.worker import Worker
+
+from orchestrator import __version__
+from orchestrator.config import digest, dump
+from orchestrator.core.decision import Request
+from orchestrator.core.move import MoveKind, Trigger
+from orchestrator.core.names import EndpointId
+from orchestrator.core.topology import Mode, Topology
+from real.actors import Prober, Rehearsal
+from real.scenery import EU, TOLD, VANTAGES, World, passing, refusal, service
+from real.stage import RealTime, Stage, real_time, staff, until
+from workflows import options
+from workflows.activities.documents import pack
+from workflows.activities.publishing import Publishing
+from workflows.wire import (
+    CONTROL_QUEUE,
+    AdoptRequest,
+    Applied,
+    Apply,
+    DrillRequest,
+    FailoverRequest,
+    Pause,
+    Refusal,
+    SetMode,
+    Started,
+    WatchState,
+    drill_id,
+    probe_queue,
+)
+
+HERE = Path(__file__).parent
+_ANSWER: Any = Started | Refusal
+
+
+@dataclass
+class Recorder:
+    """Writes histories of one server into one folder."""
+
+    client: Client
+    folder: Path
+
+    async def keep(self, name: str, workflow: str, run: str | None = None) -> None:
+        """Write the history of *workflow* (of its execution *run*) as ``<name>.json``."""
+        history = await self.client.get_workflow_handle(workflow, run_id=run).fetch_history()
+        scrubbed = scrub(json.loads(history.to_json()))
+        document = {"workflow": workflow, "history": scrubbed}
+        (self.folder / f"{name}.json").write_text(json.dumps(document, indent=1, sort_keys=True) + "\n")
+        sys.stderr.write(f"{name}: {len(history.events)} events\n")
+
+
+def scrub(value: Any) -> Any:  # JSON of any shape
+    """*value* without what names the machine: identities, sticky queues, stack traces."""
+    if isinstance(value, list):
+        return [scrub(each) for each in value]
+    if not isinstance(value, dict):
+        return value
+    clean = {key: scrub(each) for key, each in value.items() if key != "stackTrace"}
+    if "identity" in clean:
+        clean["identity"] = "worker"
+    if clean.get("kind") == "TASK_QUEUE_KIND_STICKY":
+        clean["name"] = "sticky"
+    return clean
+
+
+@contextlib.asynccontextmanager
+async def theatre() -> AsyncIterator[tuple[Stage, Prober, Rehearsal]]:
+    """The development server with every worker."""
+    async with real_time() as client:
+        clock, prober, rehearsal = RealTime(client), Prober(), Rehearsal()
+        world, publishing = World(clock.get_current_time), Publishing(client)
+        acts = (publishing.running_endpoints, publishing.publish_topology, *rehearsal.activities())
+        async with staff(client, world, *acts):
+            yield Stage(clock, world, service(cooldown_s=0.0)), prober, rehearsal
+
+
+async def runs(play: Stage, recorder: Recorder) -> None:
+    """Runs that complete, are undone, are overtaken and are cancelled, all of one service; and the service itself."""
+    play.world.routing = replace(play.world.routing, fence=None)
+    await play.open()
+    first = (await play.handle.describe()).run_id
+    await play.all_say(eu="healthy", us="healthy")
+    await play.handle.execute_update("adopt", AdoptRequest("ann"))
+    await play.handle.execute_update("pause", Pause("ann", "a look"))
+    await play.handle.execute_update("resume", Pause("ann", "looked"))
+    await play.handle.execute_update("set_mode", SetMode(Mode.OBSERVE, "ann", "observe first"))
+    await play.all_say(eu="down", us="healthy")
+    await play.until(lambda s: len(s.last_runs) == 1)
+    await play.handle.execute_update("set_mode", SetMode(Mode.AUTOMATIC, "ann", "go"))
+    status = await play.until(lambda s: s.run is None and len(s.last_runs) == 2)
+    await recorder.keep("failover-completed", f"failover/chat/{status.last_runs[0].run}")
+    await play.all_say(eu="healthy", us="healthy")
+
+    play.world.failing["converge"] = refusal("Refused", "ns2 has the old answer")
+    play.world.stumbling["verify"] = [passing()]
+    await recorder.keep("failover-undone", await asked(play, MoveKind.FAILBACK, EU))
+    play.world.failing = {"steer": refusal("StaleGeneration", "generation 9 stands")}
+    await recorder.keep("failover-stale", await asked(play, MoveKind.FAILBACK, EU))
+    play.world.failing = {}
+    gate = play.world.gates["verify"] = asyncio.Event()
+    workflow = await asked(play, MoveKind.FAILBACK, EU, cancel=True)
+    gate.set()
+    await recorder.keep("failover-cancelled", workflow)
+
+    # Signals without content carry it over into a new execution with the smallest history.
+    for _ in range(5):
+        await asyncio.gather(*(play.handle.signal("look_again") for _ in range(100)))
+    await until(lambda: current(play), lambda run: run != first)
+    await play.until(lambda s: len(s.views) == 3)
+    await play.handle.signal("retire")
+    await play.handle.result()
+    await recorder.keep("service-continued", play.handle.id, first)
+    await recorder.keep("service", play.handle.id, await current(play))
+
+
+async def current(play: Stage) -> str:
+    return str((await play.handle.describe()).run_id)
+
+
+async def asked(play: Stage, kind: MoveKind, target: EndpointId, *, cancel: bool = False) -> str:
+    """The workflow of a run that a person asked for, when it is closed."""
+    number = len((await play.status()).last_runs)
+    request = FailoverRequest(f"request-{number}", Request(kind, Trigger("ann", "a rehearsal"), target))
+    answer = await play.handle.execute_update("request", request, result_type=_ANSWER)
+    assert isinstance(answer, Started), answer
+    if cancel:
+        await until(lambda: asyncio.sleep(0, play.world.steps[-1]), lambda step: step == "verify")
+        await play.client.get_workflow_handle(answer.workflow).cancel()
+    await play.until(lambda s: s.run is None and s.last_runs[0].run == answer.run)
+    return answer.workflow
+
+
+async def watching(client: Client, prober: Prober, recorder: Recorder) -> None:
+    """A watch whose prober dies, fails, ends in peace and is stopped; and one that nobody takes up."""
+    ends = {1: "dies", 2: "fails", 3: "returns"}
+    prober.ends = lambda watch: ends.get(watch.epoch, "never")
+    for name, vantage in (("watch", VANTAGES[0]), ("watch-silent", VANTAGES[1])):
+        state = WatchState(vantage, 0, 1, notify=TOLD)
+        await client.start_workflow("watch", state, id=f"watch/recorded/{name}", task_queue=CONTROL_QUEUE)
+    async with Worker(client, task_queue=probe_queue(VANTAGES[0].id), activities=[prober.probe]):
+        await until(lambda: asyncio.sleep(0, prober.epochs), lambda epochs: epochs[-1:] == [4])
+    silent = client.get_workflow_handle("watch/recorded/watch-silent")
+    await until(lambda: silent.query("state", result_type=WatchState), lambda state: state.told_silent)
+    for name in ("watch", "watch-silent"):
+        handle = client.get_workflow_handle(f"watch/recorded/{name}")
+        await handle.signal("stop")
+        await handle.result()
+        await recorder.keep(name, handle.id)
+
+
+async def topologies(client: Client, recorder: Recorder) -> None:
+    """Two revisions, and one that came too late."""
+    await client.start_workflow("topology", Applied(0, ""), id="topology", task_queue=CONTROL_QUEUE)
+    handle = client.get_workflow_handle("topology")
+    for expects, names in ((0, ("code",)), (1, ("code", "more")), (1, ("late",))):
+        regions = tuple(sorted(vantage.region for vantage in VANTAGES))
+        wanted = Topology(regions, VANTAGES, tuple(service(name, mode=Mode.OBSERVE) for name in names), TOLD)
+        apply = Apply(expects, digest(wanted), pack(dump(wanted)), "ann")
+        with contextlib.suppress(WorkflowUpdateFailedError):
+            await handle.execute_update("apply", apply, result_type=Applied)
+    await recorder.keep("topology", handle.id)
+
+
+async def drills(client: Client, rehearsal: Rehearsal, recorder: Recorder) -> None:
+    """A drill that passes, and one that never sees its failover."""
+    for name, reacts in (("passed", True), ("failed", False)):
+        rehearsal.reacts, rehearsal.home = reacts, EU
+        request = DrillRequest(name, service("chat").id, "region-blackhole", by="ann")
+        workflow = drill_id(request.service, name)
+        await client.execute_workflow("drill", request, id=workflow, task_queue=CONTROL_QUEUE)
+        await recorder.keep(f"drill-{name}", workflow)
+
+
+async def heralds(client: Client, recorder: Recorder) -> None:
+    """One herald that told people, and one that published."""
+    kept: set[str] = set()
+    async for found in client.list_workflows("WorkflowType = 'herald' AND ExecutionStatus = 'Completed'"):
+        history = await client.get_workflow_handle(found.id).fetch_history()
+        kinds = {event.activity_task_scheduled_event_attributes.activity_type.name for event in history.events}
+        for kind in (kinds & {options.TELL, options.PUBLISH}) - kept:
+            kept.add(kind)
+            await recorder.keep(f"herald-{kind}", found.id)
+
+
+async def main() -> None:
+    folder = HERE / __version__
+    folder.mkdir(exist_ok=True)
+    async with theatre() as (play, prober, rehearsal):
+        recorder = Recorder(play.client, folder)
+        await runs(play, recorder)
+        await topologies(play.client, recorder)
+        await drills(play.client, rehearsal, recorder)
+        await watching(play.client, prober, recorder)
+        await heralds(play.client, recorder)
+
+
+if __name__ == "__main__":
+    asyncio.run(main())
