@@ -107,6 +107,8 @@ class Terminal:
         self.text = ""
         pid, self.fd = pty.fork()
         if pid == 0:
+            # A shell starts what it puts in the background with Ctrl-C ignored, and that would be inherited.
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
             environment = os.environ | {"COLUMNS": "120", "LINES": "40", "TERM": "xterm", "FAILOVER_USER": "ada"}
             os.execve(sys.executable, [sys.executable, DRIVER, *words], environment)  # noqa: S606 - an argument vector, as everywhere
         self.pid = pid
