@@ -56,6 +56,8 @@ LOOK_AGAIN_S = (1.0, 60.0)
 """While something is wrong and nothing is done: look again after this long, doubling up to that long."""
 UNHEARD = timedelta(seconds=15)
 """How long nobody may be able to say how an endpoint is before people are told: probers need a moment to begin."""
+REST_FROM_S = 30.0
+"""The first pause while every endpoint is well: 200 services that wait to be adopted must not all look every second."""
 REST_S = 900.0
 """The longest of these pauses where nothing will be done: every endpoint is well, or people start every run."""
 KEPT_ANSWERS = 32
@@ -75,6 +77,7 @@ class ServiceWorkflow:
         self._state = state
         self._news = True
         self._pause_s = LOOK_AGAIN_S[0]
+        self._concerned = False
         self._wake_s: float | None = None
         self._look_due = True
         self._unheard: datetime | None = None
@@ -147,9 +150,15 @@ class ServiceWorkflow:
         """While something is wrong and nothing is done, look again: soon at first, then ever more rarely."""
         if self._state.run is not None or not (situation.concerning(self._state) or self._state.hold):
             return
+        concerning = situation.concerning(self._state)
+        if concerning is not self._concerned:
+            # A pause that grew while all was well must not delay the next look at an outage.
+            self._concerned, self._pause_s = concerning, LOOK_AGAIN_S[0]
+        if not concerning:
+            self._pause_s = max(self._pause_s, REST_FROM_S)
         soon = wait_s(facts)
         self._wake_s = self._pause_s if soon is None else max(0.05, min(soon, self._pause_s))
-        acts = facts.mode in {Mode.AUTOMATIC, Mode.APPROVAL} and situation.concerning(self._state)
+        acts = facts.mode in {Mode.AUTOMATIC, Mode.APPROVAL} and concerning
         longest = LOOK_AGAIN_S[1] if acts else REST_S
         self._pause_s = min(self._pause_s * 2, longest)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import UTC, datetime
 
 from temporalio import activity
@@ -26,6 +27,9 @@ from workflows.wire import (
     service_id,
     watch_id,
 )
+
+AT_ONCE = 8
+"""Services that are told of a new topology at one time."""
 
 
 class Publishing:
@@ -58,9 +62,16 @@ class Publishing:
         if after is None:
             return
         known = {service.id for service in before.services} if before else set()
-        for service in after.services:
-            activity.heartbeat()
-            await self._configure(service, after, change.after.revision, lost=service.id in known)
+        places = asyncio.Semaphore(AT_ONCE)
+
+        async def tell(service: Service) -> None:
+            async with places:
+                activity.heartbeat()
+                await self._configure(service, after, change.after.revision, lost=service.id in known)
+
+        async with asyncio.TaskGroup() as group:
+            for service in after.services:
+                group.create_task(tell(service))
         for gone in sorted(known - {service.id for service in after.services}):
             await self._quietly(service_id(gone), "retire")
         wanted = {(vantage.id, shard) for vantage in after.vantages for shard in range(after.shards)}
