@@ -63,11 +63,6 @@ REST_S = 900.0
 KEPT_ANSWERS = 32
 
 
-def _why(move: Move, found: tuple[Assessment, ...]) -> str:
-    """The trigger's reason in words: what is wrong with the source."""
-    return "; ".join(f"{each.endpoint} {each.text}" for each in found if each.endpoint in move.source)
-
-
 @workflow.defn(name="service")
 class ServiceWorkflow:
     """``service/<id>``. Its state is one frozen value, replaced as news comes in."""
@@ -137,7 +132,7 @@ class ServiceWorkflow:
         match decision:
             case Go(move, overridden):
                 try:
-                    await self._start(move, Trigger("automatic", _why(move, found)), found, overridden)
+                    await self._start(move, Trigger("automatic", situation.why(move, found)), found, overridden)
                 except (Unplannable, FailureError) as error:
                     await self._hold(Hold((Objection("unplannable", str(error)),)), found)
             case Ask(move, reasons):
@@ -215,7 +210,7 @@ class ServiceWorkflow:
     def _observed(self, move: Move, reasons: tuple[Objection, ...], found: tuple[Assessment, ...]) -> Record | None:
         """The record of what would be done, where it can be planned at all."""
         now = workflow.now()
-        trigger = Trigger("automatic", _why(move, found))
+        trigger = Trigger("automatic", situation.why(move, found))
         try:
             plan = situation.make_plan(self._state, move, run=self._run_id(), trigger=trigger, objections=reasons)
         except Unplannable:

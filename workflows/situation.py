@@ -221,6 +221,7 @@ def preview(state: ServiceState, question: PlanQuestion) -> Explanation:
     facts = situation(state, found, question.now)
     if question.request is None:
         decision: Decision = decide(facts)
+        decision = at_rest(decision, facts) if isinstance(decision, Hold) else decision
         trigger = Trigger("automatic", "the active endpoint is down")
     else:
         decision = consider(facts, question.request)
@@ -259,3 +260,8 @@ def wants_telling(decision: Hold) -> tuple[str, str] | None:
     if not rules:
         return None
     return ",".join(sorted({reason.rule for reason in rules})), "; ".join(reason.text for reason in rules)
+
+
+def why(move: Move, found: tuple[Assessment, ...]) -> str:
+    """The trigger's reason in words: what is wrong with the source."""
+    return "; ".join(f"{each.endpoint} {each.text}" for each in found if each.endpoint in move.source)
