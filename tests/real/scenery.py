@@ -256,6 +256,11 @@ class World:
         if self.deaf is not None:
             raise self.deaf
 
+    @property
+    def pulse(self) -> int:
+        """Changes whenever the world is asked something."""
+        return self.looks + len(self.steps) + len(self.told) + len(self.published)
+
     def events(self) -> list[str]:
         """What people were told, in order."""
         return [telling.event for telling in self.told]

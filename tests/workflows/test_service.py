@@ -199,8 +199,8 @@ async def test_goes_on_for_ever_without_losing_a_report() -> None:
         first = (await play.handle.describe()).run_id
         for _ in range(60):
             for vantage in ("v1", "v2", "v3"):
-                await play.report(vantage, eu="healthy", us="degraded")
-                await play.report(vantage, eu="healthy", us="healthy")
+                await play.report(vantage, in_a_rush=True, eu="healthy", us="degraded")
+                await play.report(vantage, in_a_rush=True, eu="healthy", us="healthy")
         await play.until(lambda s: len(s.views) == 3 and all(v.seq > 350 for v in s.views))
         assert (await play.handle.describe()).run_id != first
         status = await play.status()
@@ -249,21 +249,28 @@ async def test_a_blip_moves_nothing_and_wakes_nobody() -> None:
         assert (status.hold, status.last_runs, play.world.told, play.world.wrote) == ((), (), [], [])
 
 
-async def test_a_flapping_endpoint_moves_once() -> None:
-    """An endpoint that goes down and comes back every few seconds causes one run, not one for each fall."""
-    async with stage(played=service(confirm_s=3.0, cooldown_s=300.0)) as play:
+async def test_flaps_shorter_than_confirm_move_nothing() -> None:
+    """An endpoint that is never down for as long as it takes to confirm keeps its traffic, however often it falls."""
+    async with stage(played=service(confirm_s=3.0)) as play:
         await play.open()
-        for _ in range(12):
+        for _ in range(8):
             await play.all_say(eu="down", us="healthy", age_s=0.1)
-            await play.pass_(seconds=2)
+            await play.pass_(seconds=1.7)
             await play.all_say(eu="healthy", us="healthy")
-            await play.pass_(seconds=2)
-        assert not play.world.wrote, "never down for as long as it takes to confirm"
+            await play.pass_(seconds=1.7)
+        status = await play.status()
+        assert (status.run, status.last_runs, play.world.wrote) == (None, (), [])
+
+
+async def test_a_flapping_endpoint_moves_once() -> None:
+    """An endpoint that goes down and comes back again and again causes one run, not one for each fall."""
+    async with stage(played=service(cooldown_s=300.0)) as play:
+        await play.open()
         for _ in range(6):
-            await play.all_say(eu="down", us="healthy", age_s=0.1)
-            await play.pass_(seconds=6)
-            await play.all_say(eu="healthy", us="healthy")
-            await play.pass_(seconds=2)
+            await play.all_say(eu="down", us="healthy")
+            await play.until(lambda s: s.run is None and bool(s.last_runs))
+            await play.all_say(eu="healthy", us="down")
+            await play.until(lambda s: "cool-down" in {h.rule for h in s.hold})
         assert [token.rpartition("/")[2] for token in play.world.wrote] == ["steer"]
 
 
@@ -525,8 +532,8 @@ async def test_never_continued_in_the_middle_of_a_run() -> None:
         answer = await play.handle.execute_update("request", asking(1), result_type=ANSWER)
         assert isinstance(answer, Started)
         for _ in range(140):
-            await play.report("v1", eu="healthy", us="degraded")
-            await play.report("v2", eu="healthy", us="healthy")
+            await play.report("v1", in_a_rush=True, eu="healthy", us="degraded")
+            await play.report("v2", in_a_rush=True, eu="healthy", us="healthy")
         await play.until(lambda s: any(v.seq == play.seq for v in s.views))
         assert await history_length(play) > options.CONTINUE_AT
         assert (await play.handle.describe()).run_id == first
