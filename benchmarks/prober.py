@@ -126,7 +126,10 @@ async def answered() -> int:
 
 async def probe(endpoints: int, connection: Connection) -> None:
     """Watch *endpoints*; on SIGUSR1 forget the lateness so far, on SIGTERM print it and leave."""
-    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
+    structlog.configure(
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        wrapper_class=structlog.make_filtering_bound_logger("warning"),
+    )
     spec = ProbeSpec("http", ProbeKind.HTTP, interval_s=1.0, timeout_s=0.8, connection=connection)
     services = tuple(
         Service(
