@@ -21,7 +21,7 @@ with workflow.unsafe.imports_passed_through():
     from runbooks.progress import Close, Do, Event, Progress, StepState, Undo, advance, begin, next_action
     from workflows import options
     from workflows.finishing import to_the_end
-    from workflows.herald import herald
+    from workflows.herald import Heralds
     from workflows.wire import (
         Carry,
         Publication,
@@ -68,7 +68,7 @@ class FailoverWorkflow:
         self._queues = carry.queues
         self._routing: Routing | None = None
         self._replicas: dict[str, int] = {}
-        self._detached: list[asyncio.Task[None]] = []
+        self._heralds = Heralds()
         self._record = Record(
             run=plan.run,
             service=plan.service,
@@ -144,7 +144,7 @@ class FailoverWorkflow:
         self._extend(result.entries)
         if isinstance(step.work, Steer):
             self._note(Mark.STEERED, result.text or step.text, step.id, since=began)
-            self._detach(herald(Publication(record=self._record)))
+            self._heralds.send(Publication(record=self._record))
         if isinstance(step.work, Converge):
             # Clients that obey the TTL have moved when the old answer's time is over, and not before.
             await workflow.sleep(step.work.hold_s)
@@ -275,10 +275,7 @@ class FailoverWorkflow:
 
     def _tell(self, event: str, text: str) -> None:
         plan = self._carry.plan
-        self._detach(herald(Telling(self._carry.notify, plan.service, event, text, workflow.now(), plan.run)))
-
-    def _detach(self, news: object) -> None:
-        self._detached.append(asyncio.create_task(news))  # type: ignore[arg-type] # always a coroutine of herald
+        self._heralds.send(Telling(self._carry.notify, plan.service, event, text, workflow.now(), plan.run))
 
     async def _close(self, status: RunStatus, text: str) -> Record:
         self._note(Mark.CLOSED, text)
@@ -296,8 +293,8 @@ class FailoverWorkflow:
             )
         except FailureError:
             # The service is gone: the record is published from here, so that it is not lost.
-            self._detach(herald(Publication(record=self._record)))
-        await asyncio.gather(*self._detached, return_exceptions=True)
+            self._heralds.send(Publication(record=self._record))
+        await self._heralds.sent()
 
 
 def _endpoint(step: Step) -> str | None:

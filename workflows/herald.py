@@ -12,7 +12,7 @@ from temporalio.exceptions import ActivityError
 
 with workflow.unsafe.imports_passed_through():
     from workflows import options
-    from workflows.wire import Herald, Publication, Telling
+    from workflows.wire import HISTORY_QUEUE, TELLING_QUEUE, Herald, Publication, Telling
 
 GIVE_UP = timedelta(days=1)
 
@@ -30,6 +30,7 @@ class HeraldWorkflow:
             await workflow.execute_activity(
                 options.PUBLISH,
                 news.publication,
+                task_queue=HISTORY_QUEUE,
                 start_to_close_timeout=timedelta(seconds=30),
                 schedule_to_close_timeout=GIVE_UP,
                 retry_policy=options.PATIENT,
@@ -42,10 +43,28 @@ async def _tell(telling: Telling) -> None:
         await workflow.execute_activity(
             options.TELL,
             telling,
+            task_queue=TELLING_QUEUE,
             start_to_close_timeout=timedelta(seconds=60),
             schedule_to_close_timeout=GIVE_UP,
             retry_policy=options.PATIENT,
         )
+
+
+class Heralds:
+    """The heralds of one workflow, each sent in a task of its own: no decision waits for one to start."""
+
+    def __init__(self) -> None:
+        # A list: the order in a set differs from replay to replay.
+        self._leaving: list[asyncio.Task[None]] = []
+
+    def send(self, news: Telling | Publication) -> None:
+        """Returns at once. A herald that cannot start is lost, and its workflow goes on."""
+        self._leaving = [task for task in self._leaving if not task.done()]
+        self._leaving.append(asyncio.create_task(herald(news)))
+
+    async def sent(self) -> None:
+        """Wait until all are on their way: before a workflow ends or continues as new, or they would be lost."""
+        await asyncio.gather(*self._leaving, return_exceptions=True)
 
 
 async def herald(news: Telling | Publication) -> None:

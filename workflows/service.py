@@ -15,13 +15,13 @@ with workflow.unsafe.imports_passed_through():
     from orchestrator.core.move import Move, Objection, Trigger
     from orchestrator.core.names import RunId
     from orchestrator.core.quorum import Assessment, Report, fold
-    from orchestrator.core.record import Record, RunStatus
+    from orchestrator.core.record import RunStatus
     from orchestrator.core.steering import Routing
     from orchestrator.core.topology import Mode
     from runbooks.plan import Plan
     from runbooks.planner import Unplannable
     from workflows import options, situation
-    from workflows.herald import herald
+    from workflows.herald import Heralds
     from workflows.wire import (
         NOTHING_HEARD,
         ActiveRun,
@@ -76,6 +76,7 @@ class ServiceWorkflow:
         self._wake_s: float | None = None
         self._look_due = True
         self._unheard: datetime | None = None
+        self._heralds = Heralds()
         # Awaiting inside a decision lets another report or request in; the lock holds the decision still.
         self._deciding = asyncio.Lock()
 
@@ -91,10 +92,14 @@ class ServiceWorkflow:
                 async with self._deciding:
                     await self._think()
             if self._should_continue():
-                await workflow.wait_condition(workflow.all_handlers_finished)
+                await self._finish()
                 if self._state.run is None and not self._news:
                     workflow.continue_as_new(self._state)
+        await self._finish()
+
+    async def _finish(self) -> None:
         await workflow.wait_condition(workflow.all_handlers_finished)
+        await self._heralds.sent()
 
     def _should_continue(self) -> bool:
         long = workflow.info().get_current_history_length() > options.CONTINUE_AT
@@ -134,11 +139,11 @@ class ServiceWorkflow:
                 try:
                     await self._start(move, Trigger("automatic", situation.why(move, found)), found, overridden)
                 except (Unplannable, FailureError) as error:
-                    await self._hold(Hold((Objection("unplannable", str(error)),)), found)
+                    self._hold(Hold((Objection("unplannable", str(error)),)), found)
             case Ask(move, reasons):
-                await self._ask(move, reasons)
+                self._ask(move, reasons)
             case Hold():
-                await self._hold(situation.at_rest(decision, facts), found)
+                self._hold(situation.at_rest(decision, facts), found)
         self._set_wake(facts)
 
     def _set_wake(self, facts: Situation) -> None:
@@ -185,7 +190,7 @@ class ServiceWorkflow:
         self._state = situation.detecting(state, found, workflow.now())
         return found
 
-    async def _hold(self, decision: Hold, found: tuple[Assessment, ...]) -> None:
+    def _hold(self, decision: Hold, found: tuple[Assessment, ...]) -> None:
         self._state = replace(self._state, hold=decision.reasons, question=None)
         if not decision.reasons:
             self._state = replace(self._state, told=(), detected=())
@@ -199,26 +204,17 @@ class ServiceWorkflow:
         self._state = replace(self._state, told=(*self._state.told, telling[0]))
         text = telling[1]
         if decision.move is not None:
-            record = self._observed(decision.move, decision.reasons, found)
+            record = situation.observed(
+                self._state, decision.move, decision.reasons, found, run=self._run_id(), now=workflow.now()
+            )
             if record is not None:
                 self._state = situation.remember(self._state, record)
-                await herald(Publication(record=record))
+                self._heralds.send(Publication(record=record))
                 text = f"would move traffic to {decision.move.target}: {text}"
         rule = "everything-down" if "everything-down" in telling[0] else "held"
-        await self._tell(rule, text)
+        self._tell(rule, text)
 
-    def _observed(self, move: Move, reasons: tuple[Objection, ...], found: tuple[Assessment, ...]) -> Record | None:
-        """The record of what would be done, where it can be planned at all."""
-        now = workflow.now()
-        trigger = Trigger("automatic", situation.why(move, found))
-        try:
-            plan = situation.make_plan(self._state, move, run=self._run_id(), trigger=trigger, objections=reasons)
-        except Unplannable:
-            return None
-        entries = situation.opening(self._state, move, found, now, "decided, and held: " + reasons[0].text)
-        return situation.observed(plan, entries, reasons, now)
-
-    async def _ask(self, move: Move, reasons: tuple[Objection, ...]) -> None:
+    def _ask(self, move: Move, reasons: tuple[Objection, ...]) -> None:
         """Put the question to people, once per target."""
         self._state = replace(self._state, hold=reasons)
         asked = self._state.question
@@ -228,7 +224,7 @@ class ServiceWorkflow:
         self._state = replace(self._state, question=question)
         service = self._state.slice.service.id
         because = "; ".join(reason.text for reason in reasons)
-        await self._tell(
+        self._tell(
             "question",
             f"{service}: move traffic from {' and '.join(move.source)} to {move.target}? {because}. "
             f"To do it: failover run {service} --to {move.target} --reason '...'",
@@ -276,9 +272,9 @@ class ServiceWorkflow:
         service = self._state.slice.service.id
         return RunId(f"{service}-{workflow.now():%Y%m%d-%H%M%S}-{workflow.random().getrandbits(16):04x}")
 
-    async def _tell(self, event: str, text: str, run: RunId | None = None) -> None:
+    def _tell(self, event: str, text: str, run: RunId | None = None) -> None:
         piece = self._state.slice
-        await herald(Telling(piece.notify, piece.service.id, event, text, workflow.now(), run))
+        self._heralds.send(Telling(piece.notify, piece.service.id, event, text, workflow.now(), run))
 
     async def _ask_after_run(self) -> None:
         """Free the lock when the run that holds it ended without a word (it was terminated from outside)."""
@@ -311,7 +307,7 @@ class ServiceWorkflow:
             self._state, run=None, routing=None, last_closed=workflow.now(), held=(*self._state.held, lost)
         )
         self._news = True
-        await self._tell("run-lost", lost.text, active.run)
+        self._tell("run-lost", lost.text, active.run)
 
     # ------------------------------------------------------------------ news
 
@@ -345,7 +341,7 @@ class ServiceWorkflow:
         self._news = self._look_due = True
 
     @workflow.signal
-    async def run_closed(self, closed: RunClosed) -> None:
+    def run_closed(self, closed: RunClosed) -> None:
         """A run's last act: its record is kept and published, and the service is free again."""
         if self._state.run is None or self._state.run.run != closed.run:
             return
@@ -356,7 +352,7 @@ class ServiceWorkflow:
         self._state = replace(self._state, run=None, routing=closed.routing, last_closed=last_closed, told=())
         self._pause_s = LOOK_AGAIN_S[0]
         self._news = self._look_due = True
-        await herald(Publication(record=closed.record))
+        self._heralds.send(Publication(record=closed.record))
 
     @workflow.signal
     def retire(self) -> None:
@@ -416,19 +412,21 @@ class ServiceWorkflow:
             raise ApplicationError(
                 f"service '{service.id}' has no steering, so there is no record to adopt", type="Refused"
             )
-        async with self._deciding:
-            run = RunId(f"adopt-{workflow.now():%Y%m%d-%H%M%S}")
-            routing: Routing = await workflow.execute_activity(
-                options.ADOPT_ACTIVITY,
-                args=[service, run],
-                result_type=Routing,
-                start_to_close_timeout=timedelta(seconds=5),
-                schedule_to_close_timeout=timedelta(seconds=15),
-                retry_policy=options.PATIENT,
-            )
+        # Not under the lock: no decision waits for a name server. The fence itself settles a race with a run.
+        run = RunId(f"adopt-{workflow.now():%Y%m%d-%H%M%S}")
+        routing: Routing = await workflow.execute_activity(
+            options.ADOPT_ACTIVITY,
+            args=[service, run],
+            result_type=Routing,
+            start_to_close_timeout=timedelta(seconds=5),
+            schedule_to_close_timeout=timedelta(seconds=15),
+            retry_policy=options.PATIENT,
+        )
+        known = self._state.routing
+        if known is None or known.generation <= routing.generation:
             self._state = replace(self._state, routing=routing)
-            self._news = self._look_due = True
-            return routing
+        self._news = self._look_due = True
+        return routing
 
     # ------------------------------------------------------------------ questions
 

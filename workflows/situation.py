@@ -146,8 +146,21 @@ def opening(
     return tuple(sorted(entries, key=lambda entry: entry.at))
 
 
-def observed(made: Plan, entries: tuple[Entry, ...], reasons: tuple[Objection, ...], now: datetime) -> Record:
-    """The record of what would have been done."""
+def observed(
+    state: ServiceState,
+    move: Move,
+    reasons: tuple[Objection, ...],
+    found: tuple[Assessment, ...],
+    *,
+    run: RunId,
+    now: datetime,
+) -> Record | None:
+    """The record of what would have been done; None where it cannot be planned at all."""
+    try:
+        made = make_plan(state, move, run=run, trigger=Trigger("automatic", why(move, found)), objections=reasons)
+    except Unplannable:
+        return None
+    entries = opening(state, move, found, now, "decided, and held: " + reasons[0].text)
     return Record(
         run=made.run,
         service=made.service,
@@ -230,10 +243,12 @@ def preview(state: ServiceState, question: PlanQuestion) -> Explanation:
     name = type(decision).__name__.lower()
     if decision.move is None:
         return Explanation(name, reasons)
+    refused = isinstance(decision, Hold) and bool(reasons)
     try:
         made = make_plan(state, decision.move, run=RunId("preview"), trigger=trigger, objections=reasons)
     except Unplannable as error:
-        return Explanation("hold", (*reasons, Objection("unplannable", str(error))))
+        # What holds the move already says why: a plan for it need not exist.
+        return Explanation("hold", reasons if refused else (*reasons, Objection("unplannable", str(error))))
     return Explanation(name, reasons, made)
 
 

@@ -6,7 +6,8 @@ stays closed, so the state that is further never depends on the order of arrival
 
 from __future__ import annotations
 
-from dataclasses import replace
+import json
+from dataclasses import asdict, replace
 
 from orchestrator.core.record import Entry, Record, RunStatus
 from workflows.wire import DrillReport
@@ -33,7 +34,7 @@ def is_closed(record: Record) -> bool:
 
 
 def _record_rank(record: Record) -> tuple[bool, int, str]:
-    return (is_closed(record), len(record.entries), repr(record))
+    return (is_closed(record), len(record.entries), _in_words(record))
 
 
 def _drill_rank(report: DrillReport) -> tuple[bool, int, int, int, str]:
@@ -43,8 +44,13 @@ def _drill_rank(report: DrillReport) -> tuple[bool, int, int, int, str]:
         len(report.phases),
         sum(phase.ok is not None for phase in report.phases),
         sum(value is not None for value in known),
-        repr(report),
+        _in_words(report),
     )
+
+
+def _in_words(state: Record | DrillReport) -> str:
+    """The same text for a state and for what a database gave back of it, whose ``repr`` differs (time zones)."""
+    return json.dumps(asdict(state), default=str)
 
 
 def _together(a: tuple[Entry, ...], b: tuple[Entry, ...]) -> tuple[Entry, ...]:

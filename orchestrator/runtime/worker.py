@@ -37,7 +37,7 @@ from workflows.activities.probing import Probing
 from workflows.activities.publishing import Publishing
 from workflows.activities.rehearsing import Rehearsing
 from workflows.activities.steps import Steps
-from workflows.activities.telling import Herald
+from workflows.activities.telling import Chronicle, Herald
 from workflows.drill import DrillWorkflow
 from workflows.failover import FailoverWorkflow
 from workflows.herald import HeraldWorkflow
@@ -46,6 +46,8 @@ from workflows.topology import TopologyWorkflow
 from workflows.watch import WatchWorkflow
 from workflows.wire import (
     CONTROL_QUEUE,
+    HISTORY_QUEUE,
+    TELLING_QUEUE,
     Carry,
     Look,
     RunClosed,
@@ -78,7 +80,7 @@ class Post:
     state: Path | None = None
     """Folder for its copy of the topology; None: a temporary one."""
     history: str | None = None
-    """URL of the history store; None: this worker publishes nothing."""
+    """URL of the history store; None: this worker publishes nothing, another one may."""
 
 
 @contextlib.asynccontextmanager
@@ -88,7 +90,7 @@ async def workers(client: Client, post: Post) -> AsyncIterator[None]:
     stack = contextlib.AsyncExitStack()
     state = post.state or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="failover-worker-")))
     probes = Probes()
-    looking, steps, herald = Looking(client), Steps(probes), Herald(post.history)
+    looking, steps = Looking(client), Steps(probes)
     publishing, rehearsing = Publishing(client), Rehearsing(client)
     probing = Probing(client, host=post.host or socket.gethostname(), cache=state)
     acts: list[Callable[..., Any]] = [steps.step, steps.undo, steps.adopt]
@@ -109,7 +111,7 @@ async def workers(client: Client, post: Post) -> AsyncIterator[None]:
             WatchWorkflow,
         ],
         activities=[
-            *(looking.look, looking.describe_run, looking.recheck, herald.tell, herald.publish),
+            *(looking.look, looking.describe_run, looking.recheck),
             *(publishing.running_endpoints, publishing.publish_topology),
             *(rehearsing.inject, rehearsing.clear, rehearsing.steady, rehearsing.await_run, rehearsing.ask_failback),
             *acts,
@@ -122,6 +124,9 @@ async def workers(client: Client, post: Post) -> AsyncIterator[None]:
         workflow_task_executor=ThreadPoolExecutor(max_workers=8, thread_name_prefix="workflow"),
     )
     running = [control, work(task_queue=steps_queue(post.domain), activities=acts)]
+    running.append(work(task_queue=TELLING_QUEUE, activities=[Herald().tell]))
+    if post.history is not None:
+        running.append(work(task_queue=HISTORY_QUEUE, activities=[Chronicle(post.history).publish]))
     if post.vantage is not None:
         queue = probe_queue(post.vantage)
         running.append(work(task_queue=queue, activities=[probing.probe], max_concurrent_activities=PROBES_AT_ONCE))

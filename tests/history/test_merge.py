@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from orchestrator.core.move import MoveKind, Trigger
@@ -20,6 +20,25 @@ T0 = datetime(2026, 3, 1, 12, 0, 0, tzinfo=UTC)
 ENDS = [status for status in RunStatus if status is not RunStatus.RUNNING]
 
 
+A_STATE = Record(
+    run=RunId("r1"),
+    service=ServiceId("chat"),
+    kind=MoveKind.FAILOVER,
+    trigger=Trigger("automatic", "us is down"),
+    status=RunStatus.RUNNING,
+    started=T0,
+    objective_s=30.0,
+    source=(EndpointId("us"),),
+    target=EndpointId("eu"),
+    before=(),
+    after=(),
+    revision=1,
+    generation=1,
+    runbook="region-failover",
+    steps=(),
+)
+
+
 @st.composite
 def states(draw: st.DrawFn) -> Record:
     """Any state of one run: a stretch of a story that may fork, closed or not."""
@@ -29,24 +48,7 @@ def states(draw: st.DrawFn) -> Record:
         Entry(T0 + timedelta(seconds=n), Mark.NOTE, f"moment {n}" if n < 3 else f"moment {n}/{fork}")
         for n in range(count)
     )
-    state = Record(
-        run=RunId("r1"),
-        service=ServiceId("chat"),
-        kind=MoveKind.FAILOVER,
-        trigger=Trigger("automatic", "us is down"),
-        status=RunStatus.RUNNING,
-        started=T0,
-        objective_s=30.0,
-        source=(EndpointId("us"),),
-        target=EndpointId("eu"),
-        before=(),
-        after=(),
-        revision=1,
-        generation=1,
-        runbook="region-failover",
-        steps=(),
-        entries=story,
-    )
+    state = replace(A_STATE, entries=story)
     if draw(st.booleans()):
         return replace(state, status=draw(st.sampled_from(ENDS)), closed=T0 + timedelta(seconds=10))
     return state
@@ -69,7 +71,11 @@ def test_growing_loses_nothing(a: Record, b: Record) -> None:
     assert is_closed(both) == (is_closed(a) or is_closed(b))
 
 
+FORKED = [replace(A_STATE, entries=(Entry(T0, Mark.NOTE, f"moment/{fork}"),)) for fork in (1, 0)]
+
+
 @settings(max_examples=25, deadline=None)
+@example(FORKED)
 @given(st.lists(states(), min_size=1, max_size=6))
 def test_the_store_and_its_rebuild_agree(published: list[Record]) -> None:
     """Whatever was published in whatever order, projections made again from the events are the same."""

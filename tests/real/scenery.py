@@ -267,5 +267,5 @@ class World:
 
     def activities(self) -> list[Callable[..., Any]]:
         return [
-            *(self.step, self.undo, self.adopt, self.look, self.describe_run, self.recheck, self.tell, self.publish),
+            *(self.step, self.undo, self.adopt, self.look, self.describe_run, self.recheck),
         ]

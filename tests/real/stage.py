@@ -33,6 +33,8 @@ from workflows.topology import TopologyWorkflow
 from workflows.watch import WatchWorkflow
 from workflows.wire import (
     CONTROL_QUEUE,
+    HISTORY_QUEUE,
+    TELLING_QUEUE,
     Heartbeats,
     ServiceState,
     ServiceStatus,
@@ -234,10 +236,21 @@ def control(client: Client, *acts: Callable[..., Any]) -> Worker:
 
 
 @contextlib.asynccontextmanager
+async def desk(client: Client, world: World, *acts: Callable[..., Any]) -> AsyncIterator[None]:
+    """A worker for every workflow with *acts* as its activities, and those that take the news to *world*."""
+    async with (
+        control(client, *acts),
+        Worker(client, task_queue=TELLING_QUEUE, activities=[world.tell]),
+        Worker(client, task_queue=HISTORY_QUEUE, activities=[world.publish]),
+    ):
+        yield
+
+
+@contextlib.asynccontextmanager
 async def staff(client: Client, world: World, *more: Callable[..., Any]) -> AsyncIterator[None]:
     """A worker for everything, and one for the steps of each vantage's domain; *more* activities join in."""
     async with contextlib.AsyncExitStack() as stack:
-        await stack.enter_async_context(control(client, *world.activities(), *more))
+        await stack.enter_async_context(desk(client, world, *world.activities(), *more))
         for vantage in VANTAGES:
             queue = steps_queue(vantage.region)
             await stack.enter_async_context(Worker(client, task_queue=queue, activities=[world.step, world.undo]))

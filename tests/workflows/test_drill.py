@@ -16,7 +16,7 @@ from temporalio.testing import WorkflowEnvironment
 from orchestrator.core.record import RunStatus
 from real.actors import CHAT, Rehearsal
 from real.scenery import EU, US, World, refusal
-from real.stage import control, time_skipping, until
+from real.stage import desk, time_skipping, until
 from workflows import options
 from workflows.wire import (
     CONTROL_QUEUE,
@@ -50,7 +50,7 @@ class Ground:
 async def ground() -> AsyncIterator[Ground]:
     async with time_skipping() as env:
         world, rehearsal = World(env.get_current_time), Rehearsal()
-        async with control(env.client, *world.activities(), *rehearsal.activities()):
+        async with desk(env.client, world, *world.activities(), *rehearsal.activities()):
             yield Ground(env, world, rehearsal)
 
 

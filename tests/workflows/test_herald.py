@@ -17,7 +17,7 @@ from orchestrator.runtime.sandbox import runner
 from real.temporal import binary
 from workflows import options
 from workflows.herald import HeraldWorkflow
-from workflows.wire import Herald, Telling
+from workflows.wire import TELLING_QUEUE, Herald, Telling
 
 DEAF = Notify(NotifyKind.WEBHOOK, url="http://127.0.0.1:9/deaf")
 PAGER = Notify(NotifyKind.EXEC, command=("/bin/page-me",))
@@ -44,9 +44,8 @@ async def test_a_deaf_notifier_does_not_make_the_others_ring_again() -> None:
         await WorkflowEnvironment.start_time_skipping(
             test_server_existing_path=binary("temporal-test-server"), data_converter=pydantic_data_converter
         ) as env,
-        Worker(
-            env.client, task_queue="news", workflows=[HeraldWorkflow], activities=[ears.tell], workflow_runner=runner()
-        ),
+        Worker(env.client, task_queue="news", workflows=[HeraldWorkflow], workflow_runner=runner()),
+        Worker(env.client, task_queue=TELLING_QUEUE, activities=[ears.tell]),
     ):
         await env.client.execute_workflow(
             HeraldWorkflow.run, Herald(telling), id=f"herald/{uuid.uuid4()}", task_queue="news"

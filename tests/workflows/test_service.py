@@ -17,7 +17,7 @@ from orchestrator.core.record import Mark, Record, RunStatus
 from orchestrator.core.steering import Fence
 from orchestrator.core.topology import Answer, Mode
 from real.scenery import AT_HOME, EU, US, World, refusal, service
-from real.stage import RealTime, Stage, control, real_time, stage, until
+from real.stage import RealTime, Stage, desk, real_time, stage, until
 from workflows import options
 from workflows.activities.looking import Looking
 from workflows.wire import (
@@ -594,7 +594,7 @@ async def test_a_terminated_run_frees_the_service() -> None:
         clock = RealTime(client)
         world = World(clock.get_current_time)
         acts = [act for act in world.activities() if act != world.describe_run]
-        async with control(client, *acts, Looking(client).describe_run):
+        async with desk(client, world, *acts, Looking(client).describe_run):
             play = Stage(clock, world, service())
             await play.open()
             await play.all_say(eu="healthy", us="healthy")

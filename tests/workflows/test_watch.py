@@ -18,7 +18,7 @@ from orchestrator.core.names import Domain
 from orchestrator.core.topology import Vantage
 from real.actors import DOWN, Prober
 from real.scenery import TOLD, VANTAGES, World
-from real.stage import control, time_skipping, until
+from real.stage import desk, time_skipping, until
 from workflows import options
 from workflows.wire import CONTROL_QUEUE, Watch, WatchState, probe_queue, watch_id
 
@@ -62,7 +62,7 @@ async def post() -> AsyncIterator[Post]:
     """A server, a worker for the workflows, and nobody who probes yet."""
     async with time_skipping() as env:
         world = World(env.get_current_time)
-        async with control(env.client, *world.activities()):
+        async with desk(env.client, world, *world.activities()):
             yield Post(env, world, Prober())
 
 

@@ -33,11 +33,7 @@ def sign(body: bytes, key: str, *, at: int) -> str:
 
 
 class Herald:
-    """Activities of the herald workflow."""
-
-    def __init__(self, history: str | None) -> None:
-        self._history = history
-        self._store: Store | None = None
+    """The activity that tells people."""
 
     @activity.defn(name=options.TELL)
     async def tell(self, telling: Telling) -> None:
@@ -56,20 +52,26 @@ class Herald:
             if failures:
                 raise Transient("; ".join(failures))
 
+
+class Chronicle:
+    """The activity that writes to the history store at *history*, a URL."""
+
+    def __init__(self, history: str) -> None:
+        self._history = history
+        self._store: Store | None = None
+
     @activity.defn(name=options.PUBLISH)
     async def publish(self, publication: Publication) -> None:
-        """Write a record or a drill's report to the history store, where there is one."""
-        if self._history is None:
-            return
+        """Write a record or a drill's report to the history store."""
         with translated():
             try:
-                await asyncio.to_thread(self._write, self._history, publication)
+                await asyncio.to_thread(self._write, publication)
             except HistoryAway as error:
                 raise Transient(str(error)) from error
 
-    def _write(self, history: str, publication: Publication) -> None:
+    def _write(self, publication: Publication) -> None:
         """Runs in a thread. The store is opened when there is something to write: it may be away before."""
-        store = self._store = self._store or Store.open(history)
+        store = self._store = self._store or Store.open(self._history)
         if publication.record is not None:
             store.publish_record(publication.record)
         if publication.drill is not None:

@@ -19,6 +19,8 @@ from workflows.wire.drill import (
 )
 from workflows.wire.ids import (
     CONTROL_QUEUE,
+    HISTORY_QUEUE,
+    TELLING_QUEUE,
     TOPOLOGY_ID,
     drill_id,
     probe_queue,
@@ -53,7 +55,9 @@ from workflows.wire.watching import NOTHING_HEARD, Heartbeats, Look, LookRequest
 
 __all__ = [
     "CONTROL_QUEUE",
+    "HISTORY_QUEUE",
     "NOTHING_HEARD",
+    "TELLING_QUEUE",
     "TOPOLOGY_ID",
     "ActiveRun",
     "AdoptRequest",

@@ -9,6 +9,12 @@ from orchestrator.core.names import Domain, RunId, ServiceId, VantageId
 CONTROL_QUEUE = "control"
 """Workflow tasks, and local activities with them. Every worker polls it."""
 
+TELLING_QUEUE = "telling"
+"""Notifiers: on a queue of their own, so that hooks which hang take no slot from what moves traffic."""
+
+HISTORY_QUEUE = "history"
+"""The history store. Only workers that have a store poll it; without any, what is published waits for one."""
+
 TOPOLOGY_ID = "topology"
 
 

@@ -217,7 +217,8 @@ async def test_a_kept_alive_answer_that_is_late_but_in_time_counts(probes: Probe
     async with site(behave) as server:
         _, second = await twice(probes, spec(timeout_s=0.5), server.url)
         assert second.kind is OutcomeKind.PASSED
-        assert second.latency_s >= 0.3
+        # uvloop's timers move in whole milliseconds.
+        assert second.latency_s > 0.295
 
 
 async def test_a_request_lost_in_a_closing_connection_is_asked_again(probes: Probes) -> None:
