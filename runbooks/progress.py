@@ -176,7 +176,7 @@ def next_action(plan: Plan, progress: Progress) -> Action:
     if progress.stale:
         return Close(RunStatus.STALE, _stale(progress))
     if any(state is StepState.UNDO_FAILED for _, state in progress.states):
-        return Close(RunStatus.HALTED, f"the undo failed ({progress.failure}): call a human. {_world(plan, progress)}")
+        return _halt(plan, progress, f"the undo failed ({progress.failure}): call a human.")
     return _forward(plan, progress) or _back(plan, progress)
 
 
@@ -197,9 +197,10 @@ def _back(plan: Plan, progress: Progress) -> Action:
     """The next thing once the way forward has ended: an undo, or the close that leaves or has put back the rest."""
     one_way, halting = one_way_step(plan, progress), _stopper(plan, progress)
     if one_way is not None:
-        return Close(RunStatus.HALTED, _past(one_way, plan, progress))
+        kept = f"Nothing was put back: there is no safe way back behind step {one_way.id}."
+        return _halt(plan, progress, f"{_why(progress)}. {kept}")
     if halting is not None and halting.on_failure == "halt" and not progress.aborted:
-        return Close(RunStatus.HALTED, f"{progress.failure}. Nothing was put back. {_world(plan, progress)}")
+        return _halt(plan, progress, f"{progress.failure}. Nothing was put back.")
     back = _to_undo(plan, progress)
     if back is not None:
         return Undo(back)
@@ -279,9 +280,22 @@ def _stale(progress: Progress) -> str:
     return f"somebody else is ahead ({progress.failure}); nothing was put back, read the routing and plan again"
 
 
-def _past(one_way: Step, plan: Plan, progress: Progress) -> str:
-    kept = f"Nothing was put back: there is no safe way back behind step {one_way.id}."
-    return f"{_why(progress)}. {kept} {_world(plan, progress)}"
+def _halt(plan: Plan, progress: Progress, why: str) -> Close:
+    """Nothing more is done by itself: what happened, how the world stands, and the commands that end it either way."""
+    return Close(RunStatus.HALTED, f"{why} {_world(plan, progress)} {_ways(plan, progress)}")
+
+
+def _ways(plan: Plan, progress: Progress) -> str:
+    onward = f"to finish the move: failover run {plan.service} --to {plan.target}"
+    back = f"to go back: failover run {plan.service} --to {plan.source[0]}"
+    match _steered(plan, progress):
+        case StepState.DONE:
+            ways = back
+        case StepState.PENDING | StepState.SKIPPED | StepState.REFUSED | StepState.UNDONE:
+            ways = onward
+        case _:
+            ways = f"{onward}; {back}"
+    return f"Look first: failover explain {plan.service}; {ways}."
 
 
 def _why(progress: Progress) -> str:
@@ -304,10 +318,15 @@ def _world(plan: Plan, progress: Progress) -> str:
     return " ".join(said)
 
 
+def _steered(plan: Plan, progress: Progress) -> StepState:
+    """How far the move of the traffic has come."""
+    steer = next((step for step in plan.steps if isinstance(step.work, Steer)), None)
+    return progress.state(steer.id) if steer else StepState.PENDING
+
+
 def _traffic(plan: Plan, progress: Progress) -> str:
     old, new = spread(plan.before), spread(plan.after)
-    steer = next((step for step in plan.steps if isinstance(step.work, Steer)), None)
-    match progress.state(steer.id) if steer else StepState.PENDING:
+    match _steered(plan, progress):
         case StepState.DONE:
             return f"Traffic goes to {new}."
         case StepState.UNDONE:

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Literal
 from urllib.parse import urlsplit
 
 from orchestrator.config.fields import spoken
 from orchestrator.config.watching import Detection, blind_domains, detection, majority, outside
-from orchestrator.core.names import cloud_of, region_of
+from orchestrator.core.names import EndpointId, cloud_of, region_of
 from orchestrator.core.topology import Mode, NotifyKind, ProbeKind, Role, Service, Topology
 
 Severity = Literal["error", "warning"]
+
+MOST_BYTES = 200_000
+"""A service goes whole into each of its workflow's histories; Temporal refuses payloads above 2 MB."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +49,10 @@ def _whole(topology: Topology) -> Iterator[Finding]:
         yield Finding("warning", "services", "there is no service, so nothing is watched", "add one")
     names: dict[tuple[str, str], str] = {}
     for service in topology.services:
+        size = len(json.dumps(asdict(service), default=str))
+        if size > MOST_BYTES:
+            text = f"it is {size // 1000} kB as it travels to whoever watches it, above {MOST_BYTES // 1000} kB"
+            yield Finding("error", f"services[{service.id}]", text, "split it, or give it fewer endpoints and probes")
         steering = service.steering
         if steering is None:
             continue
@@ -86,10 +94,9 @@ def _vantages(topology: Topology) -> Iterator[Finding]:
             else "warning"
         )
         judged = blind.lost or blind.others
-        shown = ", ".join(f"{each.service}/{each.endpoint}" for each in judged[:3])
-        more = f" and {len(judged) - 3} more" if len(judged) > 3 else ""
+        shown = _some([f"{each.service}/{each.endpoint}" for each in judged])
         text = (
-            f"losing {blind.domain} leaves {blind.left} of {len(vantages)} vantages to judge {shown}{more}, "
+            f"losing {blind.domain} leaves {blind.left} of {len(vantages)} vantages to judge {shown}, "
             f"and 'down' needs {majority(vantages)}"
         )
         yield Finding(severity, "vantages", text, f"add vantages outside {blind.domain}")
@@ -98,14 +105,22 @@ def _vantages(topology: Topology) -> Iterator[Finding]:
 def _too_few(topology: Topology) -> Iterator[Finding]:
     """Endpoints that cannot be called down even while nothing is lost but they."""
     need = majority(topology.vantages)
+    unseen: dict[tuple[str, int], list[tuple[Service, EndpointId]]] = {}
     for service in topology.services:
         for endpoint in service.endpoints:
-            eyes = outside(topology.vantages, endpoint)
-            if len(eyes) < need:
-                path = f"services[{service.id}].endpoints[{endpoint.id}]"
-                seen = f"only {len(eyes)} of {len(topology.vantages)} vantages stand outside its region"
-                text = f"{seen}, and 'down' needs {need}"
-                yield Finding(_graver(service), path, text, f"add vantages outside {region_of(endpoint.region)}")
+            eyes = len(outside(topology.vantages, endpoint))
+            if eyes < need:
+                unseen.setdefault((region_of(endpoint.region), eyes), []).append((service, endpoint.id))
+    for (region, eyes), those in unseen.items():
+        severity: Severity = "error" if any(_graver(service) == "error" for service, _ in those) else "warning"
+        names = _some([f"{service.id}/{endpoint}" for service, endpoint in those])
+        seen = f"only {eyes} of {len(topology.vantages)} vantages stand outside {region}, and 'down' needs {need}"
+        yield Finding(severity, "vantages", f"{seen}: {names} can never be down", f"add vantages outside {region}")
+
+
+def _some(names: list[str]) -> str:
+    """The first three, and how many more there are."""
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
 
 # ------------------------------------------------------------------ services

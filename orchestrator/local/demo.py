@@ -38,6 +38,9 @@ SCENARIOS = ("region-blackhole", "process-kill", "errors-5xx", "health-lies")
 QUIET_S = 3.0
 """Steady traffic before the fault, and after each move."""
 SLOWEST_S = 60.0
+INTERVAL_S = (0.1, 5.0)
+"""What the demo takes: a topology's least, and what still ends within its patience."""
+TIMEOUT_S = (0.05, 5.0)
 POLL_S = 0.1
 
 
@@ -89,6 +92,9 @@ async def run(
     """
     if scenario not in SCENARIOS:
         raise BadInput(f"there is no scenario '{scenario}'; there are: {', '.join(SCENARIOS)}")
+    for option, value, (least, most) in (("interval", interval_s, INTERVAL_S), ("timeout", timeout_s, TIMEOUT_S)):
+        if not least <= value <= most:
+            raise BadInput(f"--{option} of {value:g} s: the demo takes {least:g} s to {most:g} s")
     with _folder() as folder:
         settings = Settings(interval_s, timeout_s, fall, 3)
         async with _staged(folder, settings, say) as stage:

@@ -74,11 +74,14 @@ __all__ = [
     "Stale",
 ]
 
-ANSWER = timedelta(seconds=10)
+ANSWER = timedelta(seconds=6)
 """How long a question may take before nobody is thought to be at work."""
 UPDATE = timedelta(seconds=30)
 FOLLOW_S = 0.15
 AGAIN = "nobody decides for it any more; failover apply with the topology file makes it anew, held"
+OTHER_VERSION = "TMPRL1100"
+"""How Temporal's SDK begins the message about a history that this program's workflows would not have written."""
+OTHERWISE = "run the workers of that version, or begin with an empty state"
 STUCK_ATTEMPTS = 4
 """Attempts at one workflow task from which it is not bad luck any more."""
 _T = TypeVar("_T")
@@ -378,6 +381,10 @@ class ControlPlane:
             how = error.status.name.lower().replace("_", " ") if error.status else "ended"
             raise ControlPlaneAway(f"it was {how}: {AGAIN}") from error
         except WorkflowQueryFailedError as error:
+            if OTHER_VERSION in str(error):
+                raise ControlPlaneAway(
+                    f"another version of this program wrote what Temporal keeps: {OTHERWISE}"
+                ) from error
             raise ControlPlaneAway(f"the question could not be answered: {error}") from error
         except WorkflowUpdateFailedError as error:
             cause: BaseException | None = error.cause

@@ -163,8 +163,10 @@ class _Faces:
         return render
 
 
-def create_app(plane: Plane, store: Store, *, every_s: float = 1.0, budget_s: float = 3.0) -> Starlette:
-    """The status page over *plane* and *store*. Its poller looks every *every_s* seconds while somebody follows.
+def create_app(plane: Plane, store: Store | None, *, every_s: float = 1.0, budget_s: float = 3.0) -> Starlette:
+    """The status page over *plane* and *store* (None: no history is kept).
+
+    Its poller looks every *every_s* seconds while somebody follows.
     A source that has not answered within *budget_s* is away.
 
     ``app.state.pane`` is the Pane; ``serve`` closes it, which ends every event stream.

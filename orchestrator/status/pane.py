@@ -129,7 +129,7 @@ class Pane:
     def __init__(
         self,
         plane: Plane,
-        store: Store,
+        store: Store | None,
         *,
         every_s: float = 1.0,
         budget_s: float = 3.0,
@@ -203,7 +203,7 @@ class Pane:
             return found
         away: FailoverError | None = None
         try:
-            kept = await asyncio.wait_for(asyncio.to_thread(self._store.run, run), self._budget_s)
+            kept = await self._kept(lambda store: store.run(run))
             found = kept if found is None or kept is None else grown(found, kept)
         except TimeoutError:
             away = FailoverError(f"the history has not answered within {self._budget_s:g} s")
@@ -233,7 +233,7 @@ class Pane:
         if found is not None:
             return found
         try:
-            return await asyncio.wait_for(asyncio.to_thread(self._store.drill, drill), self._budget_s)
+            return await self._kept(lambda store: store.drill(drill))
         except TimeoutError:
             raise FailoverError(f"the history has not answered within {self._budget_s:g} s") from None
 
@@ -296,9 +296,17 @@ class Pane:
         records = await asyncio.gather(*(record(run, service) for run, service in held))
         return statuses, tuple(found for found in records if found is not None)
 
+    async def _kept(self, ask: Callable[[Store], _T | None]) -> _T | None:
+        """What the store answers; None where there is none. Raises TimeoutError, HistoryAway."""
+        if self._store is None:
+            return None
+        return await asyncio.wait_for(asyncio.to_thread(ask, self._store), self._budget_s)
+
     async def _read_history(self) -> Kept:
         return await asyncio.to_thread(self._read_store)
 
     def _read_store(self) -> Kept:
         store = self._store
+        if store is None:
+            return Kept()
         return Kept(store.runs(limit=KEPT), store.drills(limit=KEPT), store.run_tallies(), store.drill_tallies())

@@ -140,6 +140,7 @@ class Entity:
     """Endpoints without room."""
     paused: str | None = None
     held: tuple[Objection, ...] = ()
+    hold: tuple[Objection, ...] = ()
     run: RunId | None = None
     records: list[Record] = field(default_factory=list)
     answers: dict[str, Started] = field(default_factory=dict)
@@ -239,6 +240,7 @@ class FakeControlPlane(ControlPlane):
             run=entity.run,
             run_started_by="automatic" if entity.run else None,
             held=entity.held,
+            hold=entity.hold,
             last_runs=tuple(entity.records[-5:]),
             endpoints=tuple(
                 EndpointBrief(e.id, e.region, e.role, e.url, weights[e.id]) for e in entity.service.endpoints

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from orchestrator.core.move import Objection
 from orchestrator.core.quorum import Verdict
 from orchestrator.core.topology import Mode
 
@@ -22,6 +23,25 @@ def test_what_is_wrong_comes_first(failover: Any, plane: Any) -> None:
 def test_all_well_is_said(failover: Any) -> None:
     """When nothing is wrong, the first line says so."""
     assert failover("status").out.startswith("All 2 services are well")
+
+
+def test_a_record_that_cannot_be_read_is_not_well(failover: Any, plane: Any) -> None:
+    """Every endpoint is healthy and nobody could move traffic: the headline does not say that all is well."""
+    plane.entities["chat"].hold = (Objection("routing-unknown", "the primary 127.0.0.1:53 does not answer"),)
+    ended = failover("status")
+    assert ended.out.startswith("1 of 2 services need a look")
+    assert "routing-unknown" in ended.out
+
+
+def test_a_narrow_terminal_shows_everything_below_each_other(failover: Any, plane: Any) -> None:
+    """At the width of a phone's terminal no column is squeezed away: one line per endpoint, and what is seen below."""
+    plane.entities["embed"].verdicts["eu"] = Verdict.DOWN
+    failover.env["COLUMNS"] = "40"
+    lines = failover("status").out.splitlines()
+    assert max(len(line.rstrip()) for line in lines) <= 40
+    at = next(n for n, line in enumerate(lines) if line.split()[:3] == ["eu", "down", "100"])
+    assert lines[at + 1].strip() == "down from 3 of 3 vantages"
+    assert lines.index(next(line for line in lines if line.startswith("embed"))) == at - 1
 
 
 def test_status_is_one_document(failover: Any) -> None:

@@ -26,6 +26,8 @@ ROOT = Path(__file__).parents[2]
         (("worker", "--domain", "here"), "cloud/region"),
         (("--log-level", "loud", "status"), "loud"),
         (("demo", "--interval", "-1s"), "--interval"),
+        (("demo", "--interval", "5ms"), "--interval of 0.005 s: the demo takes 0.1 s to 5 s"),
+        (("run", "chat", "--reason", "x", "--yes", "--override", "capacity-shrt"), "did you mean 'capacity-short'?"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
 )

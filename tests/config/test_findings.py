@@ -139,9 +139,23 @@ def test_an_endpoint_that_shares_its_region_with_most_vantages_is_named(base: st
     beside = APART.replace("azure/west", "aws/us-east-1").replace("gcp/west", "aws/us-east-1")
     assert (
         "warning",
-        "services[chat].endpoints[us]",
-        "only 1 of 3 vantages stand outside its region, and 'down' needs 2; add vantages outside aws/us-east-1",
+        "vantages",
+        (
+            "only 1 of 3 vantages stand outside aws/us-east-1, and 'down' needs 2: chat/us can never be down; "
+            "add vantages outside aws/us-east-1"
+        ),
     ) in _found(base, (VANTAGES, beside), apart=False)
+
+
+def test_a_service_too_large_to_travel_is_an_error(base: str) -> None:
+    """Ninety endpoints with long probes in one service would be refused by Temporal on the night they matter."""
+    first = base.index("      - id: us\n")
+    endpoint = base[first : base.index("      - id:", first + 1)]
+    many = "".join(endpoint.replace("us", f"us{n}", 1).replace("192.0.2.1", f"192.0.3.{n}") for n in range(90))
+    long = ("path: /health", f"path: /health?{'x' * 3000}")
+    found = [text for severity, _, text in _found(base[:first] + many + base[first:], long) if severity == "error"]
+    assert len(found) == 1
+    assert "as it travels to whoever watches it, above 200 kB" in found[0]
 
 
 def test_a_service_without_steering_is_watched_only(base: str) -> None:

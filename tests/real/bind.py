@@ -131,8 +131,9 @@ class Bind:
             except (dns.exception.DNSException, OSError):
                 pass
             await asyncio.sleep(0.01)
-        self.kill()
-        raise RuntimeError(f"named did not serve {self.zone}: {self.log()[-2000:]}")
+        said = self.log()[-2000:]
+        self.close()
+        raise RuntimeError(f"named did not serve {self.zone}: {said}")
 
     def stop(self) -> None:
         """End it as an operator does (SIGTERM), and wait."""

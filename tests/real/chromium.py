@@ -192,7 +192,8 @@ class Chromium:
             stdout=asyncio.subprocess.DEVNULL,
             stderr=asyncio.subprocess.DEVNULL,
             start_new_session=True,
-            env={**os.environ, "HOME": str(self.profile)},
+            # What it leaves behind goes with its profile.
+            env={**os.environ, "HOME": str(self.profile), "TMPDIR": str(self.profile)},
         )
         os.close(theirs_in)
         os.close(theirs_out)

@@ -125,7 +125,8 @@ def test_an_unplanned_move_never_goes_back_once_traffic_moved(plan_of: Made) -> 
     assert closed(plan, play(plan, *events)) == Close(
         RunStatus.HALTED,
         "converge: it broke. Nothing was put back: there is no safe way back behind step steer. "
-        "Traffic goes to us. us is scaled to 3.",
+        "Traffic goes to us. us is scaled to 3. Look first: failover explain chat; "
+        "to go back: failover run chat --to eu.",
     )
 
 
@@ -142,6 +143,10 @@ def test_an_unplanned_steer_of_unknown_outcome_halts(plan_of: Made) -> None:
     end = closed(plan, play(plan, *done("promote", "verify"), ("steer", Event.START), ("steer", Event.FAIL)))
     assert end.status is RunStatus.HALTED
     assert "Traffic goes to eu or to us: read the routing." in end.text
+    assert end.text.endswith(
+        "Look first: failover explain chat; to finish the move: failover run chat --to us; "
+        "to go back: failover run chat --to eu."
+    )
 
 
 def test_an_unplanned_steer_that_was_refused_is_put_back(plan_of: Made) -> None:
@@ -177,6 +182,10 @@ def test_an_undo_that_fails_calls_a_human(plan_of: Made) -> None:
     assert end.status is RunStatus.HALTED
     assert "call a human" in end.text
     assert "Traffic goes to eu or to us: read the routing." in end.text
+    assert end.text.endswith(
+        "Look first: failover explain chat; to finish the move: failover run chat --to us; "
+        "to go back: failover run chat --to eu."
+    )
 
 
 def test_a_failure_to_drain_is_noted_and_passed(plan_of: Made) -> None:
@@ -203,6 +212,7 @@ def test_halt_leaves_everything_as_it_is(plan_of: Made) -> None:
     plan = replace(plan, steps=tuple(replace(step, on_failure="halt") for step in plan.steps))
     end = closed(plan, play(plan, *done("promote"), ("verify", Event.START), ("verify", Event.FAIL)))
     assert (end.status, "Nothing was put back." in end.text) == (RunStatus.HALTED, True)
+    assert end.text.endswith("to finish the move: failover run chat --to us.")
 
 
 def test_a_person_can_stop_a_run_and_it_unwinds(plan_of: Made) -> None:

@@ -26,6 +26,16 @@ def _asking(app: Starlette) -> httpx.AsyncClient:
 AWAY = "Temporal at 127.0.0.1:7233 cannot be reached; start it"
 
 
+async def test_a_page_without_a_history_shows_what_the_services_carry(world: Any) -> None:
+    """No history is kept here: the page is whole all the same, and nothing is called away."""
+    async with _asking(create_app(world, None)) as client:
+        page = (await client.get("/")).text
+        assert "Everything is serving" in page
+        assert "The history is away" not in page
+        assert (await client.get("/api/runs")).status_code == 200
+        assert (await client.get("/runs/nobody-20260101-000000-0000")).status_code == 404
+
+
 async def test_temporal_away_keeps_the_last_state_with_its_age(site: Any, world: Any) -> None:
     """When the control plane goes away the page says so in red, and goes on showing what it saw last."""
     assert "Everything is serving" in (await site.client.get("/")).text

@@ -76,7 +76,7 @@ async def test_a_person_steers_and_is_refused_in_sentences(tmp_path: Path) -> No
         assert (refused.status, refused.out) == (3, "")
         assert "already-there" in refused.err
         refused = await failover(system, *run, "tokyo", "--override", "already-ther")
-        assert (refused.status, refused.out) == (3, "")
+        assert (refused.status, refused.out) == (2, "")
         assert "no safety rule is called 'already-ther'; did you mean 'already-there'?" in " ".join(refused.err.split())
         for status, about, words in (
             (2, "no endpoint is called 'tokio'; did you mean 'tokyo'?", (*run, "tokio")),
@@ -122,6 +122,28 @@ async def _in_trouble(system: System, move: tuple[str, ...], why: str) -> None:
     assert doctor.status == 1
     assert why in " ".join(doctor.out.split())
     assert "checks failed" in doctor.sentence
+
+
+async def test_a_worker_for_a_vantage_that_is_not_there_says_so(tmp_path: Path) -> None:
+    """A slip in --vantage probes nothing for ever: it is said at the start, with the nearest name."""
+    async with System.start(tmp_path, vantages=PAIR) as system:
+        vantage = next(iter(system.running.workers))
+        slip = f"{vantage}x"
+        process = await asyncio.create_subprocess_exec(
+            *(str(Path(sys.executable).parent / "failover"), "worker", "--domain", "cloud/nowhere", "--vantage", slip),
+            stderr=asyncio.subprocess.PIPE,
+            env={**os.environ, "TEMPORAL_ADDRESS": system.running.temporal.address},
+        )
+        assert process.stderr is not None
+        try:
+            async with asyncio.timeout(30):
+                said = (await process.stderr.readline()).decode()
+            assert said.startswith(f"warning: no vantage is called '{slip}'; did you mean '{vantage}'?")
+        finally:
+            process.terminate()
+            async with asyncio.timeout(30):
+                await process.communicate()
+        assert process.returncode == 0
 
 
 async def test_nobody_there_is_a_sentence(tmp_path: Path) -> None:

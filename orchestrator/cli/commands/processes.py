@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import tempfile
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -11,13 +10,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from orchestrator.cli.ahead import DEFAULT_TEMPORAL, Later, must_be_free, temporal_port, together, until_told
-from orchestrator.cli.desk import desk_of
+from orchestrator.cli.calls import unknown
+from orchestrator.cli.desk import Desk, desk_of
 from orchestrator.cli.errors import Failed
 from orchestrator.cli.options import File, History, Json, duration
-from orchestrator.core.errors import BadInput
+from orchestrator.core.errors import BadInput, FailoverError
 from orchestrator.core.names import Domain, VantageId
 
 if TYPE_CHECKING:
+    from orchestrator.runtime.control import ControlPlane
     from orchestrator.runtime.up import Running
 
 LOOPBACK = "127.0.0.1"
@@ -55,6 +56,7 @@ def worker(
     import uvloop  # noqa: PLC0415 - start-up time
 
     from orchestrator.runtime.connection import connect  # noqa: PLC0415 - Temporal's client is slow to import
+    from orchestrator.runtime.control import ControlPlane  # noqa: PLC0415 - the same
     from orchestrator.runtime.logging import set_up  # noqa: PLC0415 - the same
     from orchestrator.runtime.worker import Post, run_worker  # noqa: PLC0415 - the same
 
@@ -67,9 +69,26 @@ def worker(
         set_up("info")
 
     async def work() -> None:
-        await run_worker(await connect(desk.address, desk.namespace), post)
+        client = await connect(desk.address, desk.namespace)
+        if vantage:
+            await _note_unknown(desk, ControlPlane(client), VantageId(vantage))
+        await run_worker(client, post)
 
     uvloop.run(work())
+
+
+async def _note_unknown(desk: Desk, control: ControlPlane, vantage: VantageId) -> None:
+    """Say so where the topology in force has no such vantage. Not refused: it may come with the next one."""
+    try:
+        async with asyncio.timeout(2):
+            _, topology = await control.topology()
+    except (FailoverError, TimeoutError):
+        return  # nobody knows yet: this may be the first worker
+    names = [known.id for known in topology.vantages]
+    if vantage not in names:
+        desk.say(
+            f"warning: {unknown('vantage', vantage, names)}; until the topology has it, this worker probes nothing"
+        )
 
 
 def serve(
@@ -96,10 +115,8 @@ def serve(
         desk.say(f"The status page is at http://{host}:{port}/ until Ctrl-C.")
         await asyncio.Event().wait()
 
-    with tempfile.TemporaryDirectory(prefix="failover-page-") as folder:
-        store = Store.at(history or Path(folder) / "nothing.db")
-        desk.wait(together(listen(create_app(plane, store), host, port), announce()))
-        store.close()
+    store = Store.at(history) if history else None
+    desk.wait(together(listen(create_app(plane, store), host, port), announce()))
 
 
 def up(

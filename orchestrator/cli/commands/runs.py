@@ -46,6 +46,17 @@ def _checked(status: ServiceStatus, to: str | None) -> EndpointId | None:
     return EndpointId(to) if to is not None else None
 
 
+def _rules(override: list[str] | None) -> tuple[str, ...]:
+    """*override* without doubles. Raises BadInput for what is no rule, with the nearest name."""
+    from orchestrator.cli.calls import unknown  # noqa: PLC0415 - used on one path
+    from orchestrator.core.safety import NAMES  # noqa: PLC0415 - the same
+
+    for name in override or ():
+        if name not in NAMES:
+            raise BadInput(f"--override: {unknown('safety rule', name, NAMES)}")
+    return tuple(sorted(set(override or ())))
+
+
 def _show_refusal(desk: Desk, refusal: Refusal, kind: MoveKind, again: str) -> Objected:
     from orchestrator.cli.render.plan import refusal as rendered  # noqa: PLC0415 - start-up time
 
@@ -85,7 +96,7 @@ def plan(
     desk = desk_of(ctx)
     status = of_service(desk, service, lambda control, name: control.status(name))
     kind = MoveKind.FAILBACK if back else kind_of(status)
-    trigger = Trigger(who(), "only planned, not asked for", tuple(sorted(set(override or ()))))
+    trigger = Trigger(who(), "only planned, not asked for", _rules(override))
     target = _checked(status, to)
     words = ["failover", "plan", service, *(["--to", to] if to else []), *(["--back"] if back else [])]
     made = _planned(desk, service, Request(kind, trigger, target), shlex.join(words))
@@ -177,8 +188,9 @@ def _carry_out(desk: Desk, service: str, wish: _Wish) -> None:
     """Plan, show, ask, start, follow. Raises what the exit status says."""
     if not wish.yes and not desk.someone:
         raise BadInput("nobody can be asked here; add --yes to start the run without a question")
+    overrides = _rules(wish.override)
     reason = reason_of(desk, wish.reason, "Why is the traffic moved?")
-    trigger = Trigger(who(), reason, tuple(sorted(set(wish.override or ()))))
+    trigger = Trigger(who(), reason, overrides)
     request = Request(wish.kind, trigger, wish.target)
     given = "".join(f" --override {rule}" for rule in trigger.overrides)
     again = f"{shlex.join(wish.words)} --reason {shlex.quote(reason)}{given}"

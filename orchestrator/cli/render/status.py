@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from datetime import datetime
 
-from rich.console import Group, RenderableType
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
@@ -19,6 +21,10 @@ VERDICT_STYLE = {
     Verdict.DOWN: "bold red",
     Verdict.UNKNOWN: "magenta",
 }
+PASSING = frozenset({"confirm", "one-run-at-a-time"})
+"""Reasons to hold that go away by themselves."""
+TABLE_WIDTH = 100
+"""Columns below which the table's last column would be a ribbon."""
 STALE_S = 60.0
 """Knowledge older than this is shown loudly."""
 
@@ -41,6 +47,7 @@ def trouble(status: ServiceStatus) -> int:
         Verdict.DEGRADED in worst,
         Verdict.UNKNOWN in worst or not verdicts,
         status.paused is not None,
+        any(reason.rule not in PASSING for reason in status.hold),
     )
     return next((len(grades) - place for place, wrong in enumerate(grades) if wrong), 0)
 
@@ -89,6 +96,49 @@ def table(statuses: Iterable[ServiceStatus], now: datetime) -> RenderableType:
         else cell(f"All {len(ordered)} services are well" if len(ordered) != 1 else "The service is well", "bold green")
     )
     head = Text.assemble(head, cell(f"   as of {stamp(now)}", "dim"))
+    remarks: list[RenderableType] = [line for status in ordered for line in _remarks(status)]
+    return Group(head, "", _Fleet(ordered, now), *(("", *remarks) if remarks else ()))
+
+
+@dataclass(frozen=True, slots=True)
+class _Fleet:
+    """Services with their endpoints: a table, or one below the other where the terminal is too narrow for one."""
+
+    ordered: tuple[ServiceStatus, ...]
+    now: datetime
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        if options.max_width < TABLE_WIDTH:
+            yield from _stacked(self.ordered, self.now)
+        else:
+            yield _grid(self.ordered, self.now)
+
+
+def _mode(status: ServiceStatus) -> str:
+    return f"{status.mode}, paused" if status.paused else status.mode
+
+
+def _share(brief: EndpointBrief) -> Text:
+    return cell("?" if brief.weight is None else f"{brief.weight} %", "bold" if brief.weight else "dim")
+
+
+def _seen(seen: Assessment | None) -> tuple[Text, Text]:
+    """The verdict, and what is seen."""
+    verdict = seen.verdict if seen else Verdict.UNKNOWN
+    return cell(verdict, VERDICT_STYLE[verdict]), cell(seen.text if seen else "no vantage has reported")
+
+
+def _stacked(ordered: tuple[ServiceStatus, ...], now: datetime) -> Iterator[RenderableType]:
+    for status in ordered:
+        yield Text.assemble(cell(status.service, "bold"), "  ", cell(_mode(status)), "  ", _as_of(status, now))
+        for brief, seen in _rows(status):
+            verdict, text = _seen(seen)
+            region = cell(brief.region, "dim")
+            yield Text.assemble("  ", cell(brief.id), "  ", verdict, "  ", _share(brief), "  ", region)
+            yield Padding(text, (0, 0, 0, 4))
+
+
+def _grid(ordered: tuple[ServiceStatus, ...], now: datetime) -> Table:
     grid = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
     for column in ("SERVICE", "MODE", "ENDPOINT", "REGION", "VERDICT"):
         grid.add_column(column, no_wrap=True)
@@ -98,20 +148,19 @@ def table(statuses: Iterable[ServiceStatus], now: datetime) -> RenderableType:
     for status in ordered:
         first = True
         for brief, seen in _rows(status):
-            verdict = seen.verdict if seen else Verdict.UNKNOWN
+            verdict, text = _seen(seen)
             grid.add_row(
                 cell(status.service if first else "", "bold"),
-                cell((f"{status.mode}, paused" if status.paused else status.mode) if first else ""),
+                cell(_mode(status) if first else ""),
                 cell(brief.id),
                 cell(brief.region, "dim"),
-                cell(verdict, VERDICT_STYLE[verdict]),
-                cell("?" if brief.weight is None else f"{brief.weight} %", "bold" if brief.weight else "dim"),
-                cell(seen.text if seen else "no vantage has reported"),
+                verdict,
+                _share(brief),
+                text,
                 _as_of(status, now) if first else "",
             )
             first = False
-    remarks: list[RenderableType] = [line for status in ordered for line in _remarks(status)]
-    return Group(head, "", grid, *(("", *remarks) if remarks else ()))
+    return grid
 
 
 def _as_of(status: ServiceStatus, now: datetime) -> Text:
