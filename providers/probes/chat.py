@@ -9,9 +9,13 @@ from dataclasses import dataclass
 
 from orchestrator.core.probe import Outcome, OutcomeKind
 from orchestrator.core.topology import Expect
-from providers.probes.judge import KEPT_BYTES, Received, judge_status
+from providers.probes.judge import KEPT_BYTES, Received, judge_status, unfit
 
 LONGEST_LINE = 1024 * 1024
+_OTHER_PRODUCE = ("reasoning_content", "reasoning", "tool_calls", "function_call", "refusal")
+"""What a model may produce instead of content. It took an inference, but it is not the text that a probe expects."""
+_LINE_END = re.compile(rb"\r\n|\n|\r")
+_MARK = b"\xef\xbb\xbf"
 _CODE = re.compile(r"[a-z_]{1,40}")
 _OVERLOAD = re.compile(r"rate_limit|overloaded|too_many_requests|throttl")
 
@@ -27,7 +31,7 @@ class Transcript:
     """What a model has said so far. Feed it the body as it comes; *clock* gives seconds.
 
     Reads ``data:`` lines (WHATWG server-sent events; one JSON document each, as OpenAI's API sends them), or, when the
-    server ignored ``stream``, one JSON document. Reasoning counts as produced text, but not as content.
+    server ignored ``stream``, one JSON document. Reasoning, a tool call or a refusal is produced, but is no content.
     """
 
     def __init__(self, clock: Callable[[], float], *, streamed: bool) -> None:
@@ -53,22 +57,24 @@ class Transcript:
         if not self._streamed:
             self._rest = (self._rest + data)[:LONGEST_LINE]
             return
-        *lines, self._rest = (self._rest + data).replace(b"\r\n", b"\n").split(b"\n")
+        # A CR LF that two pieces share counts as two ends: the empty line between them says nothing here.
+        *lines, self._rest = _LINE_END.split(self._rest + data)
         if len(self._rest) > LONGEST_LINE:
             self.error = "a line of the stream is too long"
             return
         for line in lines:
-            self._line(line.rstrip(b"\r"))
+            self._line(line)
 
     def end(self) -> None:
         """The body is complete."""
         rest, self._rest = self._rest, b""
         if self._streamed:
-            self._line(rest.rstrip(b"\r"))
+            self._line(rest)
         elif rest:
             self._document(rest)
 
     def _line(self, line: bytes) -> None:
+        line = line.removeprefix(_MARK)
         if self.done or self.error is not None or not line.startswith(b"data:"):
             return
         data = line[len(b"data:") :].strip()
@@ -89,6 +95,9 @@ class Transcript:
         if document.get("error"):
             self._fail(document["error"])
             return
+        if "error" in (document.get("object"), document.get("type")):  # vLLM puts the fields of the error themselves
+            self._fail(document)
+            return
         choices = document.get("choices")
         for choice in choices if isinstance(choices, list) else ():
             if isinstance(choice, dict):
@@ -98,8 +107,8 @@ class Transcript:
         said = choice.get("delta") or choice.get("message") or {}
         if isinstance(said, dict):
             text = said.get("content")
-            thought = said.get("reasoning_content") or said.get("reasoning")
-            if (text or thought) and self.first_token_at is None:
+            other = any(said.get(field) for field in _OTHER_PRODUCE)
+            if (text or other) and self.first_token_at is None:
                 self.first_token_at = self._clock()
             if isinstance(text, str) and self._size < KEPT_BYTES:
                 self.content += text
@@ -126,9 +135,9 @@ def judge_chat(
         kind, detail = wrong or (OutcomeKind.FAILED, "completion was empty")
         return Completion(kind, received.latency_s, detail)
     first = said.first_token_at - started if said.first_token_at is not None else None
-    kind, detail = _wrong(said, expect) or _late(received.latency_s, first, expect)
-    completed = kind in {OutcomeKind.PASSED, OutcomeKind.SLOW}
-    return Completion(kind, received.latency_s, detail, completed=completed, first_token_s=first)
+    bad = _wrong(said, expect)
+    kind, detail = bad or unfit(received, expect) or _late(received.latency_s, first, expect)
+    return Completion(kind, received.latency_s, detail, completed=bad is None, first_token_s=first)
 
 
 def _wrong(said: Transcript, expect: Expect) -> tuple[OutcomeKind, str] | None:

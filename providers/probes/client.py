@@ -138,12 +138,11 @@ class Probes:
             asking.unaskable(BadInput(f"'{question.target.sni}' is no name for a TLS handshake; mend the probe's sni"))
 
     async def _reach_any(self, asking: Asking, addresses: tuple[str, ...]) -> None:
-        """Try *addresses* in order, each with its share of the time; the last one's failure counts."""
+        """Try *addresses* in order, each with its share of the time to connect; the last one's failure counts."""
         for index, address in enumerate(addresses[:-1]):
             try:
-                async with asyncio.timeout(asking.connect_left_s / (len(addresses) - index)):
-                    await self._reach(asking, address)
-                    return
+                await self._reach(asking, address, asking.connect_left_s / (len(addresses) - index))
+                return
             except ssl.SSLError:
                 raise
             except OSError:  # TimeoutError among them
@@ -151,18 +150,21 @@ class Probes:
                     raise
         await self._reach(asking, addresses[-1])
 
-    async def _reach(self, asking: Asking, address: str) -> None:
+    async def _reach(self, asking: Asking, address: str, within_s: float | None = None) -> None:
+        """Connect to *address*; *within_s* bounds TCP alone: who took the connection may use the rest of the time."""
         loop = asyncio.get_running_loop()
         target = asking.question.target
         if not target.tls:
-            await loop.create_connection(lambda: Link(asking), address, target.port)
+            async with asyncio.timeout(within_s):
+                await loop.create_connection(lambda: Link(asking), address, target.port)
             return
         context = self._contexts.get(asking.question.spec.ca)
         # The socket is connected apart, so that a silent handshake is told from a silent network.
         raw = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_STREAM)
         try:
             raw.setblocking(False)
-            await loop.sock_connect(raw, (address, target.port))
+            async with asyncio.timeout(within_s):
+                await loop.sock_connect(raw, (address, target.port))
             asking.reached()
             # Our own timer ends a handshake that is too long; the loop's would call it an aborted connection.
             patience_s = asking.left_s + 1

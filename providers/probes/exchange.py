@@ -16,12 +16,13 @@ from orchestrator.core.topology import ProbeKind
 from providers.probes.chat import Transcript, judge_chat
 from providers.probes.deadlines import Deadlines
 from providers.probes.judge import KEPT_BYTES, Received, judge
-from providers.probes.link import Link, Question
+from providers.probes.link import FIRST_FINAL, LONGEST_ANSWER, Link, Question
 
 Done = Callable[[Outcome], None]
 
 
 _RETRY_AFTER = re.compile(rb"\r\nretry-after:", re.IGNORECASE)
+_CODING = re.compile(rb"\r\ncontent-encoding:[ \t]*(?:x-)?(gzip|deflate)\b", re.IGNORECASE)
 _JSON = re.compile(rb"\r\ncontent-type:[ \t]*application/json", re.IGNORECASE)
 _ENDS = re.compile(rb"\r\n(?:content-length:|transfer-encoding:[^\r]*chunked)", re.IGNORECASE)
 _INTERIM = re.compile(rb"HTTP/1\.\d 1\d\d")
@@ -34,6 +35,14 @@ def final_head(received: bytes) -> bytes:
     while _INTERIM.match(head) and rest:
         head, _, rest = rest.partition(b"\r\n\r\n")
     return head + b"\r\n"
+
+
+def has_final_head(received: bytes) -> bool:
+    """Whether the header fields of the final answer are complete in *received*."""
+    head, end, rest = received.partition(b"\r\n\r\n")
+    while end and _INTERIM.match(head):
+        head, end, rest = rest.partition(b"\r\n\r\n")
+    return bool(end)
 
 
 def status_without_end(received: bytes) -> int | None:
@@ -59,13 +68,14 @@ class Asking:
     ask_again: Callable[[Question, Done], Asking] | None = None
     backup: Asking | None = None
     phase = "no connection"
-    heard = False
     over = False
     unasked = False
     reused = False
     status = 0
+    received = 0
+    """Bytes of the answer so far."""
     head = b""
-    """What came up to the end of the header fields, and perhaps beyond."""
+    """What came up to the end of the header fields, and perhaps beyond; cut at 64 KiB."""
     _timer: asyncio.TimerHandle | None = None
     _size = 0
     _said: Transcript | None = None
@@ -85,6 +95,11 @@ class Asking:
         deadlines.add(self, timeout_s / 2 if self._waits_half else self._connect_s, self.started)
 
     # Its way
+
+    @property
+    def heard(self) -> bool:
+        """Some of the answer has come."""
+        return self.received > 0
 
     @property
     def keeps(self) -> bool:
@@ -148,7 +163,34 @@ class Asking:
     # What goes wrong
 
     def garbled(self) -> None:
-        self.fail(OutcomeKind.FAILED, "the answer is not HTTP")
+        """The answer is not HTTP. On a connection that was kept it may be the rest of an older one: asked anew."""
+        if self.over or not self._retried():
+            self.fail(OutcomeKind.FAILED, "the answer is not HTTP")
+
+    def endless(self) -> None:
+        """The answer is long: give it up where its header fields, or all of it, are longer than anybody's."""
+        if self.over:
+            return
+        if self.status < FIRST_FINAL and not has_final_head(self.head):
+            self.fail(OutcomeKind.FAILED, "header fields do not end")
+        elif self.received > LONGEST_ANSWER:
+            self.fail(OutcomeKind.FAILED, "answer does not end")
+
+    def _retried(self) -> bool:
+        """Whether the question goes out again over a new connection: the kept one was no good, the endpoint may be."""
+        if not self.reused or self.retry is None:
+            return False
+        link, self.link = self.link, None
+        if link is not None:
+            link.drop()
+        self.reused = False
+        self.received = self.status = self._size = 0
+        self.head = b""
+        self._chunks = None
+        if self.backup is None:
+            self.phase = "no connection"
+            self.retry(self)
+        return True
 
     def unaskable(self, error: BadInput) -> None:
         """The question could not be put, by no fault of the endpoint: never a reason to call it down."""
@@ -161,14 +203,8 @@ class Asking:
         if status is not None:
             self.status = status
             self.complete(reusable=False)
-        elif self.reused and not self.heard and self.retry is not None:
-            # It was closed while idle and we wrote into that: no news about the endpoint yet.
-            self.reused = False
-            self.link = None
-            if self.backup is None:
-                self.phase = "no connection"
-                self.retry(self)
-        else:
+        elif self.heard or not self._retried():
+            # Not heard: it was closed while idle and we wrote into that, which is no news about the endpoint yet.
             how = "closed" if exc is None else "reset"
             where = "in the middle of the answer" if self.heard else "without an answer"
             self.fail(OutcomeKind.REFUSED, f"connection {how} {where}")
@@ -225,6 +261,7 @@ class Asking:
             status=status,
             retry_after=bool(_RETRY_AFTER.search(final_head(self.head))),
             body=b"".join(self._chunks)[:KEPT_BYTES] if self._chunks else b"",
+            compressed=bool(self._chunks and _CODING.search(final_head(self.head))),
             cut=self._size > KEPT_BYTES,
             latency_s=perf_counter() - self.started,
             certificate_left_s=expires - time() if expires is not None else None,

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+import zlib
+from dataclasses import dataclass, replace
 
 from orchestrator.core.probe import Outcome, OutcomeKind
 from orchestrator.core.topology import Expect
@@ -23,11 +24,25 @@ class Received:
     """The body went on beyond what was kept."""
     latency_s: float
     certificate_left_s: float | None
+    compressed: bool = False
+    """The body came as gzip or deflate, though it was asked for as it is."""
+
+    def unpacked(self) -> Received:
+        """With the body as it was meant: its first 64 KiB, and empty where it cannot be unpacked."""
+        if not self.compressed:
+            return self
+        unpacking = zlib.decompressobj(wbits=zlib.MAX_WBITS | 32)  # gzip or zlib, whichever its first bytes say
+        try:
+            body = unpacking.decompress(self.body, KEPT_BYTES)
+        except zlib.error:
+            body = b""
+        return replace(self, body=body, cut=self.cut or bool(unpacking.unconsumed_tail), compressed=False)
 
 
 def judge(received: Received, expect: Expect, good_statuses: frozenset[int]) -> Outcome:
     """The outcome of an HTTP probe: wrong beats unfit beats slow."""
-    kind, detail = _wrong(received, expect, good_statuses) or _unfit(received, expect)
+    received = received.unpacked()
+    kind, detail = _wrong(received, expect, good_statuses) or unfit(received, expect) or _late(received, expect)
     return Outcome(kind, received.latency_s, detail)
 
 
@@ -52,12 +67,17 @@ def _wrong(received: Received, expect: Expect, good_statuses: frozenset[int]) ->
     return None
 
 
-def _unfit(received: Received, expect: Expect) -> tuple[OutcomeKind, str]:
+def unfit(received: Received, expect: Expect) -> tuple[OutcomeKind, str] | None:
+    """What is wrong with the certificate under which the answer came, or None."""
     left = received.certificate_left_s
     if left is not None and left <= 0:
         return OutcomeKind.MISMATCH, "certificate has expired"
     if left is not None and expect.certificate_days is not None and left < expect.certificate_days * 86400:
         return OutcomeKind.MISMATCH, f"certificate expires in {left / 86400:.0f} days"
+    return None
+
+
+def _late(received: Received, expect: Expect) -> tuple[OutcomeKind, str]:
     if expect.latency_s is not None and received.latency_s > expect.latency_s:
         return OutcomeKind.SLOW, f"answered in {received.latency_s:.2f} s"
     return OutcomeKind.PASSED, ""

@@ -18,6 +18,11 @@ from providers.probes.tls import expiry
 LONGEST_LIFE_S = 90.0
 """A kept-alive connection is replaced after a third of this to all of it: new addresses and certificates show."""
 
+LONGEST_HEAD = 64 * 1024
+"""Bytes kept of status lines and header fields. An answer whose fields are longer is no HTTP that anybody serves."""
+LONGEST_ANSWER = 64 * 1024 * 1024
+"""Bytes after which an answer is given up: reading what never ends would keep the other probes waiting."""
+
 FIRST_FINAL = 200
 """Answers with a status below this are interim (RFC 9110 section 15.2): another one follows."""
 
@@ -27,7 +32,7 @@ class Carried(Protocol):
 
     question: Question
     over: bool
-    heard: bool
+    received: int
     headless: bool
     status: int
     head: bytes
@@ -36,6 +41,7 @@ class Carried(Protocol):
     def take(self, body: bytes) -> None: ...
     def complete(self, *, reusable: bool) -> None: ...
     def garbled(self) -> None: ...
+    def endless(self) -> None: ...
     def lost(self, exc: Exception | None) -> None: ...
 
 
@@ -99,15 +105,19 @@ class Link(asyncio.Protocol):
             self._lost_idle()  # words nobody asked for: a server that says 408 or goodbye
             self.drop()
             return
-        asking.heard = True
-        if asking.status < FIRST_FINAL:
+        asking.received += len(data)
+        if asking.status < FIRST_FINAL and len(asking.head) < LONGEST_HEAD:
             asking.head += data
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade:
             asking.complete(reusable=False)
         except httptools.HttpParserError:
+            if self.question.idle is self:  # a good answer, and bytes too many behind it: no connection to keep
+                self.question.forget_connection()
             asking.garbled()
+        if asking.received > LONGEST_HEAD:
+            asking.endless()
 
     def connection_lost(self, exc: Exception | None) -> None:
         asking, self.asking, self.transport, self._parser = self.asking, None, None, None

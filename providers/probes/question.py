@@ -157,6 +157,9 @@ class Wording:
             "accept": ("Accept", "text/event-stream" if chat else "*/*"),
             "connection": ("Connection", "keep-alive" if keep else "close"),
         }
+        if chat or self.wants_body:
+            # Without it any coding would do (RFC 9110 section 12.5.3).
+            fields["accept-encoding"] = ("Accept-Encoding", "identity")
         if chat:
             fields["content-type"] = ("Content-Type", "application/json")
         if chat or method in {"POST", "PUT", "PATCH"}:

@@ -88,6 +88,17 @@ async def test_a_base_url_that_ends_in_v1_is_not_doubled(probes: Probes) -> None
             "error in the stream: server_error",
         ),
         (streams(OVERLOADED), OutcomeKind.THROTTLED, "error in the stream: rate_limit_error"),
+        (
+            streams(token("yes"), {"object": "error", "message": "engine is dead", "code": 500}),
+            OutcomeKind.FAILED,
+            "error in the stream",
+        ),
+        (
+            streams(token("yes"), {"type": "error", "message": "engine is dead"}),
+            OutcomeKind.FAILED,
+            "error in the stream: error",
+        ),
+        (streams(token("yes", "stop"), newline="\r"), OutcomeKind.PASSED, ""),
         (streams("nonsense"), OutcomeKind.FAILED, "the stream holds something that is no completion"),
         (answers(429), OutcomeKind.THROTTLED, "status 429"),
         (answers(500), OutcomeKind.FAILED, "status 500"),
@@ -122,3 +133,31 @@ async def test_a_model_that_only_thinks_within_its_tokens_has_produced_something
     async with site(streams(thought)) as server:
         outcome = await probes.ask(spec(), server.url, name=NAME)
         assert outcome.kind is OutcomeKind.PASSED
+
+
+@pytest.mark.parametrize("field", ["tool_calls", "function_call", "refusal"])
+async def test_an_inference_without_content_is_an_inference(probes: Probes, field: str) -> None:
+    """A model that calls a tool or refuses has run; it has not said what a probe may expect it to."""
+    produce = {"choices": [{"delta": {"content": None, field: "something"}, "finish_reason": "stop"}]}
+    async with site(streams(produce)) as server:
+        outcome = await probes.ask(spec(), server.url, name=NAME)
+        assert (outcome.kind, outcome.completed) == (OutcomeKind.PASSED, True)
+        outcome = await probes.ask(spec(expect=Expect(body="yes")), server.url, name=NAME)
+        assert (outcome.kind, outcome.detail) == (OutcomeKind.FAILED, "completion lacks the expected text")
+
+
+async def test_characters_may_be_cut_between_chunks(probes: Probes) -> None:
+    """A letter of three bytes that comes in two pieces is one letter."""
+    words = "\u6f22\u5b57 \u00e9\u00e9 \U0001f642" * 9
+
+    async def behave(_site, _reader, writer, _asked) -> None:  # type: ignore[no-untyped-def]  # a Behaviour
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n")
+        data = b"\xef\xbb\xbfdata: " + json.dumps(token(words, "stop"), ensure_ascii=False).encode() + b"\n\n"
+        for byte in data:
+            writer.write(bytes((byte,)))
+            await writer.drain()
+        writer.close()
+
+    async with site(behave) as server:
+        outcome = await probes.ask(spec(expect=Expect(body=words)), server.url, name=NAME)
+        assert (outcome.kind, outcome.detail) == (OutcomeKind.PASSED, "")

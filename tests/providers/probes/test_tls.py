@@ -9,11 +9,12 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from prober.servers import Authority, answers, authority, site
+from prober.servers import Authority, Site, answers, authority, site, streams, token
 
 from orchestrator.core.probe import OutcomeKind
 from orchestrator.core.topology import Expect, ProbeKind, ProbeSpec
-from providers.probes import Probes
+from providers.probes import Completion, Probes, resolve
+from real.ports import free_port
 
 NAME = "chat.example.com"
 
@@ -101,3 +102,61 @@ async def test_a_silent_handshake_is_no_answer_and_plain_http_is_a_failure(probe
         outcome = await probes.ask(spec(ca=ca.path), url, name=NAME)
         assert outcome.kind is OutcomeKind.FAILED
         assert outcome.detail.startswith("TLS handshake failed")
+
+
+async def test_a_chat_probe_looks_at_the_certificate_too(probes: Probes, ca: Authority) -> None:
+    """A model completes under a certificate that is about to expire: unfit, and the completion is told all the same."""
+    asked = spec(kind=ProbeKind.CHAT, model="small", ca=ca.path, as_name=True, expect=Expect(certificate_days=14))
+    async with site(streams(token("yes", "stop")), context=ca.context(NAME, days=6)) as server:
+        outcome = await probes.ask(asked, server.url, name=NAME)
+        assert (outcome.kind, outcome.detail) == (OutcomeKind.MISMATCH, "certificate expires in 6 days")
+        assert isinstance(outcome, Completion)
+        assert outcome.completed
+    async with site(streams(token("", "stop")), context=ca.context(NAME, days=6)) as server:
+        outcome = await probes.ask(asked, server.url, name=NAME)
+        assert (outcome.kind, outcome.detail) == (OutcomeKind.FAILED, "completion was empty")
+
+
+async def test_a_slow_handshake_has_the_whole_time_though_there_are_more_addresses(
+    probes: Probes, ca: Authority, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An address that takes the connection is not given up for the next one while its time runs."""
+    monkeypatch.setattr(resolve, "_addresses", lambda _host: ("127.0.0.1", "127.0.0.2"))
+    async with site(answers(), context=ca.context(NAME)) as server:
+
+        async def relay(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await asyncio.sleep(1.1)
+            behind, before = await asyncio.open_connection("127.0.0.1", server.port)
+            await asyncio.gather(_pump(reader, before), _pump(behind, writer), return_exceptions=True)
+
+        slow = await asyncio.start_server(relay, "127.0.0.1", 0)
+        async with slow:
+            url = f"https://{NAME}:{slow.sockets[0].getsockname()[1]}"
+            outcome = await probes.ask(spec(ca=ca.path, timeout_s=2.0), url, name=NAME)
+        assert (outcome.kind, outcome.detail) == (OutcomeKind.PASSED, "")
+
+
+async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    try:
+        while data := await reader.read(65536):
+            writer.write(data)
+    finally:
+        writer.close()
+
+
+async def test_ipv6_endpoints_are_probed_and_their_certificate_is_checked(probes: Probes, ca: Authority) -> None:
+    """An address in brackets is asked, named in the Host header in brackets, and looked for in the certificate."""
+    server = Site(answers(), address="::1", port=free_port(), context=ca.context("::1"))
+    try:
+        await server.start()
+    except OSError:
+        pytest.skip("this machine has no IPv6")
+    try:
+        url = f"https://[::1]:{server.port}"
+        outcome = await probes.ask(spec(ca=ca.path), url, name=NAME)
+        assert (outcome.kind, outcome.detail) == (OutcomeKind.PASSED, "")
+        assert server.asked[0].headers["host"] == f"[::1]:{server.port}"
+        outcome = await probes.ask(spec(kind=ProbeKind.TCP), f"tcp://[::1]:{server.port}", name=NAME)
+        assert outcome.kind is OutcomeKind.PASSED
+    finally:
+        await server.close()
