@@ -37,6 +37,8 @@ STALE_VERDICT = timedelta(seconds=2)
 """A verdict older than this is asked for again before traffic is moved."""
 PAUSE_S = 0.2
 """Between attempts at a step that failed for a passing reason."""
+AFTER_SILENCE = timedelta(seconds=10)
+"""A step whose worker fell silent has this long at least for its next attempt: silence is no answer."""
 FINAL = frozenset({"Refused", "NotFound", "Unauthenticated", "Forbidden", "NoCapacity", "BadInput", "UndoFailed"})
 """Errors that another attempt would meet again."""
 OVERTAKEN = frozenset({"StaleGeneration", "ChangedOutside"})
@@ -199,14 +201,18 @@ class FailoverWorkflow:
         )
 
     async def _attempt(self, activity: str, step: Step, task: StepTask) -> StepResult:
-        """One queue after another, outside the failing domain first, with the same effect token each time."""
+        """One queue after another, outside the failing domain first, with the same effect token each time.
+
+        Time in which nobody could decide (all workers dead, Temporal away) is not taken from the step's own.
+        """
         deadline = workflow.now() + timedelta(seconds=step.timeout_s)
         tried = 0
         failure = _Failed("Transient", f"no worker took it up within {step.timeout_s:g} s")
         while (left := (deadline - workflow.now()).total_seconds()) > 0 and tried < step.attempts:
             # The undo of a steer asks the source before it writes, which takes as long as a completion does.
             quick = isinstance(task.work, Steer) and activity == options.STEP_ACTIVITY
-            queue = self._queues[0]
+            queue, asked = self._queues[0], workflow.now()
+            longest = options.STEER_ATTEMPT if quick else timedelta(seconds=left + 1)
             try:
                 result: StepResult = await workflow.execute_activity(
                     activity,
@@ -214,7 +220,7 @@ class FailoverWorkflow:
                     result_type=StepResult,
                     task_queue=queue,
                     schedule_to_start_timeout=options.SCHEDULE_TO_START,
-                    start_to_close_timeout=options.STEER_ATTEMPT if quick else timedelta(seconds=left + 1),
+                    start_to_close_timeout=longest,
                     heartbeat_timeout=None if quick else options.STEP_HEARTBEAT,
                     retry_policy=options.ONCE,
                 )
@@ -233,9 +239,14 @@ class FailoverWorkflow:
                     self._had(step, next(iter(cause.last_heartbeat_details), None))
                     did = "took it up" if untouched else "answered in time"
                     failure = _Failed("Transient", f"no worker on {queue} {did}")
+                usual = options.SCHEDULE_TO_START if untouched else options.SCHEDULE_TO_START + longest
+                deadline += max(timedelta(), workflow.now() - asked - usual)
                 if not untouched:
                     tried += 1
                     await workflow.sleep(PAUSE_S)
+                    if isinstance(cause, TemporalTimeout):
+                        least = min(AFTER_SILENCE, timedelta(seconds=step.timeout_s))
+                        deadline = max(deadline, workflow.now() + least)
                 # What does not answer goes to the end of the line, for the steps to come as well.
                 self._queues = (*self._queues[1:], queue)
         raise failure

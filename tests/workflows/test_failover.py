@@ -297,6 +297,16 @@ async def test_a_step_that_hangs_moves_on_under_the_same_token(runs: Any) -> Non
     assert seconds < 6
 
 
+@pytest.mark.parametrize("step", ["promote", "verify", "steer", "converge"])
+async def test_silence_is_no_answer_whatever_the_clock_says(runs: Any, step: str) -> None:
+    """A step's time ran out while nobody was there to do it: whoever comes back does it, and nobody is woken."""
+    runs.world.hanging[step] = 1
+    record = await runs.record(queues=(CONTROL_QUEUE, OHIO), timeout_s=1.0)
+    assert record.status is RunStatus.COMPLETED
+    assert runs.doing(step) == 2
+    assert runs.world.wrote == [f"{record.run}/steer"]
+
+
 async def test_a_worker_that_is_stopped_hands_its_step_over(runs: Any) -> None:
     """A worker is shut down in the middle of a step: that cancels nothing, the next queue takes the step up."""
     gate = runs.world.gates["verify"] = asyncio.Event()
