@@ -118,8 +118,9 @@ def field_of(model: type[BaseModel], trail: Trail, name: str) -> str:
 _WANTED = {
     "string_type": ("text", "put quotes around it"),
     "int_type": ("a whole number", "write one without quotes"),
-    "int_from_float": ("a whole number", "round it"),
+    "int_from_float": ("a whole number", "write it with digits alone"),
     "float_type": ("a number", "write one without quotes"),
+    "float_parsing": ("a number", "write one like 0.1"),
     "bool_type": ("true or false", "write one of them without quotes"),
     "list_type": ("a list", "begin each item with '- ' or write [a, b]"),
     "dict_type": ("a mapping of names to values", "write 'name: value' lines under it"),
@@ -136,6 +137,8 @@ def _sentence(details: ErrorDetails) -> str:
         said = "is empty; give it a value, or remove the field"
     elif kind in _WANTED:
         wanted, cure = _WANTED[kind]
+        if kind == "int_type" and isinstance(given, float):
+            cure = "write it with digits alone"
         said = f"must be {wanted}, not {quoted(given)}; {cure}"
     elif kind == "literal_error":
         choices = str(limits["expected"]).replace("'", "")

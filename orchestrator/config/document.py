@@ -17,7 +17,7 @@ from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 from ruamel.yaml.reader import ReaderError
 
-from orchestrator.config.mistakes import Mistake, Mistakes
+from orchestrator.config.mistakes import Mistake, Mistakes, shown
 
 Key: TypeAlias = str | int
 Trail: TypeAlias = tuple[Key, ...]
@@ -53,7 +53,7 @@ class Document:
                 text += f"[{_label(item, key, value)}]"
                 value = item
             else:
-                text += f".{key}" if text else key
+                text += f".{shown(key)}" if text else shown(key)
                 value = value.get(key) if isinstance(value, dict) else None
         return text
 
@@ -226,7 +226,7 @@ class _Builder:
                 merged += value.value if isinstance(value, SequenceNode) else [value]
                 continue
             if name in seen:
-                self.slip(key, here, f"'{name}' stands here twice (first in line {seen[name][0]}); remove one")
+                self.slip(key, here, f"'{shown(name)}' stands here twice (first in line {seen[name][0]}); remove one")
                 continue
             seen[name] = _begin(key)
             self.keys[here] = _begin(key)

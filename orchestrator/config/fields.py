@@ -20,7 +20,7 @@ SAID = "said"
 
 ID = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
-DURATION = re.compile(r"(?:\d{1,9}(?:\.\d{1,6})?(?:ms|s|m|h|d))+")
+DURATION = re.compile(r"(?:\d{1,9}(?:\.\d{1,6})?(?:ms|s|m|h|d))+", re.ASCII)
 _PART = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
 _LABEL = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)")
 _DOMAIN = re.compile(r"[a-z0-9][a-z0-9-]{0,62}(?:/[a-z0-9][a-z0-9-]{0,62}){1,2}")
@@ -288,7 +288,8 @@ def _host_header(value: object) -> str:
     text = text_of(value, "a host name like chat.example.com")
     name, _, port = text.partition(":")
     if port:
-        return f"{_host(name)}:{port}" if port.isdigit() else _host(text)
+        usable = port.isascii() and port.isdigit() and 0 < int(port[:6]) < 65536
+        return f"{_host(name)}:{int(port)}" if usable else _host(text)
     return text if _is_address(text) else _host(text)
 
 

@@ -39,10 +39,23 @@ class Mistakes(BadInput):
         super().__init__("\n".join(str(mistake) for mistake in self.mistakes))
 
 
+MOST_NAMED = 20
+"""Names that a sentence lists at most."""
+MOST_COMPARED = 2000
+"""Names that are compared at most: likeness costs a millisecond for fifty of them, and is asked for each slip."""
+
+
+def shown(name: str) -> str:
+    """A name from the file as a sentence shows it: short and on one line, whatever the file put there."""
+    safe = name if name.isprintable() else ascii(name)[1:-1]
+    return (safe[:60] + "..." if len(safe) > 63 else safe) or "''"
+
+
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """`` (did you mean 'x'?)`` for the nearest of *known*, else `` (there are: a, b)``, else nothing."""
     names = sorted(set(known))
-    close = nearest(name, names)
+    close = nearest(name, names[:MOST_COMPARED]) if len(name) <= 500 else None
     if close is not None:
-        return f" (did you mean '{close}'?)"
-    return f" (there are: {', '.join(names)})" if names else ""
+        return f" (did you mean '{shown(close)}'?)"
+    rest = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
+    return f" (there are: {', '.join(shown(each) for each in names[:MOST_NAMED])}{rest})" if names else ""

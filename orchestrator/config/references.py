@@ -28,9 +28,12 @@ def references(document: Document) -> tuple[Mistake, ...]:
 def _all(document: Document) -> Iterator[Mistake]:
     root: Trail = ()
     regions = [each for each in _list(document.data, "regions") if isinstance(each, str)]
+    known: set[str] = set()
     for index, region in enumerate(_list(document.data, "regions")):
-        if isinstance(region, str) and region in _list(document.data, "regions")[:index]:
+        if isinstance(region, str) and region in known:
             yield document.mistake(("regions", index), f"{quoted(region)} stands here twice; remove one")
+        elif isinstance(region, str):
+            known.add(region)
     vantages = _items(document.data, root, "vantages")
     services = _items(document.data, root, "services")
     yield from _twice(document, vantages)
@@ -212,7 +215,7 @@ def _probe(document: Document, trail: Trail, probe: dict[str, Any], base: dict[s
     kind = merged.get("kind") or "http"
     if kind == "chat" and merged.get("model") is None:
         yield document.mistake((*trail, "model"), "a chat probe needs the model to ask; add it")
-    if kind not in {"http", "tcp", "chat"}:
+    if not isinstance(kind, str) or kind not in {"http", "tcp", "chat"}:
         return
     useless: frozenset[str] = frozenset()
     if kind == "tcp":
