@@ -154,7 +154,7 @@ async def _rights(line: Line, steering: Rfc2136Steering, standing: Standing) -> 
         update = guarded(names, standing.fence, standing.routing.answer)
         present = standing.routing.answer.values if standing.routing.answer else ()
         update.delete(names.name, kind, next(value for value in _ABSENT[kind] if value not in present))
-        rcode = (await line.exchange(update)).rcode()
+        rcode = await line.submit(update)
         if rcode == dns.rcode.REFUSED:
             missing.append(kind.name)
         elif rcode != dns.rcode.NOERROR:
@@ -165,7 +165,7 @@ async def _rights(line: Line, steering: Rfc2136Steering, standing: Standing) -> 
         if missing
         else Finding("grant", True, f"the key may change A, AAAA and CNAME of {names.name}")
     )
-    rcode = (await line.exchange(_trial(steering, standing))).rcode()
+    rcode = await line.submit(_trial(steering, standing))
     if rcode == dns.rcode.NOERROR:
         what = "replaced by itself" if standing.fence else "added and deleted in one message"
         return [

@@ -14,7 +14,7 @@ import ipaddress
 import os
 import socket
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Self
 
 import dns.asyncbackend
@@ -27,12 +27,13 @@ import dns.rdataclass
 import dns.rdatatype
 import dns.rrset
 import dns.tsig
+import dns.update
 
 from orchestrator.core.errors import BadInput
 from orchestrator.core.names import nearest
 from orchestrator.core.topology import TsigKey
 from providers import secrets
-from providers.base import NotFound, ProviderError, Transient, Unauthenticated
+from providers.base import NotFound, ProviderError, Refused, Transient, Unauthenticated
 
 QUERY_S = 1.0
 """The longest wait for one answer, seconds."""
@@ -42,6 +43,18 @@ ALGORITHMS = ("hmac-sha224", "hmac-sha256", "hmac-sha384", "hmac-sha512", "hmac-
 
 class Away(Transient):
     """The server cannot be connected to: nothing was sent."""
+
+
+class Unsigned(Unauthenticated):
+    """A refusal without a signature."""
+
+    def __init__(self, text: str, rcode: dns.rcode.Rcode) -> None:
+        super().__init__(text)
+        self.rcode = rcode
+
+
+class UnknownKey(Unauthenticated):
+    """BADKEY: the key is not known, or not for this."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,10 +181,28 @@ class Line:
         name = self.key.name if self.key else ""
         if rcode in (dns.rcode.NOERROR, dns.rcode.SERVFAIL):
             return Transient(f"the answer that came from {self.server} is not signed with key '{name}'")
-        return Unauthenticated(
-            f"name server {self.server} answered {dns.rcode.to_text(rcode)} without a signature; "
-            f"add TSIG key '{name}' there, or mend its name here"
-        )
+        cure = f"add TSIG key '{name}' there, or mend its name here"
+        if rcode == dns.rcode.NOTAUTH:
+            # PowerDNS says this of an unknown key, of a wrong secret and of a wrong clock alike.
+            cure = f"{cure}; if it is the same, compare the secret, and set both clocks by NTP"
+        text = f"name server {self.server} answered {dns.rcode.to_text(rcode)} without a signature; {cure}"
+        return Unsigned(text, rcode)
+
+    async def submit(self, update: dns.update.UpdateMessage) -> dns.rcode.Rcode:
+        """Send *update* and return what the server says of it. Raises as ``exchange`` does, and Refused.
+
+        Read with the key on this line first: a server that has signed an answer knows the key, so that BADKEY then
+        means want of a right (Knot DNS) and is told as REFUSED.
+        """
+        try:
+            return (await self.exchange(update)).rcode()
+        except UnknownKey:
+            return dns.rcode.REFUSED
+        except dns.exception.TooBig as error:
+            raise Refused(
+                f"the write is longer than the 64 KiB that one message to name server {self.server} may have; "
+                "give the endpoints fewer addresses"
+            ) from error
 
     async def rrset(self, name: dns.name.Name, kind: dns.rdatatype.RdataType) -> dns.rrset.RRset | None:
         """The RRset of *kind* that stands at *name* itself, by authority. Raises NotFound for a foreign zone."""
@@ -179,7 +210,15 @@ class Line:
 
     async def ask(self, name: dns.name.Name, kind: dns.rdatatype.RdataType) -> dns.message.Message:
         """The authoritative reply about *name*. Raises Transient, Unauthenticated, and NotFound for a foreign zone."""
-        reply = await self.exchange(dns.message.make_query(name, kind, flags=0))
+        try:
+            reply = await self.exchange(dns.message.make_query(name, kind, flags=0))
+        except Unsigned as error:
+            # Knot DNS signs no refusal of a zone that it does not have.
+            if error.rcode != dns.rcode.REFUSED:
+                raise
+            reply = await replace(self, key=None).exchange(dns.message.make_query(name, kind, flags=0))
+            if foreign(reply) is None:
+                raise
         said = foreign(reply)
         if said == "SERVFAIL":
             raise Transient(f"name server {self.server} answered SERVFAIL for {name}; its log says why")
@@ -235,4 +274,5 @@ def unaccepted(server: Server, key: dns.tsig.Key | None, error: Exception) -> Un
             text = f"refuses the time of TSIG key {name} (BADTIME); set both clocks by NTP: 300 s apart is too much"
         case _:
             text = f"refuses TSIG key {name}; compare name, algorithm and secret there and here"
-    return Unauthenticated(f"name server {server} {text}")
+    kind = UnknownKey if isinstance(error, dns.tsig.PeerBadKey) else Unauthenticated
+    return kind(f"name server {server} {text}")

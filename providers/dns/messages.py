@@ -29,11 +29,18 @@ A, AAAA, CNAME, TXT = dns.rdatatype.A, dns.rdatatype.AAAA, dns.rdatatype.CNAME, 
 KINDS = (A, AAAA, CNAME)
 """The record types that an answer may consist of."""
 
+SIGNATURES = tuple(dns.rdatatype.from_text(text) for text in ("SIG", "KEY", "NXT", "RRSIG", "NSEC", "NSEC3"))
+"""What DNSSEC puts beside a CNAME (RFC 4034, section 2.1)."""
+
 BESIDE = tuple(
-    dns.rdatatype.from_text(text)
-    for text in ("NS", "MX", "TXT", "HTTPS", "SVCB", "CAA", "SRV", "NAPTR", "SSHFP", "TLSA", "LOC", "URI")
+    kind
+    for kind in dns.rdatatype.RdataType
+    if kind not in (dns.rdatatype.NONE, *KINDS, *SIGNATURES) and not dns.rdatatype.is_metatype(kind)
 )
 """Types that must not stand where a CNAME is put."""
+
+LIKELY = tuple(dns.rdatatype.from_text(text) for text in ("NS", "MX", "TXT", "HTTPS", "SVCB", "CAA", "SRV", "SSHFP"))
+"""Those of them that stand beside an address most often."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,9 +68,13 @@ def canonical(answer: Answer) -> Answer:
     if answer.kind == "cname":
         return Answer("cname", tuple(sorted({absolute(value).to_text() for value in answer.values})))
     try:
-        return Answer("addresses", tuple(sorted({str(ipaddress.ip_address(value)) for value in answer.values})))
+        found = {ipaddress.ip_address(value) for value in answer.values}
     except ValueError as error:
         raise BadInput(f"an answer of addresses may hold IPv4 and IPv6 addresses only: {error}") from error
+    zoned = sorted(str(address) for address in found if getattr(address, "scope_id", None))
+    if zoned:
+        raise BadInput(f"{zoned[0]} means something on one machine only; give an address that clients can reach")
+    return Answer("addresses", tuple(sorted(map(str, found))))
 
 
 def checked(change: SteeringChange, names: Names) -> SteeringChange:
@@ -79,6 +90,8 @@ def checked(change: SteeringChange, names: Names) -> SteeringChange:
         raise Refused(f"{names.name} can be one CNAME only; send all traffic to one endpoint")
     if answer.kind == "cname" and names.name == names.zone:
         raise Refused(f"{names.name} is the zone's own name and cannot be a CNAME; give its endpoints addresses")
+    if answer.kind == "cname" and absolute(answer.values[0]) in (names.name, dns.name.root):
+        raise Refused(f"{names.name} cannot be a CNAME of {answer.values[0]}: it would lead nowhere; mend the endpoint")
     return replace(change, answer=answer, was=was)
 
 
@@ -131,6 +144,7 @@ def guarded(names: Names, fence: dns.rrset.RRset | None, was: Answer | None) -> 
         update.present(names.fence, *fence)
     else:
         update.absent(names.fence, TXT)
+        update.absent(names.fence, CNAME)  # beside one, the fence would be dropped without an error
     for kind, values in records(was).items():
         if values:
             update.present(names.name, kind, *values)
@@ -153,4 +167,15 @@ def replacement(
         if values:
             update.add(names.name, ttl_s, kind, *values)
     update.replace(names.fence, ttl_s, fence_rdata(change.fence))
+    return update
+
+
+def restoration(names: Names, change: SteeringChange, ttl_s: int) -> dns.update.UpdateMessage:
+    """The answer before *change* again, where its fence stands and the name has none."""
+    update = dns.update.UpdateMessage(names.zone)
+    update.present(names.fence, fence_rdata(change.fence))
+    for kind, values in records(change.was).items():
+        update.absent(names.name, kind)
+        if values:
+            update.add(names.name, ttl_s, kind, *values)
     return update

@@ -36,14 +36,18 @@ from providers.dns.exchange import QUERY_S, Away, Line, Server, connected, forei
 from providers.dns.grants import least_grant
 from providers.dns.messages import (
     AAAA,
-    BESIDE,
     CNAME,
+    KINDS,
+    LIKELY,
+    SIGNATURES,
+    TXT,
     A,
     Names,
     answer_in,
     checked,
     fence_in,
     replacement,
+    restoration,
 )
 
 log = structlog.get_logger()
@@ -129,7 +133,8 @@ class Rfc2136Steering:
             refusals += 1
         raise Refused(
             f"name server {self.primary} refuses the prerequisites of {self.names.name} although it reads as expected; "
-            "is the answer made by a wildcard or another view there? Give the name records of its own"
+            "is the answer made by a wildcard or another view there, or does a CNAME meet a record of a rare type? "
+            "Give the name records of its own"
         )
 
     async def answers(self) -> tuple[ServerAnswer, ...]:
@@ -153,19 +158,23 @@ class Rfc2136Steering:
 
     async def _attempt(self, line: Line, change: SteeringChange) -> Routing | None:
         """Write once and judge; None where nothing has changed and the write may be sent again."""
-        record = await self._fence_record(line)
-        if self._expected(record, change):
-            reply = await line.exchange(self.message(change, record))
-            if reply.rcode() == dns.rcode.NOERROR:
-                if change.was is not None and change.was.kind == change.answer.kind:
-                    return Routing(change.answer, self.spec.ttl_s, change.fence)
-                # A changed kind is looked at again: servers drop a CNAME beside other data without an error.
-            elif reply.rcode() not in _PREREQUISITE_FAILED:
-                raise await self._refusal(line, reply)
+        applied = False
         try:
+            record = await self._fence_record(line)
+            if self._expected(record, change):
+                await self._object_to_neighbours(line, change)
+                rcode = await line.submit(self.message(change, record))
+                applied = rcode == dns.rcode.NOERROR
+                if not applied and rcode not in _PREREQUISITE_FAILED:
+                    raise await self._refusal(line, rcode)
+            # NOERROR is no proof: servers leave out, without an error, what their policy or a CNAME's rule forbids.
             now = (await self.standing(line)).routing
         except BadFence as error:
             raise ChangedOutside(f"{error}; somebody wrote there by hand") from error
+        if applied and now.answer is None:
+            await self._put_back(line, change)
+        if applied:
+            self._object_to_gaps(change, now)
         return await self._judge(line, change, now)
 
     def _expected(self, record: dns.rrset.RRset | None, change: SteeringChange) -> bool:
@@ -186,7 +195,7 @@ class Rfc2136Steering:
             case Landing.NOT_YET:
                 if change.lineage and fence and change.lineage[0] != (fence.generation, fence.token):
                     raise StaleGeneration(self._ahead(fence, change, "of another history"))
-                await self._object_to_neighbours(line, change)
+                await self._object_to_neighbours(line, change, refused=True)
                 return None
             case Landing.SUPERSEDED:
                 raise StaleGeneration(self._ahead(fence, change, "after this write had landed"))
@@ -211,19 +220,61 @@ class Rfc2136Steering:
             f"this write expected generation {change.expects}: plan again"
         )
 
-    async def _object_to_neighbours(self, line: Line, change: SteeringChange) -> None:
-        """Refuse a CNAME where other data stands at the name; the prerequisites have held it off already."""
-        if change.answer.kind != "cname":
+    async def _object_to_neighbours(self, line: Line, change: SteeringChange, *, refused: bool = False) -> None:
+        """Refuse to put a CNAME where other data stands: servers drop it without an error, and the answer with it.
+
+        The write's prerequisites hold every type off that has a name, this look those that have none; after they have
+        *refused* the write it says which.
+        """
+        if change.answer.kind != "cname" or (change.was is not None and change.was.kind == "cname"):
             return
-        beside = [kind.name for kind in BESIDE if await line.rrset(self.names.name, kind)]
+        name = self.names.name
+        seen = await line.ask(name, dns.rdatatype.ANY)
+        beside = {rrset.rdtype for rrset in seen.answer if rrset.name == name} - {*KINDS, *SIGNATURES}
+        if refused:
+            # A server may answer ANY with less than there is (RFC 8482).
+            beside |= {kind for kind in LIKELY if kind not in beside and await line.rrset(name, kind)}
         if beside:
+            found = ", ".join(dns.rdatatype.to_text(kind) for kind in sorted(beside))
             raise Refused(
-                f"{self.names.name} also holds {', '.join(beside)}, and a CNAME allows nothing beside it; "
+                f"{name} also holds {found}, and a CNAME allows nothing beside it; "
                 "give the endpoint addresses, or move those records"
             )
 
+    async def _put_back(self, line: Line, change: SteeringChange) -> None:
+        """Give the name its old answer again where the server dropped the new one, and say so.
+
+        Knot DNS answers ANY with one type only, so that a CNAME can still meet a neighbour whose type has no name.
+        """
+        if change.was is None:
+            return
+        rcode = await line.submit(restoration(self.names, change, self.spec.ttl_s))
+        done = "was put back" if rcode == dns.rcode.NOERROR else f"could not be put back ({dns.rcode.to_text(rcode)})"
+        raise Refused(
+            f"name server {self.primary} dropped the new answer of {self.names.name}, so that its old one {done}: "
+            "a record of a rare type stands beside it; move that record, then adopt the service again"
+        )
+
+    def _object_to_gaps(self, change: SteeringChange, now: Routing) -> None:
+        """Tell a write that the server called done and did in part, or not at all."""
+        fence = now.fence
+        ours = fence is not None and (fence.generation, fence.token) == (change.fence.generation, change.fence.token)
+        known = {*change.answer.values, *(change.was.values if change.was else ())}
+        found = set(now.answer.values) if now.answer else set()
+        half = now.answer != change.answer and found <= known
+        if half if ours else now.generation == change.expects:
+            raise Forbidden(
+                f"name server {self.primary} said NOERROR and left a part of the write out: {self.names.name} answers "
+                f"{said(now.answer)}, and its fence {'is ours' if ours else 'is not written'}; let the server's policy "
+                f"allow all of it, and refuse aloud what it forbids: {least_grant(self.spec)}"
+            )
+
     async def _fence_record(self, line: Line) -> dns.rrset.RRset | None:
-        return await line.rrset(self.names.fence, dns.rdatatype.TXT)
+        """The TXT at the fence's name. Raises BadFence where a CNAME leads away from there."""
+        reply = await line.ask(self.names.fence, TXT)
+        if own(reply, self.names.fence, CNAME):
+            raise BadFence(f"a CNAME stands at {self.names.fence}, where the fence belongs: delete it")
+        return own(reply, self.names.fence, TXT)
 
     async def _answer(self, line: Line) -> tuple[Answer | None, int]:
         name = self.names.name
@@ -233,20 +284,18 @@ class Rfc2136Steering:
             rrsets[AAAA] = await line.rrset(name, AAAA)
         return answer_in(rrsets), min((rrset.ttl for rrset in rrsets.values() if rrset), default=self.spec.ttl_s)
 
-    async def _refusal(self, line: Line, reply: dns.message.Message) -> Exception:
+    async def _refusal(self, line: Line, rcode: dns.rcode.Rcode) -> Exception:
         """A refused update as the error that says what to do."""
-        names, rcode = self.names, reply.rcode()
+        names = self.names
         if rcode == dns.rcode.REFUSED:
-            key = f"TSIG key '{self.spec.key.name}'" if self.spec.key else "an update without a key"
-            return Forbidden(
-                f"name server {self.primary} does not let {key} change {names.name} (REFUSED); "
-                f"allow it in the zone's update-policy, or name the primary if this is a secondary: "
-                f"{least_grant(self.spec)}"
-            )
+            return self._forbidden(rcode)
         if rcode == dns.rcode.NOTAUTH:
             # Without a TSIG error this means the zone (RFC 2136, section 2.2), yet some servers say it of the key.
             soa = await line.exchange(dns.message.make_query(names.zone, dns.rdatatype.SOA, flags=0))
-            if foreign(soa) is None and own(soa, names.zone, dns.rdatatype.SOA):
+            served = foreign(soa) is None and own(soa, names.zone, dns.rdatatype.SOA)
+            if served and self.spec.key is None:
+                return self._forbidden(rcode)
+            if served:
                 return Unauthenticated(
                     f"name server {self.primary} takes no update of {names.zone} with this key (NOTAUTH): "
                     "compare the key there and here, and make sure that this server is the zone's primary"
@@ -257,10 +306,21 @@ class Rfc2136Steering:
                 "mend the steering's zone, or serve the zone there"
             )
         if rcode == dns.rcode.SERVFAIL:
-            return Transient(f"name server {self.primary} failed to apply the update (SERVFAIL); its log says why")
+            return Transient(
+                f"name server {self.primary} failed to apply the update of {names.name} (SERVFAIL); its log says why: "
+                "a disk, more records than it allows, or the policy script of PowerDNS"
+            )
         return Refused(
             f"name server {self.primary} refused the update of {names.name} ({dns.rcode.to_text(rcode)}); "
             "does it take dynamic updates (RFC 2136) for this zone?"
+        )
+
+    def _forbidden(self, rcode: dns.rcode.Rcode) -> Forbidden:
+        key = f"TSIG key '{self.spec.key.name}'" if self.spec.key else "an update without a key"
+        return Forbidden(
+            f"name server {self.primary} does not let {key} change {self.names.name} ({dns.rcode.to_text(rcode)}); "
+            f"allow it in the zone's update-policy, or name the primary if this is a secondary: "
+            f"{least_grant(self.spec)}"
         )
 
     async def _answer_of(self, server: Server) -> ServerAnswer:

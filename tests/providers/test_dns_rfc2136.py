@@ -1,4 +1,4 @@
-"""Steering by RFC 2136 at a real BIND: what the common contract does not reach."""
+"""Steering by RFC 2136 at real name servers: what the common contract does not reach."""
 
 from __future__ import annotations
 
@@ -27,8 +27,11 @@ from providers.base import ChangedOutside, Forbidden, Refused, StaleGeneration, 
 from providers.dns.exchange import Server
 from providers.dns.messages import AAAA, A, answer_in, canonical, records
 from providers.dns.rfc2136 import Rfc2136Steering
-from real.bind import Bind, ask
+from real.bind import Bind
+from real.knot import Knot
 from real.lossy import LossyProxy
+from real.nameserver import NameServer, ask
+from real.powerdns import PowerDns
 from real.steering import EU, NAME, US, change
 
 HOME = Answer("addresses", ("127.0.1.10",))
@@ -36,25 +39,25 @@ AWAY = Answer("addresses", ("127.0.2.10",))
 EDGE = Answer("cname", ("us.edge.example.net.",))
 
 
-@pytest.fixture
-async def server() -> AsyncIterator[Bind]:
-    async with Bind(records=("chat 5 A 127.0.1.10",)) as bind:
-        yield bind
+@pytest.fixture(params=[Bind, Knot, PowerDns], ids=["bind", "knot", "powerdns"])
+async def server(request: pytest.FixtureRequest) -> AsyncIterator[NameServer]:
+    async with request.param(records=("chat 5 A 127.0.1.10",)) as made:
+        yield made
 
 
-def spec_at(server: Bind, *, name: str = NAME, secret: str | None = None, key: str | None = None) -> SteeringSpec:
+def spec_at(server: NameServer, *, name: str = NAME, secret: str | None = None, key: str | None = None) -> SteeringSpec:
     path = server.directory / "secret"
     path.write_text(secret if secret is not None else server.secret, encoding="utf-8")
     tsig = TsigKey(key or server.key, Secret(SecretSource.FILE, str(path)), server.algorithm)
     return SteeringSpec("rfc2136", name, server.zone, 7, server.at, (), tsig)
 
 
-async def test_the_registry_gives_this_steering(server: Bind) -> None:
+async def test_the_registry_gives_this_steering(server: NameServer) -> None:
     """The provider name rfc2136 in a topology leads here."""
     assert isinstance(registry.steering(spec_at(server)), Rfc2136Steering)
 
 
-async def test_addresses_become_a_cname_and_addresses_again_in_one_message(server: Bind) -> None:
+async def test_addresses_become_a_cname_and_addresses_again_in_one_message(server: NameServer) -> None:
     """A change of kind is one update: the name is never without an answer and never has both kinds."""
     steering = Rfc2136Steering(spec_at(server))
     cname = await steering.write(change(await steering.read(), US, EDGE))
@@ -65,7 +68,7 @@ async def test_addresses_become_a_cname_and_addresses_again_in_one_message(serve
     assert (await steering.read(), back.ttl_s) == (back, 7)
 
 
-async def test_a_cname_is_not_put_beside_other_records(server: Bind) -> None:
+async def test_a_cname_is_not_put_beside_other_records(server: NameServer) -> None:
     """Servers drop a CNAME beside other data without an error, which would empty the name: refused instead."""
     await server.edit(NAME, "MX", "10 mail.elsewhere.net.")
     steering = Rfc2136Steering(spec_at(server))
@@ -74,21 +77,21 @@ async def test_a_cname_is_not_put_beside_other_records(server: Bind) -> None:
     assert await server.ask(NAME, "A") == HOME.values
 
 
-async def test_the_zones_own_name_cannot_be_a_cname(server: Bind) -> None:
+async def test_the_zones_own_name_cannot_be_a_cname(server: NameServer) -> None:
     """A CNAME at the top of a zone is refused before anything is sent."""
     steering = Rfc2136Steering(spec_at(server, name="example."))
     with pytest.raises(Refused, match="zone's own name"):
         await steering.write(change(await steering.read(), US, EDGE))
 
 
-async def test_a_name_without_records_gets_its_first_answer(server: Bind) -> None:
+async def test_a_name_without_records_gets_its_first_answer(server: NameServer) -> None:
     """Steering can create the name it steers."""
     steering = Rfc2136Steering(spec_at(server, name="new.example."))
     await steering.write(change(await steering.read(), US, AWAY))
     assert await server.ask("new.example.", "A") == AWAY.values
 
 
-async def test_a_fence_longer_than_one_string_survives(server: Bind) -> None:
+async def test_a_fence_longer_than_one_string_survives(server: NameServer) -> None:
     """A fence of many endpoints is cut into strings of 255 bytes, read back whole and replaced."""
     weights = tuple((EndpointId(f"endpoint-with-a-long-name-{index:02}"), 1) for index in range(40))
     steering = Rfc2136Steering(spec_at(server))
@@ -97,7 +100,7 @@ async def test_a_fence_longer_than_one_string_survives(server: Bind) -> None:
     assert (await steering.write(change(first, weights, HOME, run="run-2"))).generation == 2
 
 
-async def test_spelling_is_no_change(server: Bind) -> None:
+async def test_spelling_is_no_change(server: NameServer) -> None:
     """Case of names and ways to write an IPv6 address do not count as somebody's edit."""
     await server.edit(NAME, "A")
     await server.edit(NAME, "CNAME", "EU.Edge.Example.NET.")
@@ -111,7 +114,7 @@ async def test_spelling_is_no_change(server: Bind) -> None:
     assert (await steering.write(again)).answer == HOME
 
 
-async def test_the_same_generation_by_another_writer_is_stale(server: Bind) -> None:
+async def test_the_same_generation_by_another_writer_is_stale(server: NameServer) -> None:
     """A zone put back from a backup may repeat a generation: the lineage shows that it is not ours."""
     steering = Rfc2136Steering(spec_at(server))
     routing = await steering.write(change(await steering.read(), EU, HOME, run="adopt"))
@@ -121,7 +124,7 @@ async def test_the_same_generation_by_another_writer_is_stale(server: Bind) -> N
     assert await server.ask(NAME, "A") == HOME.values
 
 
-async def test_an_update_that_arrives_late_is_refused_by_the_server(server: Bind) -> None:
+async def test_an_update_that_arrives_late_is_refused_by_the_server(server: NameServer) -> None:
     """An update held up on its way, whose writer has given up, cannot undo what somebody wrote meanwhile."""
     direct = Rfc2136Steering(spec_at(server))
     routing = await direct.write(change(await direct.read(), EU, HOME, run="adopt"))
@@ -140,7 +143,7 @@ async def test_an_update_that_arrives_late_is_refused_by_the_server(server: Bind
             await slow.write(change(routing, US, AWAY, run="slow"))
 
 
-async def test_a_fence_that_was_deleted_is_stale(server: Bind) -> None:
+async def test_a_fence_that_was_deleted_is_stale(server: NameServer) -> None:
     """A fence taken away by hand stops the next write, which says to adopt again."""
     steering = Rfc2136Steering(spec_at(server))
     routing = await steering.write(change(await steering.read(), EU, HOME, run="adopt"))
@@ -149,7 +152,7 @@ async def test_a_fence_that_was_deleted_is_stale(server: Bind) -> None:
         await steering.write(change(routing, US, AWAY))
 
 
-async def test_a_fence_that_somebody_else_wrote_is_told(server: Bind) -> None:
+async def test_a_fence_that_somebody_else_wrote_is_told(server: NameServer) -> None:
     """A TXT that is no fence stops reading and writing, in a sentence that names the place."""
     steering = Rfc2136Steering(spec_at(server))
     step = change(await steering.read(), US, AWAY)
@@ -162,7 +165,7 @@ async def test_a_fence_that_somebody_else_wrote_is_told(server: Bind) -> None:
     assert await server.ask(NAME, "A") == HOME.values
 
 
-async def test_an_answer_made_by_a_wildcard_is_refused_in_words(server: Bind) -> None:
+async def test_an_answer_made_by_a_wildcard_is_refused_in_words(server: NameServer) -> None:
     """A wildcard's answer cannot be required to stand: the write ends instead of trying for ever."""
     await server.edit("*.wild.example.", "A", "127.0.1.10")
     steering = Rfc2136Steering(spec_at(server, name="chat.wild.example."))
@@ -170,7 +173,7 @@ async def test_an_answer_made_by_a_wildcard_is_refused_in_words(server: Bind) ->
         await steering.write(change(await steering.read(), US, AWAY))
 
 
-async def test_an_update_without_a_key_is_forbidden(server: Bind) -> None:
+async def test_an_update_without_a_key_is_forbidden(server: NameServer) -> None:
     """A steering without a key reads, and is told that it may not write."""
     steering = Rfc2136Steering(replace(spec_at(server), key=None))
     with pytest.raises(Forbidden, match="without a key"):
@@ -187,7 +190,7 @@ async def test_an_update_sent_to_a_secondary_is_told() -> None:
         assert await primary.ask(NAME, "A") == HOME.values
 
 
-async def test_a_clock_that_is_wrong_is_named(server: Bind, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_clock_that_is_wrong_is_named(server: NameServer, monkeypatch: pytest.MonkeyPatch) -> None:
     """A signature from an hour ago is refused with the cure: set the clocks."""
     now = time.time
     steering = Rfc2136Steering(spec_at(server))
@@ -197,7 +200,7 @@ async def test_a_clock_that_is_wrong_is_named(server: Bind, monkeypatch: pytest.
 
 
 @pytest.mark.parametrize("secret", ["not base64!", "c2VjcmV", "===="])
-async def test_a_malformed_secret_is_one_sentence_without_the_secret(server: Bind, secret: str) -> None:
+async def test_a_malformed_secret_is_one_sentence_without_the_secret(server: NameServer, secret: str) -> None:
     """A secret that is no base64 is named by its place and never shown."""
     steering = Rfc2136Steering(spec_at(server, secret=secret))
     with pytest.raises(BadInput, match="is not base64") as told:
@@ -227,7 +230,7 @@ def test_mistakes_of_a_spec_are_told_when_it_is_built() -> None:
             Rfc2136Steering(broken)
 
 
-async def test_an_unknown_algorithm_names_the_nearest(server: Bind) -> None:
+async def test_an_unknown_algorithm_names_the_nearest(server: NameServer) -> None:
     """hmac-sha265 is answered with hmac-sha256."""
     spec = spec_at(server)
     assert spec.key is not None
@@ -256,7 +259,7 @@ def test_addresses_of_servers_are_read_as_people_write_them() -> None:
         assert (server.host, server.port, str(server)) == (host, port, shown)
 
 
-async def test_a_primary_given_by_host_name_is_resolved(server: Bind) -> None:
+async def test_a_primary_given_by_host_name_is_resolved(server: NameServer) -> None:
     """A primary may be a host name of the system's resolver; one that does not resolve is a transient trouble."""
     spec = spec_at(server)
     assert (await Rfc2136Steering(replace(spec, primary=f"localhost:{server.port}")).read()).answer == HOME
@@ -282,7 +285,7 @@ async def test_secondaries_are_asked_and_follow() -> None:
             }
 
 
-async def test_a_server_of_another_zone_is_named_among_the_answers(server: Bind) -> None:
+async def test_a_server_of_another_zone_is_named_among_the_answers(server: NameServer) -> None:
     """A listed server that does not serve the zone is shown with that reason."""
     async with Bind(zone="other.") as foreign:
         steering = Rfc2136Steering(replace(spec_at(server), servers=(server.at, foreign.at)))
@@ -290,7 +293,7 @@ async def test_a_server_of_another_zone_is_named_among_the_answers(server: Bind)
         assert (here.answer, there.answer, there.error) == (HOME, None, "REFUSED")
 
 
-async def test_a_change_of_unwritable_values_is_refused(server: Bind) -> None:
+async def test_a_change_of_unwritable_values_is_refused(server: NameServer) -> None:
     """An address that is none, and two CNAMEs, are refused before anything is sent."""
     steering = Rfc2136Steering(spec_at(server))
     routing = await steering.read()
@@ -309,8 +312,9 @@ async def test_a_change_of_unwritable_values_is_refused(server: Bind) -> None:
         (dns.rcode.NOTAUTH, Unauthenticated, "add TSIG key 'failover.' there"),
     ],
 )
+@pytest.mark.parametrize("server", [Bind], indirect=True, ids=["bind"])
 async def test_an_unsigned_reply_is_not_believed(
-    server: Bind, rcode: dns.rcode.Rcode, error: type[Exception], text: str
+    server: NameServer, rcode: dns.rcode.Rcode, error: type[Exception], text: str
 ) -> None:
     """An answer without a signature may come from anybody on the path: the write is not taken for done."""
 

@@ -6,14 +6,18 @@ A new provider joins the contract with one class like ``BindWorld`` and one line
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Protocol
+from typing import Generic, Protocol, TypeVar
 
 from orchestrator.core.names import EndpointId
 from orchestrator.core.steering import Routing, SteeringChange, next_lineage
 from orchestrator.core.topology import Answer, Secret, SecretSource, SteeringSpec, TsigKey, Weights
 from providers.base import Steering
 from providers.dns.rfc2136 import Rfc2136Steering
-from real.bind import Bind, ask, least
+from real import bind, powerdns
+from real.bind import Bind
+from real.knot import Knot
+from real.nameserver import NameServer, ask
+from real.powerdns import PowerDns
 
 NAME = "chat.example."
 EU: Weights = ((EndpointId("eu"), 100), (EndpointId("us"), 0))
@@ -58,8 +62,11 @@ class World(Protocol):
     def kill(self) -> None: ...
 
 
-class BindWorld:
-    """The name at a real BIND, by a key that has the least grant and nothing more."""
+ServerT = TypeVar("ServerT", bound=NameServer)
+
+
+class ServerWorld(Generic[ServerT]):
+    """The name at a real name server, by a key that has the least grant and nothing more."""
 
     def __init__(self, kind: str = "addresses") -> None:
         if kind == "cname":
@@ -70,9 +77,17 @@ class BindWorld:
             self.home = Answer("addresses", ("127.0.1.10", "2001:db8::1"))
             self.away = Answer("addresses", ("127.0.2.10", "127.0.2.11"))
             records = ("chat 5 A 127.0.1.10", "chat 5 AAAA 2001:db8::1")
-        self.server = Bind(records=records, policy=least(NAME))
+        self.server = self.make(records)
         self._secrets = 0
         self.spec = SteeringSpec("rfc2136", NAME, "example.", 5, self.server.at, (), self.key())
+
+    def make(self, records: tuple[str, ...]) -> ServerT:
+        """The server, with the least grant."""
+        raise NotImplementedError
+
+    def narrow(self) -> None:
+        """Take the right to write the fence out of the server's configuration."""
+        raise NotImplementedError
 
     async def open(self) -> None:
         await self.server.start()
@@ -101,7 +116,7 @@ class BindWorld:
 
     async def forbid(self) -> None:
         self.server.stop()
-        self.server.policy = (f"grant {{key}} name {NAME} A AAAA CNAME;",)
+        self.narrow()
         await self.server.start()
 
     def freeze(self) -> None:
@@ -109,6 +124,36 @@ class BindWorld:
 
     def kill(self) -> None:
         self.server.kill()
+
+
+class BindWorld(ServerWorld[Bind]):
+    """The name at BIND."""
+
+    def make(self, records: tuple[str, ...]) -> Bind:
+        return Bind(records=records, policy=bind.least(NAME))
+
+    def narrow(self) -> None:
+        self.server.policy = (f"grant {{key}} name {NAME} A AAAA CNAME;",)
+
+
+class KnotWorld(ServerWorld[Knot]):
+    """The name at Knot DNS."""
+
+    def make(self, records: tuple[str, ...]) -> Knot:
+        return Knot(records=records, owners=(NAME, f"_failover.{NAME}"))
+
+    def narrow(self) -> None:
+        self.server.owners = (NAME,)
+
+
+class PowerDnsWorld(ServerWorld[PowerDns]):
+    """The name at PowerDNS."""
+
+    def make(self, records: tuple[str, ...]) -> PowerDns:
+        return PowerDns(records=records, policy=powerdns.least(NAME))
+
+    def narrow(self) -> None:
+        self.server.policy = powerdns.script(((NAME, ("A", "AAAA", "CNAME")),))
 
 
 def change(
