@@ -36,7 +36,10 @@ class Pace:
     tick_s: float = 0.05
     """Starts are grouped into ticks of this length."""
     concurrency: int = 512
-    """Exchanges on new connections at one time. Those on kept-alive connections are not counted: they open nothing."""
+    """Exchanges on new connections that begin at one time: more handshakes at once would make each other late. Those on
+    kept-alive connections are not counted, they open nothing; nor are those that only wait for the network."""
+    opening_s: float = 0.25
+    """An exchange that has had this long, while ticks came on time, waits for the network."""
     beat_s: float = 0.25
     """How often ``on_tick`` is called."""
 
@@ -73,6 +76,8 @@ class Engine:
         self._next_beat = self._next_proof = 0.0
         self._connecting = 0
         self._waiting: deque[Watching] = deque()
+        self._opening: deque[tuple[float, Watching]] = deque()
+        """Counted exchanges, and when each began; the oldest first."""
 
     def configure(self, services: tuple[Service, ...], revision: int) -> None:
         """Watch *services* from now on. What did not change keeps its state; a changed question keeps its opinion.
@@ -123,9 +128,10 @@ class Engine:
     # What is watched
 
     def _watch(self, service: Service, before: WatchedService | None, now: float) -> WatchedService:
-        watched = WatchedService({}, Budget())
+        watched = WatchedService({}, Budget(), now)
         if before is not None:
-            watched.budget, watched.opened, watched.told = before.budget, before.opened, before.told
+            watched.budget, watched.since = before.budget, before.since
+            watched.opened, watched.told = before.opened, before.told
         for endpoint in service.endpoints:
             old = before.endpoints.get(endpoint.id) if before is not None else None
             if old is not None and old.endpoint.url != endpoint.url:
@@ -198,6 +204,7 @@ class Engine:
         asyncio.get_running_loop().call_later(pause_s, self._tick, wheel, over, on_tick)
 
     def _turn(self, wheel: Wheel[Watching], now: float) -> None:
+        self._discount(now - self._pace.opening_s, calm=now - wheel.next_at < self._pace.tick_s)
         for probe in wheel.take(now):
             slots = probe.slots
             if probe.removed or slots is None:
@@ -220,8 +227,7 @@ class Engine:
             if self._connecting >= self._pace.concurrency:
                 self._waiting.append(probe)
                 return
-            self._connecting += 1
-            probe.counted = True
+            self._count(probe)
         self._ask(probe)
 
     def _ask(self, probe: Watching) -> None:
@@ -229,7 +235,27 @@ class Engine:
             self._lateness.add(monotonic() - probe.due)
         connect_s = probe.quick_connect_s if probe.fresh else None
         probe.began = monotonic()
+        if probe.counted:
+            self._opening.append((probe.began, probe))
         probe.asking = self._clients.begin(probe.question, probe.on_answer, fresh=probe.fresh, connect_s=connect_s)
+
+    def _count(self, probe: Watching) -> None:
+        probe.counted = True
+        self._connecting += 1
+
+    def _discount(self, before: float, *, calm: bool) -> None:
+        """Count no more what began *before* and waits: a thousand endpoints that hang must not delay the others.
+
+        While ticks are not *calm*, it may be this process that is waited for.
+        """
+        while self._opening:
+            began, probe = self._opening[0]
+            under_way = probe.counted and probe.began == began
+            if under_way and not (calm and began <= before):
+                return
+            self._opening.popleft()
+            if under_way:
+                self._release(probe)
 
     def _release(self, probe: Watching) -> None:
         if not probe.counted:
@@ -239,8 +265,7 @@ class Engine:
         while self._waiting and self._connecting < self._pace.concurrency:
             following = self._waiting.popleft()
             if not following.removed:
-                self._connecting += 1
-                following.counted = True
+                self._count(following)
                 self._ask(following)
 
     # Being answered

@@ -15,6 +15,9 @@ from orchestrator.prober.watched import WatchedEndpoint, WatchedService
 
 log = structlog.get_logger()
 
+OPEN_WITHIN_S = 5.0
+"""How long a service's first snapshot waits for an answer from every endpoint: one that hangs for the whole of a long
+time-out must not hide what is known of the others."""
 MOST_SEEDED = 500
 """Endpoints that a heartbeat carries at most: Temporal warns of payloads above 256 KB."""
 SEED_DETAIL = 80
@@ -118,7 +121,7 @@ class Teller:
         watched = self._services.get(service)
         if watched is None:
             return True
-        if not watched.opened and not watched.ready:
+        if not watched.opened and not watched.ready and now < watched.since + OPEN_WITHIN_S:
             return False
         states = _states(watched, now)
         words = (self._isolated, *((state.endpoint, state.health, state.proven) for state in states))

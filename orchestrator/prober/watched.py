@@ -130,6 +130,8 @@ class WatchedService:
 
     endpoints: dict[EndpointId, WatchedEndpoint]
     budget: Budget
+    since: float
+    """When its watching began."""
     opened: bool = False
     """Its first snapshot has been sent."""
     told: tuple[object, ...] = ()

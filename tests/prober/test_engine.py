@@ -8,13 +8,14 @@ from dataclasses import replace
 from time import monotonic, perf_counter
 from typing import TYPE_CHECKING
 
+import pytest
 from prober.servers import HANGS, answers, says, site, streams, token
 
 from orchestrator.core.health import EndpointState, Health
 from orchestrator.core.names import EndpointId, ServiceId
 from orchestrator.core.quorum import Seed, Seeded
 from orchestrator.core.topology import Connection, ProbeKind, ProbeSpec, Role, Service, Workload
-from orchestrator.prober import Pace
+from orchestrator.prober import Pace, telling
 from real.ports import free_port
 
 if TYPE_CHECKING:
@@ -190,7 +191,7 @@ async def test_few_new_connections_at_a_time_and_kept_ones_do_not_wait(watch: Wa
     """Hanging endpoints fill the places for new connections; endpoints on kept-alive connections go on."""
     fresh = spec(connection=Connection.FRESH, timeout_s=0.3)
     async with site(answers()) as good, site(HANGS) as hung:
-        watch.begin(service(good=good.url, name="good"), pace=Pace(tick_s=0.01, concurrency=2))
+        watch.begin(service(good=good.url, name="good"), pace=Pace(tick_s=0.01, concurrency=2, opening_s=5.0))
         await watch.until(service="good", good=Health.HEALTHY)
         assert watch.engine is not None
         many = {f"h{number}": (hung.url, fresh) for number in range(8)}
@@ -344,3 +345,32 @@ async def test_present_says_what_is_true_now(watch: Watch, service: Make) -> Non
         assert now.seq == first.seq
         assert {state.endpoint: state.health for state in now.states} == {"a": Health.DOWN, "b": Health.HEALTHY}
         assert engine.present(replace(first, service=ServiceId("gone"))) is None
+
+
+async def test_many_that_hang_delay_nobody_else(watch: Watch, service: Make, spec: Spec) -> None:
+    """More endpoints hang than may be opened at once: those that work are asked on time all the same."""
+    fresh = spec(connection=Connection.FRESH, interval_s=0.5, timeout_s=3.0)
+    async with site(HANGS) as hung, site(answers()) as good:
+        names = {f"h{number}": (hung.url, fresh) for number in range(12)}
+        engine = watch.begin(
+            service(**names),
+            service(name="other", a=(good.url, fresh)),
+            pace=Pace(tick_s=0.01, concurrency=4, opening_s=0.05),
+        )
+        assert await passing(10, lambda: len(hung.asked) >= 12)
+        before = len(good.asked)
+        assert await passing(10, lambda: len(good.asked) >= before + 3)
+        assert engine.lateness().most_s < 1.5
+        assert len(engine._opening) <= 16
+
+
+async def test_an_endpoint_that_hangs_does_not_keep_the_others_unheard(
+    watch: Watch, service: Make, spec: Spec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first snapshot does not wait for the whole of a long time-out."""
+    monkeypatch.setattr(telling, "OPEN_WITHIN_S", 0.3)
+    patient = spec(id="chat", kind=ProbeKind.CHAT, interval_s=60.0, timeout_s=60.0)
+    async with site(HANGS) as hung:
+        watch.begin(service(a=dead(), b=(hung.url, patient)))
+        latest = await watch.until(a=Health.DOWN)
+        assert latest["b"].health is Health.UNKNOWN
