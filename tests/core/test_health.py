@@ -33,6 +33,39 @@ def test_every_state_has_an_answer_to_every_signal(health: Health, signal: Signa
     assert OPINION[OPINION[health]] is OPINION[health]
 
 
+@pytest.mark.parametrize("health", Health)
+def test_enough_decides_and_a_single_answer_does_not(health: Health) -> None:
+    """Rise and fall lead to one opinion from wherever; before them only the first good answer ever is an opinion."""
+    assert NEXT[health, Signal.PASSED_ENOUGH] is Health.HEALTHY
+    assert NEXT[health, Signal.SOFT_ENOUGH] is Health.DEGRADED
+    assert NEXT[health, Signal.FAILED_ENOUGH] is Health.DOWN
+    for signal in (Signal.PASSED, Signal.SOFT, Signal.FAILED):
+        if (health, signal) != (Health.UNKNOWN, Signal.PASSED):
+            assert OPINION[NEXT[health, signal]] is OPINION[health]
+    assert NEXT[Health.UNKNOWN, Signal.PASSED] is Health.HEALTHY
+
+
+def test_states_between_tell_which_way_it_goes() -> None:
+    """A failure makes the healthy suspect and ends a recovery; what answers at all is recovering."""
+    assert fold(GOOD, BAD).health is Health.SUSPECT
+    assert fold(GOOD, BAD, SLOW).health is Health.SUSPECT
+    assert fold(GOOD, BAD, GOOD).health is Health.HEALTHY
+    down = fold(BAD, BAD, BAD)
+    assert fold(SLOW, start=down).health is Health.RECOVERING
+    assert fold(SLOW, SLOW, start=down).health is Health.RECOVERING
+    assert fold(SLOW, BAD, start=down).health is Health.DOWN
+
+
+def test_an_endpoint_is_degraded_after_fall_soft_answers() -> None:
+    """As many as it takes failures to be down; failures between them do not start the count anew, a pass does."""
+    assert fold(GOOD, SLOW, SLOW).opinion is Health.HEALTHY
+    assert fold(GOOD, SLOW, SLOW, SLOW).opinion is Health.DEGRADED
+    assert fold(GOOD, SLOW, BAD, SLOW, BAD, SLOW).opinion is Health.DEGRADED
+    assert fold(GOOD, SLOW, SLOW, GOOD, SLOW).opinion is Health.HEALTHY
+    assert fold(SLOW, SLOW, SLOW, GOOD).opinion is Health.DEGRADED
+    assert fold(SLOW, SLOW, SLOW, GOOD, GOOD).opinion is Health.HEALTHY
+
+
 def test_kinds_of_outcome_are_told_apart() -> None:
     """No outcome is soft and passing, or soft and hard, at once."""
     assert not PASSING & SOFT

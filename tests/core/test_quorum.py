@@ -79,6 +79,12 @@ def test_a_vantage_that_is_not_heard_from_has_no_vote() -> None:
     assert "silent: v1, v2, v3" in judge(*late).text
 
 
+def test_a_vantage_is_fresh_to_the_second() -> None:
+    """Heard exactly as long ago as is allowed, it votes."""
+    assert judge(*says(DOWN, DOWN, heard=ago(FRESH_S))).verdict is Verdict.DOWN
+    assert judge(*says(DOWN, DOWN, heard=ago(FRESH_S + 0.001))).verdict is Verdict.UNKNOWN
+
+
 def test_an_isolated_vantage_loses_its_vote() -> None:
     """A vantage that suspects itself says nothing about others."""
     views = (*says(DOWN, DOWN)[:1], *says(DOWN, DOWN, isolated=True)[1:])
@@ -143,6 +149,27 @@ def test_most_of_the_voters_must_have_seen_completions() -> None:
     assert not judge(view("v1", done), view("v2", fresh)).proven
     assert not judge().proven
     assert judge(view("v1", done), view("v2", state("eu", UNKNOWN))).proven
+
+
+def test_what_is_degraded_may_be_proven_and_what_is_down_or_unknown_is_not() -> None:
+    """A slow model that completes has completed; nothing that was said of a dead one is proof."""
+    for health, verdict in ((SOFT, Verdict.DEGRADED), (DOWN, Verdict.DOWN)):
+        seen = judge(*(view(f"v{n}", state("eu", health, proven=True)) for n in (1, 2, 3)))
+        assert (seen.verdict, seen.proven) == (verdict, health is SOFT)
+    assert not judge(view("v1", state("eu", DOWN, proven=True))).proven
+
+
+def test_the_text_says_who_is_of_which_opinion_and_no_detail_of_what_is_well() -> None:
+    """The worst comes first, each with its detail; a lone vantage's word is called unknown before anything else."""
+    well, slow, dead = state("eu", UP, detail="http: fine"), state("eu", SOFT, detail="http: slow"), state("eu", DOWN)
+    text = judge(view("v1", well), view("v2", slow), view("v3", dead)).text
+    assert text == (
+        "down from 1 of 3 vantages (v3): http: refused; degraded from 1 of 3 vantages (v2): http: slow; "
+        "healthy from 1 of 3 vantages (v1)"
+    )
+    assert judge(view("v1", dead)).text.startswith(
+        "unknown: too few vantages with a vote see it down; down from 1 of 3"
+    )
 
 
 @st.composite
