@@ -158,7 +158,10 @@ class Load:
     @classmethod
     @contextlib.asynccontextmanager
     async def start(cls, layout: Layout, path: Path, **settings: float) -> AsyncIterator[Load]:
-        """Press on *layout*'s name, writing requests to *path*, until the block ends. Settings as LoadSettings."""
+        """Press on *layout*'s name, writing requests to *path*, until the block ends. Settings as LoadSettings.
+
+        A block that is left by an exception ends it at once; else what is under way is waited for.
+        """
         wanted = LoadSettings(layout.dns, layout.name, layout.port, layout.model, **settings)  # type: ignore[arg-type]  # numbers
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "orchestrator.local.load", "--out", str(path), "--parent", str(os.getpid())),
@@ -172,6 +175,10 @@ class Load:
             if process.stdout is None or (await process.stdout.readline()).strip() != b"ready":
                 raise WorldFailed("the client load did not start")
             yield load
+        except BaseException:
+            # Nobody will read what comes now: answers out of a black hole would be waited for to their time-out.
+            load.drop()
+            raise
         finally:
             await load.stop()
 
@@ -179,10 +186,17 @@ class Load:
         """The requests that have ended so far."""
         return read_requests(self.path)
 
+    def drop(self) -> None:
+        """End it at once, with what is under way."""
+        if self.process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                self.process.kill()
+
     async def stop(self) -> None:
         """Begin nothing new, wait for what is under way, and end."""
         if self.process.returncode is None:
-            self.process.send_signal(signal.SIGTERM)
+            with contextlib.suppress(ProcessLookupError):
+                self.process.send_signal(signal.SIGTERM)
             await self.process.wait()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -162,3 +163,25 @@ def test_a_request_belongs_to_the_window_in_which_it_began() -> None:
     assert summary["all"][RESOLVING] == Summary(3, 2, 1, 6.0)
     assert summary["late"][RESOLVING] == Summary(2, 1, 0, 6.0)
     assert summary["late"][POOLED] == Summary(1, 0, 0, None)
+
+
+async def test_a_load_that_is_interrupted_waits_for_no_black_hole(world: World, tmp_path: Path, until: Until) -> None:
+    """Ctrl-C in the middle of an outage ends the load at once, not after the time-out of the requests in it."""
+    began = 0.0
+    with contextlib.suppress(KeyError):
+        async with Load.start(world.layout, tmp_path / "load", resolving_rate=20.0, timeout_s=60.0) as load:
+
+            async def flowing() -> bool:
+                return len(load.requests()) > 5
+
+            await until(flowing)
+            await world.inject("region-blackhole", "paris", key="k")
+
+            async def waiting() -> bool:
+                return time.time() - max(request.ended for request in load.requests()) > 0.5
+
+            await until(waiting)
+            began = time.monotonic()
+            raise KeyError
+    assert load.process.returncode is not None
+    assert time.monotonic() - began < 10
