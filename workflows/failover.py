@@ -71,6 +71,8 @@ class FailoverWorkflow:
         self._routing: Routing | None = None
         self._replicas: dict[str, int] = {}
         self._heralds = Heralds()
+        self._fell = ""
+        self._preparing: workflow.ActivityHandle[StepResult] | None = None
         self._record = Record(
             run=plan.run,
             service=plan.service,
@@ -113,12 +115,19 @@ class FailoverWorkflow:
         """The timeline so far."""
         return self._record
 
+    @workflow.signal
+    def target_fell(self, why: str) -> None:
+        """The endpoint that would get the traffic is down, and another is well. Once traffic has moved, no news."""
+        self._fell = why
+        if self._preparing is not None:
+            self._preparing.cancel()
+
     # ------------------------------------------------------------------ steps
 
     async def _do(self, step: Step, progress: Progress) -> Progress:
         began = workflow.now()
         try:
-            if isinstance(step.work, Steer) and (again := await self._recheck()):
+            if isinstance(step.work, Steer) and (again := self._fell or await self._recheck()):
                 return advance(progress, step.id, Event.ABORT, again)
             progress = advance(progress, step.id, Event.START)
             self._note(Mark.STEP_STARTED, step.text, step.id)
@@ -211,10 +220,13 @@ class FailoverWorkflow:
         while (left := (deadline - workflow.now()).total_seconds()) > 0 and tried < step.attempts:
             # The undo of a steer asks the source before it writes, which takes as long as a completion does.
             quick = isinstance(task.work, Steer) and activity == options.STEP_ACTIVITY
+            prepares = isinstance(task.work, Promote | Verify) and activity == options.STEP_ACTIVITY
+            if prepares and self._fell:
+                raise _Failed("Transient", self._fell)
             queue, asked = self._queues[0], workflow.now()
             longest = options.STEER_ATTEMPT if quick else timedelta(seconds=left + 1)
             try:
-                result: StepResult = await workflow.execute_activity(
+                attempt: workflow.ActivityHandle[StepResult] = workflow.start_activity(
                     activity,
                     replace(task, timeout_s=left),
                     result_type=StepResult,
@@ -223,20 +235,23 @@ class FailoverWorkflow:
                     start_to_close_timeout=longest,
                     heartbeat_timeout=None if quick else options.STEP_HEARTBEAT,
                     retry_policy=options.ONCE,
+                    cancellation_type=_cancelled(task),
                 )
-                return result
+                self._preparing = attempt if prepares else None
+                return await attempt
             except ActivityError as error:
-                if is_cancelled_exception(error):
-                    raise
                 cause = error.cause
+                self._had(step, _found(cause))
+                if (me := asyncio.current_task()) is not None and me.cancelling():
+                    raise asyncio.CancelledError from error
+                if is_cancelled_exception(error) and not (prepares and self._fell):
+                    raise
                 untouched = isinstance(cause, TemporalTimeout) and cause.type is TimeoutType.SCHEDULE_TO_START
                 if isinstance(cause, ApplicationError):
-                    self._had(step, next(iter(cause.details), None))
                     failure = _Failed(cause.type or "Transient", cause.message, tried + 1)
                     if failure.kind in FINAL | OVERTAKEN:
                         raise failure from error
                 elif isinstance(cause, TemporalTimeout):
-                    self._had(step, next(iter(cause.last_heartbeat_details), None))
                     did = "took it up" if untouched else "answered in time"
                     failure = _Failed("Transient", f"no worker on {queue} {did}")
                 usual = options.SCHEDULE_TO_START if untouched else options.SCHEDULE_TO_START + longest
@@ -306,6 +321,19 @@ class FailoverWorkflow:
             # The service is gone: the record is published from here, so that it is not lost.
             self._heralds.send(Publication(record=self._record))
         await self._heralds.sent()
+
+
+def _found(cause: BaseException | None) -> object:
+    """What an attempt that failed had found when it began: the replicas there were."""
+    if isinstance(cause, ApplicationError):
+        return next(iter(cause.details), None)
+    return next(iter(cause.last_heartbeat_details), None) if isinstance(cause, TemporalTimeout) else None
+
+
+def _cancelled(task: StepTask) -> workflow.ActivityCancellationType:
+    """A promotion is waited for when it is cancelled: it says what it had found. The others are just let go."""
+    kinds = workflow.ActivityCancellationType
+    return kinds.WAIT_CANCELLATION_COMPLETED if isinstance(task.work, Promote) else kinds.TRY_CANCEL
 
 
 def _endpoint(step: Step) -> str | None:

@@ -76,6 +76,7 @@ class ServiceWorkflow:
         self._wake_s: float | None = None
         self._look_due = True
         self._unheard: datetime | None = None
+        self._stopped: RunId | None = None
         self._heralds = Heralds()
         # Awaiting inside a decision lets another report or request in; the lock holds the decision still.
         self._deciding = asyncio.Lock()
@@ -87,6 +88,8 @@ class ServiceWorkflow:
             if self._state.run is not None:
                 if late:
                     await self._ask_after_run()
+                elif self._news:
+                    await self._mind_target()
             elif self._news:
                 self._news = False
                 async with self._deciding:
@@ -112,13 +115,17 @@ class ServiceWorkflow:
         try:
             await workflow.wait_condition(
                 # A run that a person starts changes what is waited for: without it nobody would ask after that run.
-                lambda: self._state.retired or self._state.run != held or (self._news and self._state.run is None),
+                lambda: self._state.retired or self._state.run != held or (self._news and self._minds_news()),
                 timeout=None if timeout is None else timedelta(seconds=timeout),
             )
         except TimeoutError:
             self._news = True
             return True
         return False
+
+    def _minds_news(self) -> bool:
+        """Whether news concern it now: during a run, only what is said of the run's target does."""
+        return self._state.run is None or situation.target_doubted(self._state)
 
     # ------------------------------------------------------------------ deciding
 
@@ -251,7 +258,13 @@ class ServiceWorkflow:
             notify=self._state.slice.notify,
             drill=request.drill if request else None,
         )
-        active = ActiveRun(run, run_workflow_id(plan.service, run), trigger.by, request.id if request else "")
+        active = ActiveRun(
+            run,
+            run_workflow_id(plan.service, run),
+            trigger.by,
+            request.id if request else "",
+            target=situation.target_minded(move, found),
+        )
         self._state = replace(self._state, run=active, hold=(), question=None)
         try:
             # Started, not awaited to its end: a child's completion does not reach us across continue-as-new.
@@ -275,6 +288,22 @@ class ServiceWorkflow:
     def _tell(self, event: str, text: str, run: RunId | None = None) -> None:
         piece = self._state.slice
         self._heralds.send(Telling(piece.notify, piece.service.id, event, text, workflow.now(), run))
+
+    async def _mind_target(self) -> None:
+        """Stop a run whose target fell before traffic has moved, where another endpoint is well."""
+        self._news = False
+        active = self._state.run
+        if active is None or active.target is None or self._stopped == active.run or not self._minds_news():
+            return
+        async with self._deciding:
+            found = await self._look()
+        fell = situation.target_fell(active.target, found)
+        if not fell or self._state.run != active:
+            return
+        self._stopped = active.run
+        # A run that is over meanwhile has said so itself.
+        with contextlib.suppress(FailureError):
+            await workflow.get_external_workflow_handle(active.workflow).signal("target_fell", fell)
 
     async def _ask_after_run(self) -> None:
         """Free the lock when the run that holds it ended without a word (it was terminated from outside)."""
@@ -347,6 +376,8 @@ class ServiceWorkflow:
             return
         # A plan that came too late has moved nothing and is made again at once; the second in a row cools down.
         again = closed.status is RunStatus.STALE and not situation.last_was_stale(self._state)
+        # One that was stopped for its target's fall has moved nothing either, and the next one goes elsewhere.
+        again |= self._stopped == closed.run and closed.status in {RunStatus.UNDONE, RunStatus.ABORTED}
         self._state = situation.remember(self._state, closed.record)
         last_closed = self._state.last_closed if again else workflow.now()
         self._state = replace(self._state, run=None, routing=closed.routing, last_closed=last_closed, told=())

@@ -8,7 +8,7 @@ from datetime import datetime
 from orchestrator.core.decision import Decision, Go, Hold, Request, Situation, consider, decide
 from orchestrator.core.health import Health
 from orchestrator.core.move import Move, MoveKind, Objection, Trigger
-from orchestrator.core.names import Domain, RunId, encloses
+from orchestrator.core.names import Domain, EndpointId, RunId, encloses
 from orchestrator.core.quorum import Assessment, Verdict, assess, hear
 from orchestrator.core.record import Entry, Mark, Record, RunStatus
 from orchestrator.core.safety import about_routing
@@ -181,6 +181,29 @@ def observed(
         entries=(*entries, Entry(now, Mark.CLOSED, "nothing was written: this is what would have been done")),
         closed=now,
     )
+
+
+def target_minded(move: Move, found: tuple[Assessment, ...]) -> EndpointId | None:
+    """The target of *move*, if its fall would be news."""
+    down = any(each.endpoint == move.target and each.verdict is Verdict.DOWN for each in found)
+    return None if down else move.target
+
+
+def target_doubted(state: ServiceState) -> bool:
+    """Whether any vantage says of the target of the run in progress that it is down."""
+    target = state.run.target if state.run is not None else None
+    return target is not None and any(
+        opinion.state.endpoint == target and opinion.state.health is Health.DOWN
+        for view in state.views
+        for opinion in view.opinions
+    )
+
+
+def target_fell(target: EndpointId, found: tuple[Assessment, ...]) -> str:
+    """Why a run to *target* is in vain, where another endpoint is well; empty where it is not, or nothing is better."""
+    down = next((each for each in found if each.endpoint == target and each.verdict is Verdict.DOWN), None)
+    well = next((each.endpoint for each in found if each.verdict is Verdict.HEALTHY), None)
+    return f"{target} fell meanwhile ({down.text}), and {well} is well" if down and well else ""
 
 
 def remember(state: ServiceState, record: Record) -> ServiceState:

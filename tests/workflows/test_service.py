@@ -17,7 +17,7 @@ from orchestrator.core.record import Mark, Record, RunStatus
 from orchestrator.core.steering import Fence
 from orchestrator.core.topology import Answer, Mode
 from real.scenery import AT_HOME, EU, US, World, refusal, service
-from real.stage import RealTime, Stage, desk, real_time, stage, until
+from real.stage import RealTime, Stage, desk, endpoint, real_time, stage, until
 from workflows import options
 from workflows.activities.looking import Looking
 from workflows.wire import (
@@ -320,6 +320,29 @@ async def test_an_outage_during_a_run_is_not_forgotten() -> None:
         gate.set()
         status = await play.closed(runs=2)
         assert [record.target for record in status.last_runs] == [EU, US]
+
+
+@pytest.mark.parametrize("step", ["promote", "verify"])
+async def test_a_target_that_falls_while_it_is_prepared_is_left(step: str) -> None:
+    """The standby falls while it loads and a third endpoint is well: the run ends at once, and the next goes there."""
+    third = endpoint("ap", "gamma/tokyo", "192.0.2.3")
+    played = service(cooldown_s=300.0)
+    async with stage(played=replace(played, endpoints=(third, *played.endpoints))) as play:
+        play.world.replicas["ap"] = 2
+        play.world.routing = replace(play.world.routing, fence=Fence(7, "adopt", "adopt", ((third.id, 0), *AT_HOME)))
+        await play.open()
+        await play.all_say(ap="degraded", eu="healthy", us="healthy")
+        gate = play.world.gates[step] = asyncio.Event()
+        await play.all_say(ap="degraded", eu="down", us="healthy")
+        await until(lambda: asyncio.sleep(0, play.world.steps), lambda steps: step in steps)
+        del play.world.gates[step]
+        await play.all_say(ap="healthy", eu="down", us="down")
+        status = await play.closed(runs=2)
+        gate.set()
+        assert [record.target for record in status.last_runs] == ["ap", US]
+        assert [record.status for record in status.last_runs] == [RunStatus.COMPLETED, RunStatus.UNDONE]
+        assert "us fell meanwhile" in status.last_runs[1].entries[-1].text
+        assert play.world.wrote == [f"{status.last_runs[0].run}/steer"]
 
 
 async def test_a_stale_plan_is_made_again_from_the_world_as_it_is() -> None:

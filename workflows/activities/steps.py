@@ -122,13 +122,17 @@ class Steps:
         # The undo must know it, however this attempt ends.
         activity.heartbeat(before)
         with translated(before):
-            if before < work.replicas:
-                await _beating(control.scale(work.replicas, key=task.key), (before,))
-            async for passed in _beats(task.timeout_s, details=(before,)):
-                now = await _beating(control.read(), (before,))
-                if now.ready >= work.replicas:
-                    text = f"{work.endpoint}: {now.ready} replicas ready after {passed:.1f} s"
-                    return StepResult(replicas_before=before, text=text)
+            try:
+                if before < work.replicas:
+                    await _beating(control.scale(work.replicas, key=task.key), (before,))
+                async for passed in _beats(task.timeout_s, details=(before,)):
+                    now = await _beating(control.read(), (before,))
+                    if now.ready >= work.replicas:
+                        text = f"{work.endpoint}: {now.ready} replicas ready after {passed:.1f} s"
+                        return StepResult(replicas_before=before, text=text)
+            except asyncio.CancelledError as error:
+                # Told as a failure: a cancellation would carry no word of the replicas there were.
+                raise Transient(f"the promotion of {work.endpoint} was stopped") from error
             within = f"within {task.timeout_s:g} s"
             raise Transient(f"{work.endpoint} did not reach {work.replicas} ready replicas {within}")
 

@@ -82,6 +82,8 @@ class ActiveRun:
     by: str
     request: str = ""
     """Id of the request that started it; empty for automation."""
+    target: EndpointId | None = None
+    """The endpoint whose fall stops it before traffic moves; None where it was down from the start (a cold standby)."""
 
 
 @dataclass(frozen=True, slots=True)
