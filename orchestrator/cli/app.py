@@ -60,7 +60,8 @@ def _usage(error: TyperException) -> Status:
     """Say what was wrong with the words on the command line."""
     ctx = getattr(error, "ctx", None)
     path = ctx.command_path if ctx is not None else "failover"
-    sentence = error.format_message().rstrip(".").replace("?.", "?").replace("Value error, ", "")
+    # Typer lists choices one to a line; help, the one text of many lines, is not said here.
+    sentence = " ".join(error.format_message().split()).rstrip(".").replace("?.", "?").replace("Value error, ", "")
     if type(error).__name__ == "NoArgsIsHelpError":
         Desk().say(error.format_message())
     else:

@@ -120,8 +120,14 @@ class Desk:
             self.out.print(thing)
 
     def say(self, sentence: str, style: str = "") -> None:
-        """A remark to the person, on standard error; wraps nowhere, so that it can be searched for."""
-        self.err.print(sentence, style=style, soft_wrap=True)
+        """A remark to the person, on standard error; wraps nowhere, so that it can be searched for.
+
+        Names in it may come from anywhere: control characters never reach the terminal.
+        """
+        from orchestrator.cli.render.text import clean  # noqa: PLC0415 - start-up time
+
+        lines = "\n".join(clean(line) for line in sentence.split("\n"))
+        self.err.print(lines, style=style, soft_wrap=True)
 
     def write(self, value: object) -> None:
         """One JSON document on standard output."""

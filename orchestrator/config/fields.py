@@ -23,7 +23,7 @@ _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 DURATION = re.compile(r"(?:\d{1,9}(?:\.\d{1,6})?(?:ms|s|m|h|d))+", re.ASCII)
 _PART = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
 _LABEL = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)")
-_DOMAIN = re.compile(r"[a-z0-9][a-z0-9-]{0,62}(?:/[a-z0-9][a-z0-9-]{0,62}){1,2}")
+DOMAIN = re.compile(r"[a-z0-9][a-z0-9-]{0,62}(?:/[a-z0-9][a-z0-9-]{0,62}){1,2}")
 _TOKEN = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 _SECRETIVE = re.compile(
     r"authori[sz]ation|api[-_]?key|access[-_]?key|subscription[-_]?key|function[-_]?key|token|secret|passw|credential|cookie",
@@ -144,7 +144,7 @@ def _id(value: object) -> str:
 
 def _domain(value: object) -> str:
     text = text_of(value, "a region like aws/us-east-1")
-    if not _DOMAIN.fullmatch(text):
+    if not DOMAIN.fullmatch(text):
         say(f"{quoted(text)} is no region; write cloud/region or cloud/region/zone, like aws/us-east-1")
     return text
 
@@ -329,7 +329,7 @@ _DURATION_SCHEMA = {"type": "string", "pattern": f"^{DURATION.pattern}$"}
 _SCALAR = {"type": ["string", "number", "boolean"]}
 
 Id = Annotated[str, *_text(_id, {"pattern": f"^{ID.pattern}$"})]
-DomainName = Annotated[str, *_text(_domain, {"pattern": f"^{_DOMAIN.pattern}$", "examples": ["aws/us-east-1"]})]
+DomainName = Annotated[str, *_text(_domain, {"pattern": f"^{DOMAIN.pattern}$", "examples": ["aws/us-east-1"]})]
 HostName = Annotated[str, *_text(_host, {"format": "hostname"})]
 Url = Annotated[str, *_text(_url, {"format": "uri", "pattern": "^(?:https?|tcp)://"})]
 WebhookUrl = Annotated[str, *_text(_webhook, {"format": "uri", "pattern": "^https?://"})]

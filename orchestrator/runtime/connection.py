@@ -49,6 +49,8 @@ async def connect(address: str | None = None, namespace: str | None = None) -> C
         # The client's own limit ends with the connection; a server that is stopped takes one and says nothing.
         async with asyncio.timeout(TIMEOUT.total_seconds()):
             return await Client.connect(**settings, data_converter=data_converter, connect_timeout=TIMEOUT)
+    except ValueError as error:
+        raise BadInput(f"Temporal's address {target!r} cannot be used ({error}); write it as host:port") from error
     except (RuntimeError, RPCError, OSError) as error:
         raise ControlPlaneAway(
             f"Temporal does not answer at {target}: start it, or set TEMPORAL_ADDRESS (or --address)"

@@ -24,6 +24,11 @@ ROOT = Path(__file__).parents[2]
         (("drill", "run", "rain"), "region-blackhole"),
         (("serve", "--port", "99999"), "65535"),
         (("worker", "--domain", "here"), "cloud/region"),
+        (("worker", "--domain", "AWS/US-East-1"), "cloud/region"),
+        (("worker", "--domain", "aws/us-east-1", "--vantage", "U S"), "cannot be a vantage"),
+        (("drill", "schedule", "x", "--cron", "0 9 * * 2", "--service", "chat"), "--fault"),
+        (("probe", "us\x1b[31m\x07", "--file", "no\x1b]0;x\x07.yaml"), "there is no such file"),
+        (("init", "--name", "a.test", "--endpoint", "http://127.0.0.1", "-o", "/dev/null", "--force"), "ordinary file"),
         (("--log-level", "loud", "status"), "loud"),
         (("demo", "--interval", "-1s"), "--interval"),
         (("demo", "--interval", "5ms"), "--interval of 0.005 s: the demo takes 0.1 s to 5 s"),
@@ -38,6 +43,7 @@ def test_bad_usage_is_one_sentence(failover: Any, words: tuple[str, ...], said: 
     assert ended.out == ""
     assert said in ended.err
     assert len(ended.err.strip().splitlines()) == 1
+    assert ended.err.strip().isprintable(), "no name steers the terminal"
 
 
 def commands() -> dict[str, Any]:

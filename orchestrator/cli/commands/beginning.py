@@ -41,6 +41,8 @@ def init(
         raise BadInput(f"{output}: is a directory; name a file in it")
     if output.exists() and not force:
         raise BadInput(f"{output}: is there already and was left as it is; choose another --output, or add --force")
+    if output.exists() and not output.is_file():
+        raise BadInput(f"{output}: is no ordinary file, and was left as it is; choose another --output")
     if not output.absolute().parent.is_dir():
         raise BadInput(f"{output.parent}: there is no such directory; make it first")
     for url in endpoint:
@@ -68,8 +70,11 @@ def _place(resolver: str | None) -> tuple[str, int] | None:
 
 
 def _write(path: Path, text: str) -> None:
-    """Put *text* at *path* whole or not at all."""
-    handle, temporary = tempfile.mkstemp(dir=path.absolute().parent, prefix=f".{path.name}.")
+    """Put *text* at *path* whole or not at all. Raises OSError that names *path*."""
+    try:
+        handle, temporary = tempfile.mkstemp(dir=path.absolute().parent, prefix=f".{path.name[:40]}.")
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from None
     try:
         with os.fdopen(handle, "w", encoding="utf-8") as file:
             file.write(text)

@@ -51,8 +51,12 @@ def worker(
 
     Example: [cyan]failover worker --domain aws/us-east-1 --vantage us[/]
     """
-    if not all(domain.split("/")) or domain.count("/") not in {1, 2}:
+    from orchestrator.config.fields import DOMAIN, ID  # noqa: PLC0415 - start-up time
+
+    if not DOMAIN.fullmatch(domain):
         raise BadInput(f"'{domain}' is no failure domain; write it as cloud/region, such as aws/us-east-1")
+    if vantage is not None and not ID.fullmatch(vantage):
+        raise BadInput(f"'{vantage}' cannot be a vantage; name one by its id in the topology, such as us-east")
     import uvloop  # noqa: PLC0415 - start-up time
 
     from orchestrator.runtime.connection import connect  # noqa: PLC0415 - Temporal's client is slow to import
