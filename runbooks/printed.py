@@ -113,7 +113,30 @@ def _said(answer: Answer | None) -> str:
 # ------------------------------------------------------------------ by hand
 
 _KINDS = ("A", "AAAA", "CNAME")
-_BESIDE = ("NS", "MX", "TXT", "HTTPS", "SVCB", "CAA", "SRV", "NAPTR", "SSHFP", "TLSA", "LOC", "URI")
+_BESIDE = (
+    "NS",
+    "MX",
+    "TXT",
+    "HTTPS",
+    "SVCB",
+    "CAA",
+    "SRV",
+    "NAPTR",
+    "SSHFP",
+    "TLSA",
+    "LOC",
+    "URI",
+    "HINFO",
+    "PTR",
+    "RP",
+    "DNAME",
+    "DS",
+    "CERT",
+    "OPENPGPKEY",
+    "SMIMEA",
+    "SPF",
+    "APL",
+)
 """Types that must not stand where a CNAME is put: servers drop the CNAME without an error (RFC 2136, 3.4.2.2)."""
 
 
@@ -153,7 +176,11 @@ def _script(plan: Plan, step: Step, steer: Steer) -> Iterator[str]:
     )
     yield f"server {host.strip('[]')} {port}"
     yield f"zone {_absolute(spec.zone)}"
-    yield f"prereq yxrrset {fence} IN TXT {_quoted(steer.stands)}" if steer.stands else f"prereq nxrrset {fence} IN TXT"
+    if steer.stands:
+        yield f"prereq yxrrset {fence} IN TXT {_quoted(steer.stands)}"
+    else:
+        # Beside a CNAME there, the fence would be dropped without an error.
+        yield from (f"prereq nxrrset {fence} IN {kind}" for kind in ("TXT", "CNAME"))
     for kind, values in _records(steer.was).items():
         yield from (f"prereq yxrrset {name} IN {kind} {value}" for value in values)
         if not values:

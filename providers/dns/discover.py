@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ipaddress
+import re
 import ssl
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -25,11 +26,13 @@ from cryptography import x509
 from orchestrator.core.errors import BadInput
 from orchestrator.core.topology import Answer
 from providers.base import Transient
+from providers.dns.exchange import own
 
 QUERY_S = 2.0
 """The longest wait for one DNS answer, all of a resolver's servers together."""
 CONNECT_S = 3.0
 """The longest wait for one TLS handshake."""
+_LABEL = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)")
 PORTS = {"http": 80, "https": 443}
 
 
@@ -125,7 +128,10 @@ def _host(name: str) -> str:
     try:
         host = dns.name.from_text(name).canonicalize().to_text(omit_final_dot=True)
     except (dns.exception.DNSException, UnicodeError):
-        raise BadInput(f"'{name}' is no host name; write one like chat.example.com") from None
+        host = ""
+    # What the topology would not take is not looked up: a wildcard or the root may well have an answer.
+    if not all(_LABEL.fullmatch(label) for label in host.split(".")):
+        raise BadInput(f"'{name}' is no host name; write one like chat.example.com")
     return host
 
 
@@ -254,6 +260,9 @@ class _Asker:
             texts = await self._direct(at, f"_failover.{host}", "TXT")
         except (dns.exception.DNSException, OSError, TimeoutError) as error:
             return ttl_s, None, _said(error)
+        away = own(texts, dns.name.from_text(f"_failover.{host}"), dns.rdatatype.CNAME)
+        if away:
+            return ttl_s, f"CNAME {away[0].target}", None
         fence = [rdata for rrset in texts.answer if rrset.rdtype == dns.rdatatype.TXT for rdata in rrset]
         return ttl_s, b"".join(fence[0].strings).decode("utf-8", "replace") if fence else None, None
 

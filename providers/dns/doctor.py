@@ -197,6 +197,9 @@ def _odd(check: str, rcode: dns.rcode.Rcode, steering: Rfc2136Steering) -> Findi
         text = f"{steering.names.name} changed while it was looked at, or its answer is made by a wildcard ({code})"
         return Finding(check, None, text, "look again when no run is under way")
     text = f"name server {steering.primary} answers updates of {steering.names.zone} with {code}"
+    if rcode == dns.rcode.SERVFAIL:
+        cure = "its log says why; PowerDNS says so of what its policy script forbids"
+        return Finding(check, False, text, f"{cure}: {least_grant(steering.spec)}")
     return Finding(check, False, text, "name the zone's primary, and let it take dynamic updates (RFC 2136)")
 
 

@@ -45,6 +45,10 @@ class Away(Transient):
     """The server cannot be connected to: nothing was sent."""
 
 
+class Failed(Transient):
+    """SERVFAIL."""
+
+
 class Unsigned(Unauthenticated):
     """A refusal without a signature."""
 
@@ -104,7 +108,9 @@ def signing_key(key: TsigKey | None) -> dns.tsig.Key | None:
         return None
     algorithm = key.algorithm.lower().rstrip(".")
     if algorithm not in ALGORITHMS:
-        close = nearest(algorithm, ALGORITHMS)
+        # A server's hmac-sha256-128 is hmac-sha256 with its signatures cut short, and is written so here.
+        whole = algorithm.rpartition("-")[0]
+        close = whole if whole in ALGORITHMS else nearest(algorithm, ALGORITHMS)
         hint = f"did you mean {close}?" if close else f"there are {', '.join(ALGORITHMS)}"
         raise BadInput(f"TSIG key '{key.name}': no algorithm is called '{key.algorithm}'; {hint}")
     text = secrets.resolve(key.secret)
@@ -219,13 +225,17 @@ class Line:
             reply = await replace(self, key=None).exchange(dns.message.make_query(name, kind, flags=0))
             if foreign(reply) is None:
                 raise
+        if reply.flags & dns.flags.TC:
+            raise Transient(
+                f"name server {self.server} cut its answer about {name} short, over TCP too; its log says why"
+            )
         said = foreign(reply)
         if said == "SERVFAIL":
-            raise Transient(f"name server {self.server} answered SERVFAIL for {name}; its log says why")
+            raise Failed(f"name server {self.server} answered SERVFAIL for {name}; its log says why")
         if said:
             raise NotFound(
                 f"name server {self.server} is not authoritative for {name} ({said}): "
-                "serve the zone there, or mend the steering's zone and primary"
+                "serve the zone there, let this machine ask for it, or mend the steering's zone and primary"
             )
         return reply
 
@@ -268,7 +278,11 @@ def unaccepted(server: Server, key: dns.tsig.Key | None, error: Exception) -> Un
     match error:
         case dns.tsig.PeerBadKey():
             text = f"does not know TSIG key {name} (BADKEY); add the key there, or mend its name and algorithm here"
-        case dns.tsig.PeerBadSignature() | dns.tsig.BadSignature():
+        case dns.tsig.BadSignature():
+            text = (
+                f"signs with TSIG key {name} so that it does not verify; compare the secret, and cut no signature short"
+            )
+        case dns.tsig.PeerBadSignature():
             text = f"refuses the signature of TSIG key {name} (BADSIG); its secret there is another than here"
         case dns.tsig.PeerBadTime() | dns.tsig.BadTime():
             text = f"refuses the time of TSIG key {name} (BADTIME); set both clocks by NTP: 300 s apart is too much"

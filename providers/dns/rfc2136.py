@@ -32,7 +32,7 @@ from providers.base import (
     Transient,
     Unauthenticated,
 )
-from providers.dns.exchange import QUERY_S, Away, Line, Server, connected, foreign, own, signing_key
+from providers.dns.exchange import QUERY_S, Away, Failed, Line, Server, connected, foreign, own, signing_key
 from providers.dns.grants import least_grant
 from providers.dns.messages import (
     AAAA,
@@ -249,9 +249,11 @@ class Rfc2136Steering:
         if change.was is None:
             return
         rcode = await line.submit(restoration(self.names, change, self.spec.ttl_s))
+        if rcode in _PREREQUISITE_FAILED:
+            return  # somebody has written meanwhile
         done = "was put back" if rcode == dns.rcode.NOERROR else f"could not be put back ({dns.rcode.to_text(rcode)})"
         raise Refused(
-            f"name server {self.primary} dropped the new answer of {self.names.name}, so that its old one {done}: "
+            f"name server {self.primary} dropped the new answer of {self.names.name}, and its old one {done}: "
             "a record of a rare type stands beside it; move that record, then adopt the service again"
         )
 
@@ -278,7 +280,14 @@ class Rfc2136Steering:
 
     async def _answer(self, line: Line) -> tuple[Answer | None, int]:
         name = self.names.name
-        reply = await line.ask(name, A)
+        try:
+            reply = await line.ask(name, A)
+        except Failed:
+            # Asked for addresses, servers follow a CNAME and fail where it leads in a circle; there it must be mended.
+            cname = await line.rrset(name, CNAME)
+            if cname is None:
+                raise
+            return answer_in({CNAME: cname}), cname.ttl
         rrsets = {kind: own(reply, name, kind) for kind in (A, CNAME)}
         if rrsets[CNAME] is None:
             rrsets[AAAA] = await line.rrset(name, AAAA)
@@ -317,10 +326,14 @@ class Rfc2136Steering:
 
     def _forbidden(self, rcode: dns.rcode.Rcode) -> Forbidden:
         key = f"TSIG key '{self.spec.key.name}'" if self.spec.key else "an update without a key"
+        # Without this, the grant would be looked for in vain.
+        odd = (
+            "; BIND refuses addresses at a name with an underscore, too (check-names)" if "_" in self.spec.name else ""
+        )
         return Forbidden(
             f"name server {self.primary} does not let {key} change {self.names.name} ({dns.rcode.to_text(rcode)}); "
             f"allow it in the zone's update-policy, or name the primary if this is a secondary: "
-            f"{least_grant(self.spec)}"
+            f"{least_grant(self.spec)}{odd}"
         )
 
     async def _answer_of(self, server: Server) -> ServerAnswer:

@@ -302,3 +302,21 @@ def test_words_from_the_world_cannot_write_the_file() -> None:
     )
     assert "\nservices: []" not in draft(found)
     _good(draft(found))
+
+
+@pytest.mark.parametrize("name", ["*.chat.example", ".", "", "chat.example extra", "-chat.example"])
+async def test_a_name_that_the_topology_would_not_take_is_told_before_it_is_looked_up(
+    name: str, at: tuple[str, int]
+) -> None:
+    """A wildcard has an answer, and the file made of it would not pass validation."""
+    with pytest.raises(BadInput, match="is no host name"):
+        await discover(name, ("http://127.0.0.1",), resolver=at, port=at[1])
+
+
+async def test_a_cname_at_the_place_of_the_fence_is_shown() -> None:
+    """What stands where the fence belongs is told in the file, whatever its type."""
+    async with Bind(records=("chat 5 A 127.0.0.1", "_failover.chat 5 CNAME chat")) as server:
+        host, _, port = server.at.rpartition(":")
+        found = await discover("chat.example", ("http://127.0.0.1",), resolver=(host, int(port)), port=int(port))
+    assert found.fence == "CNAME chat.example."
+    assert "_failover.chat.example says 'CNAME chat.example.'" in draft(found)

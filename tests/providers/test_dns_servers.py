@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 from collections.abc import AsyncIterator
+from dataclasses import replace
 
+import dns.flags
+import dns.message
 import pytest
 
-from orchestrator.core.errors import BadFence
+from orchestrator.core.errors import BadFence, BadInput
 from orchestrator.core.topology import Answer, Secret, SecretSource, SteeringSpec, TsigKey
 from providers.base import ChangedOutside, Forbidden, Refused, Transient
 from providers.dns.doctor import examine
@@ -36,6 +41,8 @@ RECORDS = (
     f"{'a' * 63} 5 A 127.0.1.10",
     "@ 5 A 127.0.1.10",
     "zero 0 A 127.0.1.10",
+    "round 5 CNAME back",
+    "back 5 CNAME round",
     "mail 5 A 127.0.1.10",
     "mail MX 10 mail.example.net.",
     'mail CAA 0 issue "ca.example.net"',
@@ -101,6 +108,16 @@ async def test_a_cname_where_the_fence_belongs_is_told_and_not_taken_for_adopted
     assert await server.ask("led.example.", "A") == HOME.values
 
 
+async def test_a_name_leaves_a_circle_of_cnames(server: NameServer) -> None:
+    """A CNAME that leads back to itself is an outage: the name can be read there, and moved away from it."""
+    steering = steering_at(server, "round.example.")
+    routing = await steering.read()
+    assert routing.answer == Answer("cname", ("back.example.",))
+    routing = await steering.write(change(routing, EU, routing.answer, run="adopt"))
+    assert (await steering.write(change(routing, US, EDGE))).answer == EDGE
+    assert await server.ask("round.example.", "CNAME") == EDGE.values
+
+
 @pytest.mark.parametrize(
     ("answer", "text"),
     [
@@ -120,6 +137,58 @@ async def test_an_answer_that_no_client_could_use_is_refused_in_a_sentence(
     with pytest.raises(Refused, match=text):
         await steering.write(change(routing, US, answer))
     assert await server.ask(NAME, "A") == HOME.values
+
+
+async def test_a_zone_that_the_server_signs_itself_is_steered() -> None:
+    """Signatures and NSEC beside the name are no neighbours: addresses, CNAME and back under inline signing."""
+    async with Bind(records=RECORDS, signed=True) as server:
+        steering = steering_at(server)
+        routing = await steering.write(change(await steering.read(), EU, HOME, run="adopt"))
+        routing = await steering.write(change(routing, US, EDGE))
+        assert (await server.ask(NAME, "CNAME"), await server.ask(NAME, "A")) == (EDGE.values, ())
+        assert (await steering.write(change(routing, EU, HOME, run="back"))).answer == HOME
+        assert {finding.check for finding in await examine(steering.spec) if finding.ok is False} == set()
+
+
+async def test_bind_refuses_an_underscore_and_the_sentence_says_so() -> None:
+    """BIND's check-names answers REFUSED as a missing grant does: both are named."""
+    async with Bind(records=RECORDS) as server:
+        steering = steering_at(server, "my_service.example.")
+        with pytest.raises(Forbidden, match="check-names"):
+            await steering.write(change(await steering.read(), US, AWAY))
+
+
+async def test_signatures_cut_short_by_the_server_are_taken_and_the_algorithm_is_explained() -> None:
+    """A key of hmac-sha256-128 at BIND is hmac-sha256 here."""
+    async with Bind(records=RECORDS, algorithm="hmac-sha256-128") as server:
+        spec = steering_at(server).spec
+        assert spec.key is not None
+        with pytest.raises(BadInput, match=r"did you mean hmac-sha256\?"):
+            await Rfc2136Steering(spec).read()
+        whole = Rfc2136Steering(replace(spec, key=replace(spec.key, algorithm="hmac-sha256")))
+        assert (await whole.write(change(await whole.read(), EU, HOME))).answer == HOME
+
+
+async def test_an_answer_cut_short_over_tcp_is_not_taken_for_an_empty_one() -> None:
+    """A reply with the truncation bit says nothing of what stands at the name."""
+
+    async def cut(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(asyncio.IncompleteReadError):
+            while True:
+                size = int.from_bytes(await reader.readexactly(2), "big")
+                reply = dns.message.make_response(dns.message.from_wire(await reader.readexactly(size)))
+                reply.flags |= dns.flags.AA | dns.flags.TC
+                wire = reply.to_wire()
+                writer.write(len(wire).to_bytes(2, "big") + wire)
+        writer.close()
+
+    server = await asyncio.start_server(cut, "127.0.0.1", 0)
+    try:
+        at = f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        with pytest.raises(Transient, match=f"{at} cut its answer"):
+            await Rfc2136Steering(SteeringSpec("rfc2136", NAME, "example.", 7, at)).read()
+    finally:
+        server.close()
 
 
 # ------------------------------------------------------------------ PowerDNS, which breaks two promises

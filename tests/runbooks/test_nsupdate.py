@@ -152,3 +152,25 @@ async def test_a_cname_takes_the_place_of_addresses(hand: Hand) -> None:
     assert await hand.make(as_nsupdate(plan)) == (0, "")
     assert await hand.bind.ask("chat.example.", "CNAME") == ("us.hosts.example.",)
     assert await hand.steering.read() == Routing(Answer("cname", ("us.hosts.example.",)), 10, left_behind(plan))
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "value"),
+    [
+        ("chat.example.", "HINFO", '"a" "b"'),
+        ("chat.example.", "MX", "10 ns.example."),
+        ("_failover.chat.example.", "CNAME", "elsewhere.example.net."),
+    ],
+)
+async def test_a_script_that_the_server_would_do_by_half_is_refused(
+    world: Any, tmp_path: Path, name: str, kind: str, value: str
+) -> None:
+    """Servers drop a CNAME beside other data, and a fence beside a CNAME, silently: the name keeps its answer."""
+    world.cname()
+    async with Bind(records=("chat 5 A 127.0.1.10",)) as bind:
+        hand = Hand(bind, world, tmp_path)
+        script = as_nsupdate(await hand.plan())
+        await bind.edit(name, kind, value)
+        status, said = await hand.make(script)
+        assert (status, "YXRRSET" in said) == (2, True)
+        assert await bind.ask("chat.example.", "A") == ("127.0.1.10",)
