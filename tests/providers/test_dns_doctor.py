@@ -1,4 +1,4 @@
-"""The doctor's look at a steering, against a real BIND."""
+"""The doctor's look at a steering, against real name servers."""
 
 from __future__ import annotations
 
@@ -10,14 +10,25 @@ import pytest
 from orchestrator.core.topology import Answer
 from providers.dns.doctor import Finding, examine, least_grant
 from real.bind import Bind
-from real.steering import EU, NAME, BindWorld, change
+from real.nameserver import NameServer
+from real.steering import EU, NAME, BindWorld, KnotWorld, PowerDnsWorld, change
 
 FENCE = f"_failover.{NAME}"
+AnyWorld = BindWorld | KnotWorld | PowerDnsWorld
 
 
-@pytest.fixture(params=["addresses", "cname"])
-async def world(request: pytest.FixtureRequest) -> AsyncIterator[BindWorld]:
-    made = BindWorld(request.param)
+EVERY_SERVER = pytest.mark.parametrize(
+    "world",
+    [(made, kind) for made in (BindWorld, KnotWorld, PowerDnsWorld) for kind in ("addresses", "cname")],
+    indirect=True,
+    ids=lambda case: f"{case[0].__name__}-{case[1]}",
+)
+
+
+@pytest.fixture(params=[(BindWorld, "addresses"), (BindWorld, "cname")], ids=["addresses", "cname"])
+async def world(request: pytest.FixtureRequest) -> AsyncIterator[AnyWorld]:
+    kind_of_world, kind = request.param
+    made = kind_of_world(kind)
     try:
         await made.open()
         yield made
@@ -29,12 +40,13 @@ def by_check(findings: tuple[Finding, ...]) -> dict[str, Finding]:
     return {finding.check: finding for finding in findings}
 
 
-async def snapshot(server: Bind) -> list[tuple[str, ...]]:
+async def snapshot(server: NameServer) -> list[tuple[str, ...]]:
     names = ((server.zone, "SOA"), (NAME, "A"), (NAME, "AAAA"), (NAME, "CNAME"), (FENCE, "TXT"))
     return [await server.ask(name, kind) for name, kind in names]
 
 
-async def test_a_live_name_that_is_not_adopted_has_no_fault_and_one_advice(world: BindWorld) -> None:
+@EVERY_SERVER
+async def test_a_live_name_that_is_not_adopted_has_no_fault_and_one_advice(world: AnyWorld) -> None:
     """Before adoption everything can be checked, the write included, and nothing in the zone changes."""
     before = await snapshot(world.server)
     found = by_check(await examine(world.spec))
@@ -44,8 +56,9 @@ async def test_a_live_name_that_is_not_adopted_has_no_fault_and_one_advice(world
     assert "adopt" in found["fence"].cure
 
 
-async def test_an_adopted_name_is_well_and_the_test_write_changes_nothing(world: BindWorld) -> None:
-    """Under a fence the test write replaces the fence by itself: not even the serial moves."""
+@EVERY_SERVER
+async def test_an_adopted_name_is_well_and_the_test_write_changes_nothing(world: AnyWorld) -> None:
+    """Under a fence the test write leaves it as it stands: not even the serial moves."""
     steering = world.steering()
     await steering.write(change(await steering.read(), EU, world.home, run="adopt", step="adopt"))
     before = await snapshot(world.server)
