@@ -286,12 +286,10 @@ def test_failback_without_an_active_endpoint_asks_for_a_target() -> None:
     assert went(consider(situation(chat, verdicts=WELL), ask_for(FAILBACK, "us"))).target == US
 
 
-@pytest.mark.parametrize("verdict", [DOWN, UNKNOWN])
-def test_nobody_can_send_traffic_to_where_it_is_not_known_to_work(verdict: Verdict) -> None:
+def test_nobody_can_send_traffic_to_where_it_is_known_not_to_work() -> None:
     """No override reaches that far."""
-    name = f"target-{verdict}"
-    said = held(consider(situation(verdicts={"us": verdict}), ask_for(FAILOVER, "us", name)))
-    assert said == [name]
+    said = held(consider(situation(verdicts={"us": DOWN}), ask_for(FAILOVER, "us", "target-down")))
+    assert said == ["target-down"]
 
 
 def test_overrides_are_by_name_and_recorded() -> None:
@@ -301,6 +299,16 @@ def test_overrides_are_by_name_and_recorded() -> None:
     decision = consider(facts, ask_for(SWITCHOVER, "us", "target-degraded", "target-not-proven"))
     assert isinstance(decision, Go)
     assert rules(decision.overridden) == ["target-degraded", "target-not-proven"]
+
+
+def test_a_person_may_move_to_the_last_region_that_works() -> None:
+    """Most regions fell, so every vantage suspects itself and nothing is known: a person who knows better names it."""
+    facts = situation(verdicts=dict.fromkeys(("ap", "eu", "us"), UNKNOWN))
+    doubts = ["everything-down", "target-unknown", "target-not-proven"]
+    assert held(consider(facts, ask_for(FAILOVER, "us"))) == doubts
+    assert went(consider(facts, ask_for(FAILOVER, "us", *doubts))).target == "us"
+    down = situation(verdicts={"us": DOWN, "ap": DOWN})
+    assert "target-down" in held(consider(down, ask_for(FAILOVER, "us", *doubts)))
 
 
 def test_a_mistake_in_a_request_is_answered_with_the_nearest_name() -> None:

@@ -123,8 +123,6 @@ def test_what_can_never_be_overridden() -> None:
         "unsteerable",
         "already-there",
         "one-run-at-a-time",
-        "everything-down",
-        "target-unknown",
         "target-down",
     }
     assert not any(each.asks for each in RULES if each.unplanned is Yields.NEVER)
