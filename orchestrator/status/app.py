@@ -10,6 +10,7 @@ from starlette.applications import Starlette
 from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
+from starlette.middleware.gzip import GZipMiddleware
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Mount, Route
@@ -72,7 +73,7 @@ class _Faces:
 
     async def events(self, request: Request) -> Response:
         render = self._render_for(request.query_params.get("page", "/"))
-        last = request.headers.get("last-event-id", "")
+        last = request.headers.get("last-event-id", "") or request.query_params.get("last", "")
         stream = changes(self._pane, render, last=last)
         return StreamingResponse(stream, media_type="text/event-stream", headers={"x-accel-buffering": "no"})
 
@@ -194,7 +195,8 @@ def create_app(plane: Plane, store: Store | None, *, every_s: float = 1.0, budge
             Route("/metrics", faces.metrics),
             Mount("/static", StaticFiles(directory=STATIC)),
         ],
-        middleware=[Middleware(_Headers)],
+        # Event streams are left as they are.
+        middleware=[Middleware(_Headers), Middleware(GZipMiddleware, compresslevel=5)],
         exception_handlers={HTTPException: faces.failed},
         lifespan=lifespan,
     )

@@ -11,6 +11,7 @@ from orchestrator.core.record import Record
 from orchestrator.history.merge import is_closed
 from orchestrator.status.pane import Seen
 from orchestrator.status.state import VERDICT, State
+from orchestrator.status.timeline import timeline
 from orchestrator.status.words import listed
 from workflows.wire import DrillReport, EndpointBrief, ServiceStatus
 
@@ -110,10 +111,21 @@ def board(seen: Seen) -> Board:
         detail=detail,
         regions=regions,
         rows=rows,
-        running=tuple(record for record in records if not is_closed(record)),
+        running=_hurried(seen, records),
         recent=tuple(record for record in records if is_closed(record))[:20],
         drills=seen.kept.drills,
     )
+
+
+def _hurried(seen: Seen, records: tuple[Record, ...]) -> tuple[Record, ...]:
+    """The runs under way, that first which has used up the most of its objective."""
+    under_way = [record for record in records if not is_closed(record)]
+
+    def left(record: Record) -> float:
+        told = timeline(record, seen.told)
+        return told.recovered - told.elapsed_s / max(record.objective_s, 0.001)
+
+    return tuple(sorted(under_way, key=lambda record: (left(record), record.run)))
 
 
 def _row(status: ServiceStatus, regions: tuple[Domain, ...]) -> Row:

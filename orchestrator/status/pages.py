@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -20,12 +20,14 @@ from orchestrator.status.timeline import meter, timeline
 from workflows.wire import DrillReport
 
 _PASSING = re.compile(r"<time data-now [^>]*>[^<]*|(<time [^>]*data-age [^>]*>)[^<]*")
+_PART = re.compile(r'^<(?:div|section) id="(part-[a-z]+)"', re.MULTILINE)
+"""Where a part of a page begins. Text that others wrote is escaped: it holds no such tag."""
 STATIC = Path(__file__).parent / "static"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Page:
-    """One page at one moment."""
+    """One page at one moment. No slots: what is worked out of it is kept, for all who look."""
 
     title: str
     headline: str
@@ -35,10 +37,34 @@ class Page:
     now: str
     path: str
 
-    @property
+    @cached_property
     def mark(self) -> str:
         """The same for the same content: what passes by itself (ages, the time of the look) does not count."""
-        return hashlib.sha256(_PASSING.sub(r"\1", self.html).encode()).hexdigest()[:16]
+        return _mark(self.html)
+
+    @cached_property
+    def parts(self) -> dict[str, tuple[str, str]]:
+        """The parts of the fragment by id, each with its mark."""
+        begins = [(found[1], found.start()) for found in _PART.finditer(self.html)]
+        ends = [at for _, at in begins[1:]] + [len(self.html)]
+        pieces = ((part, self.html[at:end]) for (part, at), end in zip(begins, ends, strict=True))
+        return {part: (piece, _mark(piece)) for part, piece in pieces}
+
+    def since(self, before: Page | None) -> str:
+        """The fragment for who shows *before*: an empty element stands for each part that is still the same.
+
+        Whole for who shows nothing yet, or a page of other parts.
+        """
+        if before is None or list(before.parts) != list(self.parts):
+            return self.html
+        return "".join(
+            f'<div id="{part}" data-same></div>' if before.parts[part][1] == mark else piece
+            for part, (piece, mark) in self.parts.items()
+        )
+
+
+def _mark(html: str) -> str:
+    return hashlib.sha256(_PASSING.sub(r"\1", html).encode()).hexdigest()[:16]
 
 
 class Pages:

@@ -24,11 +24,12 @@ def event(name: str, data: dict[str, str], *, mark: str = "") -> bytes:
 async def changes(pane: Pane, render: Render, *, last: str = "") -> AsyncIterator[bytes]:
     """Events for one viewer, until it goes or the pane closes.
 
-    *last* is the mark of the last event it has: what it shows already is not sent again.
+    *last* is the mark of what it shows: that is not sent again, and of a later page only the parts that changed.
     """
     yield b"retry: 1000\n\n"
     following = pane.follow()
     upcoming: asyncio.Task[Seen] | None = None
+    shown: Page | None = None
     try:
         while True:
             upcoming = upcoming or asyncio.create_task(anext(following))  # type: ignore[arg-type]  # an async generator's anext is a coroutine
@@ -45,9 +46,10 @@ async def changes(pane: Pane, render: Render, *, last: str = "") -> AsyncIterato
             if page.mark == last:
                 yield event("tick", {"now": page.now})
             else:
-                last = page.mark
-                shown = {"now": page.now, "title": page.title, "headline": page.headline, "html": page.html}
-                yield event("page", shown, mark=last)
+                last, html = page.mark, page.since(shown)
+                told = {"now": page.now, "title": page.title, "headline": page.headline, "html": html}
+                yield event("page", told, mark=last)
+            shown = page
     finally:
         if upcoming is not None:
             upcoming.cancel()

@@ -10,6 +10,7 @@
   let skew = Date.parse(document.body.dataset.now) - Date.now(); // the server's clock, not this machine's
   let heard = performance.now();
   let shownAt = document.body.dataset.now;
+  let mark = document.body.dataset.mark || "";
   // What passes by itself (ages, the time of the look) is no reason to replace anything.
   const content = (part) => part.outerHTML.replace(/<time data-now[^>]*>[^<]*|(<time [^>]*data-age[^>]*>)[^<]*/g, "$1");
   const sent = new Map([...page.children].map((part) => [part.id, content(part)]));
@@ -44,7 +45,9 @@
     const parts = [...fresh.content.children];
     const focused = document.activeElement ? document.activeElement.id : "";
     const same = parts.length === page.children.length && parts.every((part, i) => part.id === page.children[i].id);
+    if (!same && parts.some((part) => "same" in part.dataset)) return void location.reload();
     parts.forEach((part, i) => {
+      if ("same" in part.dataset) return;
       const text = content(part);
       if (same && sent.get(part.id) !== text) page.children[i].replaceWith(part);
       sent.set(part.id, text);
@@ -72,13 +75,14 @@
   };
 
   const listen = () => {
-    const stream = new EventSource(`/events?page=${encodeURIComponent(document.body.dataset.page || "/")}`);
+    const stream = new EventSource(`/events?page=${encodeURIComponent(document.body.dataset.page || "/")}&last=${mark}`);
     stream.addEventListener("ping", () => { heard = performance.now(); });
     stream.addEventListener("tick", (event) => hear(JSON.parse(event.data)));
     stream.addEventListener("page", (event) => {
       const message = JSON.parse(event.data);
       const before = document.getElementById("headline")?.textContent;
       show(message.html);
+      mark = event.lastEventId;
       document.title = message.title;
       if (before !== document.getElementById("headline")?.textContent) spoken.textContent = message.headline;
       hear(message);
