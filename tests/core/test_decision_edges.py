@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
+import pytest
 from core.building import (
     AP,
     CHAT,
     EU,
     US,
+    ago,
     ask_for,
     endpoint,
     fenced,
@@ -22,7 +25,7 @@ from orchestrator.core.move import Move, MoveKind, Objection
 from orchestrator.core.quorum import Verdict
 from orchestrator.core.safety import before_person, objections
 from orchestrator.core.steering import Routing, full
-from orchestrator.core.topology import Answer, Role
+from orchestrator.core.topology import Answer, Role, Workload
 
 FAILBACK, FAILOVER, SWITCHOVER = MoveKind.FAILBACK, MoveKind.FAILOVER, MoveKind.SWITCHOVER
 WELL = {"eu": Verdict.HEALTHY}
@@ -112,3 +115,66 @@ def test_an_endpoint_that_works_loses_its_traffic_only_by_name() -> None:
     assert (rules(against), aside) == (["source-healthy"], ())
     against, aside = before_person(objections(move, facts), move, ("source-healthy",))
     assert (against, rules(aside)) == ((), ["source-healthy"])
+
+
+@pytest.mark.parametrize(
+    ("changes", "verdict", "is_cold"),
+    [
+        ({}, Verdict.DOWN, True),
+        ({}, Verdict.UNKNOWN, True),
+        ({}, Verdict.HEALTHY, False),
+        ({}, Verdict.DEGRADED, False),
+        ({"role": Role.ACTIVE}, Verdict.DOWN, False),
+        ({"workload": Workload("local", "us", serving=2, standby=1)}, Verdict.DOWN, False),
+        ({"workload": Workload("local", "us", serving=0, standby=0)}, Verdict.DOWN, False),
+        ({"workload": None}, Verdict.DOWN, False),
+    ],
+)
+def test_only_a_standby_that_is_meant_to_be_off_is_cold(
+    changes: dict[str, Any], verdict: Verdict, is_cold: bool
+) -> None:
+    """Cold sets aside that a target is down, so nothing else may be taken for it."""
+    off = endpoint("us", **({"workload": Workload("local", "us", serving=2, standby=0)} | changes))
+    chat = service(endpoint("eu"), off)
+    facts = situation(chat, verdicts={"us": verdict})
+    assert facts.cold(US) is is_cold
+    assert not situation(chat, carrying=(US,), verdicts={"us": verdict}).cold(US)
+    move = Move(CHAT, FAILOVER, (EU,), US, full(chat.endpoints, US))
+    about = {"target-cold", "target-down", "target-unknown", "target-not-proven", "everything-down"}
+    found = set(rules(objections(move, facts))) & about
+    if is_cold:
+        assert found == {"target-cold"}
+    else:
+        assert "target-cold" not in found
+        assert ("target-down" in found) is (verdict is Verdict.DOWN)
+
+
+def test_a_service_that_is_not_steered_has_no_record_to_be_changed() -> None:
+    """Without steering only that is said, whatever was read elsewhere."""
+    chat = service(steering=None)
+    move = Move(CHAT, FAILOVER, (EU,), US, full(chat.endpoints, US))
+    foreign = replace(fenced(chat, EU), answer=Answer("addresses", ("203.0.113.9",)))
+    assert rules(objections(move, situation(chat, routing=foreign)))[:1] == ["no-steering"]
+    assert not {"changed-outside", "not-adopted", "routing-unknown"} & set(
+        rules(objections(move, situation(chat, routing=foreign)))
+    )
+
+
+def test_the_wait_is_told_in_seconds_that_add_up() -> None:
+    """How long it fails and how long automation waits, how long ago the last run closed and how long it rests."""
+    chat = service(confirm_s=100.0, cooldown_s=300.0)
+    texts = {o.rule: o.text for o in reasons(decide(situation(chat, last_closed=ago(60))))}
+    assert "has been failing for 30 s and automation waits for 100 s" in texts["confirm"]
+    assert "closed 60 s ago and automation waits 300 s" in texts["cool-down"]
+
+
+def test_a_share_of_one_in_a_hundred_is_traffic() -> None:
+    """A record that gives an endpoint the smallest share is not the same as one that gives it none."""
+    chat = service()
+    some = tuple((e.id, {"eu": 99, "us": 1}.get(e.id, 0)) for e in chat.endpoints)
+    move = Move(CHAT, SWITCHOVER, (US,), EU, full(chat.endpoints, EU))
+    facts = situation(chat, carrying=(EU, US), verdicts=WELL)
+    assert facts.routing is not None
+    assert facts.routing.fence is not None
+    canary = replace(facts, routing=replace(facts.routing, fence=replace(facts.routing.fence, weights=some)))
+    assert "already-there" not in rules(objections(move, canary))
