@@ -171,6 +171,12 @@ class Rfc2136Steering:
             now = (await self.standing(line)).routing
         except BadFence as error:
             raise ChangedOutside(f"{error}; somebody wrote there by hand") from error
+        except Transient:
+            # A primary that is far or has died since has still signed its word; a change of kind needs more than that.
+            if not applied or change.was is None or change.was.kind != change.answer.kind:
+                raise
+            log.warning("steering.unseen", name=self.spec.name, generation=change.fence.generation)
+            return Routing(change.answer, self.spec.ttl_s, change.fence)
         if applied and now.answer is None:
             await self._put_back(line, change)
         if applied:

@@ -6,9 +6,11 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from pathlib import Path
 
 import dns.flags
 import dns.message
+import dns.opcode
 import pytest
 
 from orchestrator.core.errors import BadFence, BadInput
@@ -191,7 +193,41 @@ async def test_an_answer_cut_short_over_tcp_is_not_taken_for_an_empty_one() -> N
         server.close()
 
 
+async def test_a_primary_that_dies_after_its_word_does_not_undo_it() -> None:
+    """A signed NOERROR whose reading back fails is success: the run goes on, and does not wait for a dead primary."""
+    async with Bind(records=RECORDS) as server:
+        direct = steering_at(server)
+        routing = await direct.write(change(await direct.read(), EU, HOME, run="adopt"))
+        host, _, port = server.at.rpartition(":")
+        listening: list[asyncio.Server] = []
+
+        async def until_the_update(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            onward, there = await asyncio.open_connection(host, int(port))
+            update = False
+            while not update:
+                for source, target in ((reader, there), (onward, writer)):
+                    size = await source.readexactly(2)
+                    message = await source.readexactly(int.from_bytes(size, "big"))
+                    update = (message[2] >> 3) & 0xF == dns.opcode.UPDATE
+                    target.write(size + message)
+            listening[0].close()
+            writer.close()
+            there.close()
+
+        listening.append(await asyncio.start_server(until_the_update, "127.0.0.1", 0))
+        at = f"127.0.0.1:{listening[0].sockets[0].getsockname()[1]}"
+        written = await Rfc2136Steering(replace(direct.spec, primary=at)).write(change(routing, US, AWAY))
+        assert written == await direct.read()
+
+
 # ------------------------------------------------------------------ PowerDNS, which breaks two promises
+
+
+def test_the_policy_script_of_the_documentation_is_the_one_that_is_tested() -> None:
+    """What people copy is, but for the names, what these tests run at a real PowerDNS."""
+    text = (Path(__file__).parents[2] / "docs" / "steering-dns.md").read_text(encoding="utf-8")
+    shown = text.partition("```lua\n")[2].partition("```")[0]
+    assert shown.replace("chat.example.com.", NAME).replace("failover-chat.", "failover.") == powerdns.least(NAME)
 
 
 async def test_powerdns_calls_a_forbidden_write_a_failure_and_does_none_of_it() -> None:
