@@ -7,12 +7,18 @@ from dataclasses import replace
 from datetime import timedelta
 
 from temporalio import workflow
+from temporalio.common import RetryPolicy
 from temporalio.exceptions import ApplicationError
 
 with workflow.unsafe.imports_passed_through():
     from workflows import options
     from workflows.wire import Applied, Apply, Replace
 
+PUBLISH_HEARTBEAT = timedelta(seconds=3)
+AGAIN = RetryPolicy(
+    initial_interval=timedelta(milliseconds=200), backoff_coefficient=1.5, maximum_interval=timedelta(seconds=5)
+)
+"""A worker that froze is given up and the next one asked, several times before a person gives up."""
 MAX_DOCUMENT = 1_000_000
 """Characters of a compressed document: Temporal refuses payloads above 2 MB, and this one is carried on."""
 
@@ -50,7 +56,8 @@ class TopologyWorkflow:
                 change,
                 result_type=str,
                 start_to_close_timeout=timedelta(seconds=30),
-                retry_policy=options.PATIENT,
+                heartbeat_timeout=PUBLISH_HEARTBEAT,
+                retry_policy=AGAIN,
             )
             if held:
                 raise ApplicationError(held, type="Held", non_retryable=True)
@@ -63,8 +70,8 @@ class TopologyWorkflow:
             options.PUBLISH_TOPOLOGY,
             change,
             start_to_close_timeout=timedelta(minutes=5),
-            heartbeat_timeout=timedelta(seconds=30),
-            retry_policy=options.PATIENT,
+            heartbeat_timeout=PUBLISH_HEARTBEAT,
+            retry_policy=AGAIN,
         )
 
     @apply.validator

@@ -37,6 +37,7 @@ from providers.base import FaultKind
 from runbooks.plan import Plan
 from workflows.activities.documents import pack, unpack
 from workflows.activities.looking import heartbeats, look
+from workflows.options import TASK_TIMEOUT
 from workflows.wire import (
     CONTROL_QUEUE,
     TOPOLOGY_ID,
@@ -74,8 +75,8 @@ __all__ = [
     "Stale",
 ]
 
-ANSWER = timedelta(seconds=6)
-"""How long a question may take before nobody is thought to be at work."""
+ANSWERS = (timedelta(seconds=2), timedelta(seconds=4))
+"""How long a question may take before nobody is thought to be at work. Asked twice: a frozen worker keeps one."""
 UPDATE = timedelta(seconds=30)
 FOLLOW_S = 0.15
 AGAIN = "nobody decides for it any more; failover apply with the topology file makes it anew, held"
@@ -121,6 +122,7 @@ class ControlPlane:
                 Applied(0, ""),
                 id=TOPOLOGY_ID,
                 task_queue=CONTROL_QUEUE,
+                task_timeout=TASK_TIMEOUT,
                 id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
             )
         )
@@ -340,15 +342,28 @@ class ControlPlane:
         running: bool = False,
     ) -> _T:
         handle: WorkflowHandle[Any, Any] = self.client.get_workflow_handle(workflow)
-        asked = handle.query(
-            query,
-            args=[] if argument is None else [argument],
-            result_type=answer,
-            # One that was terminated would answer for ever with what it knew last, as if somebody still decided.
-            reject_condition=QueryRejectCondition.NOT_OPEN if running else None,
-            rpc_timeout=ANSWER,
-        )
-        return await self._call(asked, missing or f"there is no {workflow}")
+
+        async def ask(within: timedelta) -> _T:
+            said: _T = await handle.query(
+                query,
+                args=[] if argument is None else [argument],
+                result_type=answer,
+                # One that was terminated would answer for ever with what it knew last, as if somebody still decided.
+                reject_condition=QueryRejectCondition.NOT_OPEN if running else None,
+                rpc_timeout=within,
+            )
+            return said
+
+        async def twice() -> _T:
+            first, second = ANSWERS
+            try:
+                return await ask(first)
+            except RPCError as error:
+                if error.status not in {RPCStatusCode.DEADLINE_EXCEEDED, RPCStatusCode.CANCELLED}:
+                    raise
+                return await ask(second)
+
+        return await self._call(twice(), missing or f"there is no {workflow}")
 
     async def _update(
         self, workflow: str, update: str, argument: object, answer: type[_T] | None = None, *, missing: str = ""

@@ -41,11 +41,12 @@ class Publishing:
     @activity.defn(name=options.RUNNING_ENDPOINTS)
     async def running_endpoints(self, change: Replace) -> str:
         """Why the change must wait: a run holds an endpoint that it removes. Empty when it need not."""
-        before, after = _topology(change.before.document), _topology(change.after.document)
+        before, after = await _both(change)
         if before is None or after is None:
             return ""
         kept = {(service.id, endpoint.id) for service in after.services for endpoint in service.endpoints}
         for service in before.services:
+            activity.heartbeat()
             lost = [endpoint.id for endpoint in service.endpoints if (service.id, endpoint.id) not in kept]
             run = await self._run_of(service.id) if lost else None
             if run:
@@ -58,7 +59,7 @@ class Publishing:
     @activity.defn(name=options.PUBLISH_TOPOLOGY)
     async def publish_topology(self, change: Replace) -> None:
         """Tell every service and watch. Idempotent: an older revision changes nothing where a newer one stands."""
-        before, after = _topology(change.before.document), _topology(change.after.document)
+        before, after = await _both(change)
         if after is None:
             return
         known = {service.id for service in before.services} if before else set()
@@ -139,6 +140,17 @@ class Publishing:
         except RPCError as error:
             if error.status is not RPCStatusCode.NOT_FOUND:
                 raise
+
+
+async def _both(change: Replace) -> tuple[Topology | None, Topology | None]:
+    """Both documents, read in threads with a heartbeat all the while: thousands of endpoints take seconds."""
+    texts = (change.before.document, change.after.document)
+    reading = asyncio.gather(*(asyncio.to_thread(_topology, text) for text in texts))
+    while not reading.done():
+        activity.heartbeat()
+        await asyncio.wait([reading], timeout=0.5)
+    before, after = await reading
+    return before, after
 
 
 def _topology(document: str) -> Topology | None:
