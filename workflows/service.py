@@ -27,11 +27,9 @@ with workflow.unsafe.imports_passed_through():
         ActiveRun,
         AdoptRequest,
         Answered,
-        Carry,
         Explanation,
         FailoverRequest,
         Look,
-        LookRequest,
         Pause,
         PlanQuestion,
         Publication,
@@ -46,7 +44,6 @@ with workflow.unsafe.imports_passed_through():
         StatusQuestion,
         Telling,
         run_workflow_id,
-        shard_of,
     )
 
 HELD_CHECK = timedelta(seconds=30)
@@ -171,17 +168,11 @@ class ServiceWorkflow:
 
     async def _look(self) -> tuple[Assessment, ...]:
         """Read heartbeats and routing in one local activity, and assess every endpoint in that light."""
-        piece = self._state.slice
         self._look_due = False
         try:
             look = await workflow.execute_local_activity(
                 options.LOOK_ACTIVITY,
-                LookRequest(
-                    service=piece.service.id,
-                    vantages=tuple(vantage.id for vantage in piece.vantages),
-                    shard=shard_of(piece.service.id, piece.shards),
-                    steering=piece.service.steering,
-                ),
+                situation.look_request(self._state),
                 result_type=Look,
                 start_to_close_timeout=options.LOOK,
                 schedule_to_close_timeout=options.LOOK,
@@ -229,13 +220,7 @@ class ServiceWorkflow:
             return
         question = Question(f"q-{self._run_id()}", workflow.now(), move.source, move.target, reasons)
         self._state = replace(self._state, question=question)
-        service = self._state.slice.service.id
-        because = "; ".join(reason.text for reason in reasons)
-        self._tell(
-            "question",
-            f"{service}: move traffic from {' and '.join(move.source)} to {move.target}? {because}. "
-            f"To do it: failover run {service} --to {move.target} --reason '...'",
-        )
+        self._tell("question", situation.asking(move, reasons))
 
     async def _start(
         self,
@@ -248,16 +233,7 @@ class ServiceWorkflow:
         """Plan *move* and start its run. Raises Unplannable. The lock must be held."""
         run = self._run_id()
         plan = situation.make_plan(self._state, move, run=run, trigger=trigger, objections=overridden)
-        carry = Carry(
-            plan=plan,
-            service=self._state.slice.service,
-            queues=situation.queues(self._state, move.failing),
-            entries=situation.opening(
-                self._state, move, found, workflow.now(), f"decided by {trigger.by}: {trigger.reason}"
-            ),
-            notify=self._state.slice.notify,
-            drill=request.drill if request else None,
-        )
+        carry = situation.carry(self._state, plan, move, found, now=workflow.now(), request=request)
         active = ActiveRun(
             run,
             run_workflow_id(plan.service, run),
@@ -327,11 +303,7 @@ class ServiceWorkflow:
                 await workflow.wait_condition(lambda: self._state.run != active, timeout=LAST_WORD)
         if status == "RUNNING" or self._state.run != active:
             return
-        lost = Objection(
-            "run-lost",
-            f"run {active.run} ended as {status.lower()} without closing its record: look at the routing, then "
-            f"failover resume {self._state.slice.service.id}",
-        )
+        lost = situation.lost_run(self._state, active.run, status)
         self._state = replace(
             self._state, run=None, routing=None, last_closed=workflow.now(), held=(*self._state.held, lost)
         )

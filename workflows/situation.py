@@ -20,14 +20,18 @@ from runbooks.planner import Unplannable, brief, plan
 from workflows import options
 from workflows.wire import (
     CONTROL_QUEUE,
+    Carry,
     EndpointBrief,
     Explanation,
+    FailoverRequest,
     Heartbeats,
+    LookRequest,
     PlanQuestion,
     Refusal,
     ServiceState,
     ServiceStatus,
     StatusQuestion,
+    shard_of,
     steps_queue,
 )
 
@@ -117,6 +121,37 @@ def make_plan(
         revision=state.slice.revision,
         book=book(chosen),
         objections=objections,
+    )
+
+
+def carry(
+    state: ServiceState,
+    plan: Plan,
+    move: Move,
+    found: tuple[Assessment, ...],
+    *,
+    now: datetime,
+    request: FailoverRequest | None,
+) -> Carry:
+    """What a run is given on its way: its plan, where its steps may run, and how its record begins."""
+    return Carry(
+        plan=plan,
+        service=state.slice.service,
+        queues=queues(state, move.failing),
+        entries=opening(state, move, found, now, f"decided by {plan.trigger.by}: {plan.trigger.reason}"),
+        notify=state.slice.notify,
+        drill=request.drill if request else None,
+    )
+
+
+def look_request(state: ServiceState) -> LookRequest:
+    """What a service reads before it decides."""
+    piece = state.slice
+    return LookRequest(
+        service=piece.service.id,
+        vantages=tuple(vantage.id for vantage in piece.vantages),
+        shard=shard_of(piece.service.id, piece.shards),
+        steering=piece.service.steering,
     )
 
 
@@ -298,6 +333,24 @@ def wants_telling(decision: Hold) -> tuple[str, str] | None:
     if not rules:
         return None
     return ",".join(sorted({reason.rule for reason in rules})), "; ".join(reason.text for reason in rules)
+
+
+def asking(move: Move, reasons: tuple[Objection, ...]) -> str:
+    """The question to people whether *move* shall be made, and how to say yes."""
+    because = "; ".join(reason.text for reason in reasons)
+    return (
+        f"{move.service}: move traffic from {' and '.join(move.source)} to {move.target}? {because}. "
+        f"To do it: failover run {move.service} --to {move.target} --reason '...'"
+    )
+
+
+def lost_run(state: ServiceState, run: RunId, status: str) -> Objection:
+    """Why automation is held after a run that ended without a word."""
+    return Objection(
+        "run-lost",
+        f"run {run} ended as {status.lower()} without closing its record: look at the routing, then "
+        f"failover resume {state.slice.service.id}",
+    )
 
 
 def why(move: Move, found: tuple[Assessment, ...]) -> str:
