@@ -83,6 +83,25 @@ async def test_all_workers_may_fall_at_once(tmp_path: Path) -> None:
         await system.moved_once(fault)
 
 
+async def test_everything_may_fall_with_the_write_on_the_way(tmp_path: Path) -> None:
+    """Temporal and every worker are killed while the name server holds a write: once they are back, it is done once."""
+    async with System.start(tmp_path, vantages=PAIR) as system:
+        await system.steady()
+        fault = await system.black_hole("paris")
+        await system.promoting("ohio")
+        run = await system.run()
+        system.dns.freeze()
+        await until(lambda: _steering(system, run), lambda key: key is not None, "an attempt to steer")
+        await asyncio.gather(system.kill_temporal(), *(system.kill(key) for key in system.running.workers))
+        system.dns.thaw()
+        await system.running.temporal.start()
+        for vantage in system.topology.vantages:
+            await system.start_worker(vantage)
+        record = await system.closed(run)
+        assert record.status is RunStatus.COMPLETED, record.entries
+        await system.moved_once(fault)
+
+
 async def test_a_frozen_worker_delays_the_decision_by_three_seconds_at_most(tmp_path: Path) -> None:
     """The worker that holds the service freezes before the fault: clients are moved at most 3 s later than without."""
     async with System.start(tmp_path) as system:
