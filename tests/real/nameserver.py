@@ -84,7 +84,11 @@ class NameServer:
 
     async def start(self, *, within_s: float = 10.0) -> None:
         """Start, and wait until the zone is served. Raises RuntimeError with the log's end when it is not."""
-        command = self.prepare()
+        try:
+            command = self.prepare()
+        except BaseException:
+            self.close()
+            raise
         with (self.directory / "log").open("ab") as log:
             self.process = subprocess.Popen(  # noqa: ASYNC220  spawning takes a millisecond and outlives the loop
                 command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
