@@ -36,6 +36,10 @@ class Front(TyperGroup):
                 raise
             hush()  # the reader of the help has seen enough
             status = Status.DONE
+        except OSError as error:  # help and version are written before any command runs
+            status, sentence = judge(error)
+            Desk().say(f"failover: {sentence}")
+            hush()
         if standalone_mode:
             raise SystemExit(int(status or 0))
         return status

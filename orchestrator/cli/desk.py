@@ -42,6 +42,14 @@ class _Paper(Console):
         self.quiet = True
         hush()
 
+    def print(self, *objects: Any, **how: Any) -> None:
+        """As Rich's; a remark that standard error cannot take (its disk is full) is lost and changes no status."""
+        try:
+            super().print(*objects, **how)
+        except OSError:
+            if not self.stderr:
+                raise
+
 
 def hush() -> None:
     """Point standard output at nothing, so that no later write or flush fails."""

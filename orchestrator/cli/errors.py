@@ -103,4 +103,6 @@ def _judge_os(error: OSError) -> tuple[Status, str]:
         case errno.EADDRNOTAVAIL:
             return Status.USAGE, "that address is not one of this machine's; choose another with --host"
         case _:
-            return Status.FAILED, f"{what}: {error.strerror or error}".removeprefix(": ")
+            full = "there is no space left to write to; make room, and try again"
+            said = full if error.errno == errno.ENOSPC else error.strerror or error
+            return Status.FAILED, f"{what}: {said}".removeprefix(": ")

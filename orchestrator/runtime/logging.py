@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import sys
 from typing import TextIO
@@ -11,13 +12,19 @@ from structlog.typing import Processor
 
 
 class _Stderr:
-    """The process's standard error as it is at each line, so that a test or a daemon may replace it."""
+    """The process's standard error as it is at each line, so that a test or a daemon may replace it.
+
+    A line that cannot be written (a full disk, a reader that left) is lost: no step of a run may fail for its log.
+    """
 
     def write(self, text: str) -> int:
-        return sys.stderr.write(text)
+        with contextlib.suppress(OSError, ValueError):
+            sys.stderr.write(text)
+        return len(text)
 
     def flush(self) -> None:
-        sys.stderr.flush()
+        with contextlib.suppress(OSError, ValueError):
+            sys.stderr.flush()
 
 
 def _chain(json_lines: bool) -> list[Processor]:

@@ -90,6 +90,18 @@ def test_a_reader_that_leaves_is_no_error() -> None:
     assert "failed and halted" in done.stderr
 
 
+@pytest.mark.parametrize("words", ["--version", "--help", "schema"])
+def test_a_full_disk_under_the_output_is_one_sentence(words: str) -> None:
+    """Output that cannot be written is a failure in one sentence; remarks that cannot be written change no status."""
+    command = [str(Path(sys.executable).parent / "failover"), words]
+    with Path("/dev/full").open("wb") as full:
+        out = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, timeout=60, check=False)
+        err = subprocess.run([*command, "-x"], stdout=subprocess.PIPE, stderr=full, timeout=60, check=False)
+    assert out.returncode == 1
+    assert out.stderr == "failover: there is no space left to write to; make room, and try again\n"
+    assert err.returncode == 2
+
+
 def test_logs_never_mix_with_a_document() -> None:
     """At the loudest log level standard output is still exactly one document."""
     words = ["0", "completed", "--", "--log-level", "debug", "status", "--json"]
