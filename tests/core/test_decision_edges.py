@@ -166,15 +166,3 @@ def test_the_wait_is_told_in_seconds_that_add_up() -> None:
     texts = {o.rule: o.text for o in reasons(decide(situation(chat, last_closed=ago(60))))}
     assert "has been failing for 30 s and automation waits for 100 s" in texts["confirm"]
     assert "closed 60 s ago and automation waits 300 s" in texts["cool-down"]
-
-
-def test_a_share_of_one_in_a_hundred_is_traffic() -> None:
-    """A record that gives an endpoint the smallest share is not the same as one that gives it none."""
-    chat = service()
-    some = tuple((e.id, {"eu": 99, "us": 1}.get(e.id, 0)) for e in chat.endpoints)
-    move = Move(CHAT, SWITCHOVER, (US,), EU, full(chat.endpoints, EU))
-    facts = situation(chat, carrying=(EU, US), verdicts=WELL)
-    assert facts.routing is not None
-    assert facts.routing.fence is not None
-    canary = replace(facts, routing=replace(facts.routing, fence=replace(facts.routing.fence, weights=some)))
-    assert "already-there" not in rules(objections(move, canary))
