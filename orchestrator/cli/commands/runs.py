@@ -72,9 +72,10 @@ def _planned(desk: Desk, service: str, request: Request, again: str) -> Plan:
 
 
 def _text(plan: Plan) -> str:
-    from runbooks.planner import text  # noqa: PLC0415 - start-up time
+    from orchestrator.cli.render.text import clean  # noqa: PLC0415 - start-up time
+    from runbooks.planner import text  # noqa: PLC0415 - the same
 
-    return text(plan)
+    return "\n".join(clean(line) for line in text(plan).split("\n"))
 
 
 def plan(
