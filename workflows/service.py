@@ -92,18 +92,16 @@ class ServiceWorkflow:
                 async with self._deciding:
                     await self._think()
             if self._should_continue():
-                await self._finish()
-                if self._state.run is None and not self._news:
+                await self._heralds.sent()
+                if self._should_continue():
                     workflow.continue_as_new(self._state)
-        await self._finish()
-
-    async def _finish(self) -> None:
         await workflow.wait_condition(workflow.all_handlers_finished)
         await self._heralds.sent()
 
     def _should_continue(self) -> bool:
         long = workflow.info().get_current_history_length() > options.CONTINUE_AT
-        return long and self._state.run is None and not self._news
+        # Handlers are not waited for: an adopt on a dead name server must not hold up decisions. There is a next time.
+        return long and self._state.run is None and not self._news and workflow.all_handlers_finished()
 
     async def _wait(self) -> bool:
         """Until there is news, a run begins or ends, or it is time to look again; whether it is time."""

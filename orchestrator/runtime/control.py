@@ -393,8 +393,7 @@ class ControlPlane:
                 raise asyncio.CancelledError from error
             raise ControlPlaneAway(f"no worker answered within {UPDATE.total_seconds():g} s: start one") from error
         except WorkflowQueryRejectedError as error:
-            how = error.status.name.lower().replace("_", " ") if error.status else "ended"
-            raise ControlPlaneAway(f"it was {how}: {AGAIN}") from error
+            raise _ended(error, missing) from error
         except WorkflowQueryFailedError as error:
             if OTHER_VERSION in str(error):
                 raise ControlPlaneAway(
@@ -416,3 +415,11 @@ def _away(error: RPCError) -> str:
     if error.status is RPCStatusCode.FAILED_PRECONDITION:
         return "no worker has polled lately: start one with failover worker, or failover up"
     return f"Temporal does not answer ({error.status.name.lower()}): is it running?"
+
+
+def _ended(error: WorkflowQueryRejectedError, missing: str) -> FailoverError:
+    """Nobody answers for it any more: it left the topology, the only way it ends by itself, or somebody ended it."""
+    if error.status is WorkflowExecutionStatus.COMPLETED:
+        return NoSuch(missing)
+    how = error.status.name.lower().replace("_", " ") if error.status else "ended"
+    return ControlPlaneAway(f"it was {how}: {AGAIN}")

@@ -54,6 +54,11 @@ class EmbeddedTemporal:
     def address(self) -> str:
         return f"127.0.0.1:{self.port}"
 
+    @property
+    def ended(self) -> bool:
+        """Whether it ended by itself and would go on from its database; one in memory has forgotten everything."""
+        return self.state is not None and self.process is not None and self.process.returncode is not None
+
     def _command(self) -> list[str]:
         command = [binary(), "server", "start-dev", "--ip", "127.0.0.1", "--port", str(self.port)]
         command += ["--log-level", "error", "--http-port", str(free_port())]

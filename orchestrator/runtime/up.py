@@ -137,9 +137,15 @@ async def _apply(plane: ControlPlane, topology: Topology) -> None:
 
 
 async def _keep_alive(running: Running, topology: Topology) -> None:
-    """Start a worker again that ended."""
+    """Start again what ended: a worker, and Temporal where its state is in a database."""
     while True:
         await asyncio.sleep(RESTART_S)
+        if running.temporal.ended:
+            log.warning("temporal.restarted", address=running.temporal.address)
+            try:
+                await running.temporal.start()
+            except FailoverError as error:
+                log.error("temporal.not-restarted", reason=str(error))
         for vantage in topology.vantages:
             process = running.workers[vantage.id]
             if process.returncode is not None:

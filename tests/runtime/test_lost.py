@@ -8,10 +8,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from temporalio.client import WorkflowExecutionStatus
 
 from orchestrator.core.names import Domain, ServiceId, VantageId
 from orchestrator.core.topology import ProbeKind, ProbeSpec, Service, Topology, Vantage
-from orchestrator.runtime.connection import ControlPlaneAway
+from orchestrator.runtime.connection import ControlPlaneAway, NoSuch
 from orchestrator.runtime.up import up
 from real.stage import endpoint
 
@@ -51,3 +52,33 @@ async def test_a_terminated_service_is_told_and_made_anew_by_the_same_topology(t
         assert [held.rule for held in back.held] == ["recreated"]
         assert not (await plane.status(MORE)).held
         assert await plane.stuck() == ()
+        alone = replace(known, services=known.services[:1])
+        await plane.apply(alone, expects=again.revision, by="ann")
+        gone = plane.client.get_workflow_handle("service/more")
+        while (await gone.describe()).status is WorkflowExecutionStatus.RUNNING:
+            assert time.monotonic() < deadline
+            await asyncio.sleep(0.05)
+        with pytest.raises(NoSuch, match="there is no service 'more'; there are: chat"):
+            await plane.status(MORE)
+
+
+async def test_temporal_that_dies_is_started_again_on_its_state(tmp_path: Path) -> None:
+    """'up' on one machine outlives its own Temporal: the same services are watched again, nothing is applied anew."""
+    server = await asyncio.start_server(lambda _, writer: writer.close(), "127.0.0.1", 0)
+    wanted = topology(server.sockets[0].getsockname()[1])
+    async with server, up(wanted, tmp_path) as running:
+        applied, _ = await running.plane.topology()
+        dead = running.temporal.process
+        assert dead is not None
+        dead.kill()
+        await dead.wait()
+        deadline = time.monotonic() + 40
+        while True:
+            try:
+                again, known = await running.plane.topology()
+                break
+            except ControlPlaneAway:
+                assert time.monotonic() < deadline
+                await asyncio.sleep(0.1)
+        assert (again.revision, known) == (applied.revision, wanted)
+        assert (await running.plane.status(CHAT)).held == ()

@@ -62,7 +62,7 @@ def explanation(service: str, decision: str, reasons: tuple[Objection, ...]) -> 
         "hold": ("would do nothing now", "bold green"),
     }
     text, style = said.get(decision, (decision, "bold"))
-    end = ", because:" if reasons else ": what carries its traffic is well." if decision == "hold" else "."
+    end = ", because:" if reasons else ": nothing that carries its traffic is down." if decision == "hold" else "."
     head = Text.assemble(
         cell(service, "bold"),
         " ",
