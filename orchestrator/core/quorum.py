@@ -87,10 +87,12 @@ class Assessment:
     text: str
     """``down from 2 of 3 vantages (v2, v3): http: connect timed out``."""
     last_good: datetime | None
-    """The latest good probe by any vantage that votes; what TTD and TTR are measured from."""
+    """The latest good probe by those who tell the verdict, or else by any vantage; TTD and TTR count from it."""
     first_bad: datetime | None
     """The earliest failed probe of the present streak, by any vantage that votes."""
     proven: bool
+    votes: int = 0
+    """Machines that have a vote and an opinion: down needs most of the configured vantages."""
 
 
 def fold(views: tuple[View, ...], report: Report, *, now: datetime) -> tuple[View, ...]:
@@ -183,14 +185,20 @@ def assess(
     )
     verdict = _verdict(ballot, may_be_down=bool(outside))
     tellers = ballot.saying(Health.DOWN) if verdict is Verdict.DOWN else ballot.voters
+    goods = [opinion.last_good for _, opinion in tellers if opinion.last_good is not None]
+    if not goods:
+        # Whoever began to look after the outage did has seen no good answer; an older word of another vantage stands.
+        known = (opinion for view in views for opinion in view.opinions if opinion.state.endpoint == endpoint.id)
+        goods = [opinion.last_good for opinion in known if opinion.last_good is not None]
     proofs = sum(opinion.state.proven for _, opinion in ballot.voters)
     return Assessment(
         endpoint=endpoint.id,
         verdict=verdict,
         text=_text(verdict, ballot, None if outside else region_of(endpoint.region)),
-        last_good=max((o.last_good for _, o in tellers if o.last_good is not None), default=None),
+        last_good=max(goods, default=None),
         first_bad=min((o.first_bad for _, o in tellers if o.first_bad is not None), default=None),
         proven=verdict in {Verdict.HEALTHY, Verdict.DEGRADED} and proofs * 2 > len(ballot.voters),
+        votes=len(ballot.votes),
     )
 
 

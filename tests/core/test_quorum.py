@@ -58,6 +58,15 @@ def test_opinions_become_a_verdict(opinions: tuple[Health | None, ...], verdict:
     assert judge(*says(*opinions)).verdict is verdict
 
 
+def test_who_began_to_look_in_an_outage_borrows_the_last_good_answer() -> None:
+    """Two vantages never saw it well; the third did and fell silent: the outage began after what it saw."""
+    silent = view("v1", state("eu", UP, last_good_age_s=20.0), heard=ago(20))
+    new = tuple(view(v, state("eu", DOWN, last_good_age_s=None, first_bad_age_s=4.0)) for v in ("v2", "v3"))
+    found = judge(silent, *new)
+    assert (found.verdict, found.last_good, found.first_bad) == (Verdict.DOWN, ago(20), ago(4))
+    assert judge(*new).last_good is None
+
+
 def test_one_vantage_alone_never_finds_anything_down() -> None:
     """A majority of one is no majority: at least two must see it."""
     assert judge(*says(DOWN), among=THREE[:1]).verdict is Verdict.UNKNOWN

@@ -78,7 +78,7 @@ class Rehearsing:
         while True:
             activity.heartbeat()
             status = await self._status(question.service, piece)
-            wrong = _unsteady(status, question.home)
+            wrong = unsteady(status, question.home, vantages=len(piece.vantages))
             if wrong and time.monotonic() < deadline:
                 await asyncio.sleep(POLL_S)
                 continue
@@ -150,9 +150,17 @@ class Rehearsing:
         return record
 
 
-def _unsteady(status: ServiceStatus, home: EndpointId | None) -> tuple[str, ...]:
-    """Everything that keeps the service from being steady."""
+def unsteady(status: ServiceStatus, home: EndpointId | None, *, vantages: int) -> tuple[str, ...]:
+    """Everything that keeps the service from being steady, for a drill that begins or ends.
+
+    Too few of the configured *vantages* with an opinion are among it: they could not find the fault.
+    """
     wrong = [f"{a.endpoint} is {a.verdict}: {a.text}" for a in status.assessments if a.verdict is not Verdict.HEALTHY]
+    wrong += [
+        f"only {a.votes} of {vantages} vantages have a say on {a.endpoint}, and 'down' needs more"
+        for a in status.assessments
+        if a.verdict is Verdict.HEALTHY and a.votes * 2 <= vantages
+    ]
     if status.run:
         wrong.append(f"run {status.run} holds it")
     if status.paused:

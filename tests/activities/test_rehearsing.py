@@ -1,0 +1,54 @@
+"""What keeps a drill from beginning, or from having ended well."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from orchestrator.core.names import Domain, EndpointId, ServiceId
+from orchestrator.core.quorum import Assessment, Verdict
+from orchestrator.core.topology import Mode, Role
+from workflows.activities.rehearsing import unsteady
+from workflows.wire import EndpointBrief, ServiceStatus
+
+NOW = datetime(2026, 3, 1, tzinfo=UTC)
+EU, US = EndpointId("eu"), EndpointId("us")
+
+
+def status(*, votes: int = 3, serving: EndpointId = EU, us: Verdict = Verdict.HEALTHY) -> ServiceStatus:
+    verdicts = {EU: Verdict.HEALTHY, US: us}
+    return ServiceStatus(
+        service=ServiceId("chat"),
+        name="chat.example",
+        revision=1,
+        mode=Mode.AUTOMATIC,
+        as_of=NOW,
+        assessments=tuple(Assessment(e, v, f"{v}", NOW, None, True, votes) for e, v in verdicts.items()),
+        views=(),
+        routing=None,
+        paused=None,
+        run=None,
+        run_started_by=None,
+        endpoints=tuple(
+            EndpointBrief(e, Domain(f"cloud/{e}"), Role.ACTIVE, f"http://{e}/", 100 if e == serving else 0)
+            for e in verdicts
+        ),
+    )
+
+
+def test_a_service_seen_well_by_most_is_steady() -> None:
+    """Two of three vantages are enough to find a fault, so they are enough to begin."""
+    assert unsteady(status(), EU, vantages=3) == ()
+    assert unsteady(status(votes=2), None, vantages=3) == ()
+
+
+def test_a_service_that_too_few_watch_is_not_steady() -> None:
+    """One vantage of three says healthy, and could never say down: the drill waits for the others."""
+    wrong = unsteady(status(votes=1), EU, vantages=3)
+    assert wrong == tuple(f"only 1 of 3 vantages have a say on {e}, and 'down' needs more" for e in (EU, US))
+    assert unsteady(status(votes=1), EU, vantages=2)
+
+
+def test_trouble_and_traffic_elsewhere_are_named() -> None:
+    """What is not healthy, and traffic that is not at home, are said together."""
+    wrong = unsteady(status(serving=US, us=Verdict.DEGRADED), EU, vantages=3)
+    assert wrong == ("us is degraded: degraded", "traffic is at us, not at eu")
