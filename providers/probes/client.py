@@ -16,6 +16,7 @@ from orchestrator.core.topology import ProbeSpec
 from providers.probes.deadlines import Deadlines
 from providers.probes.exchange import Asking, Done
 from providers.probes.link import Dart, Link, Question
+from providers.probes.readiness import Readiness
 from providers.probes.resolve import Resolver
 from providers.probes.tls import Contexts, fault_of
 
@@ -38,6 +39,7 @@ class Probes:
         self._resolver = resolver or Resolver()
         self._contexts = Contexts()
         self._deadlines = Deadlines()
+        self._readiness = Readiness()
         self._remembered: OrderedDict[tuple[ProbeSpec, str, str], Question] = OrderedDict()
         self._connecting: set[asyncio.Task[None]] = set()
 
@@ -101,6 +103,7 @@ class Probes:
         for task in tuple(self._connecting):
             task.cancel()
         await asyncio.gather(*self._connecting, return_exceptions=True)
+        self._readiness.stop()
         self._resolver.close()
 
     def _ask_again(self, question: Question, done: Done) -> Asking:
@@ -111,7 +114,7 @@ class Probes:
         if question.light and not asking.keeps:
             address = question.target.host if question.literal else self._resolver.only(question.target.host)
             if address is not None:
-                asking.link = Dart(asking, address, partial(_fail, asking))
+                asking.link = Dart(asking, address, self._readiness, partial(_fail, asking))
                 return
         task = asking.task = asyncio.get_running_loop().create_task(self._open(asking))
         self._connecting.add(task)

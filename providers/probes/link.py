@@ -13,6 +13,7 @@ import httptools
 
 from orchestrator.core.topology import ProbeSpec
 from providers.probes.question import Wording
+from providers.probes.readiness import Readiness
 from providers.probes.tls import expiry
 
 LONGEST_LIFE_S = 90.0
@@ -169,11 +170,13 @@ class Dart(Link):
     Requests must fit the send buffer of a new connection; *on_failed* is told why there is no connection.
     """
 
-    def __init__(self, asking: Carried, address: str, on_failed: Callable[[OSError], None]) -> None:
+    def __init__(
+        self, asking: Carried, address: str, readiness: Readiness, on_failed: Callable[[OSError], None]
+    ) -> None:
         super().__init__(asking)
-        self._loop = asyncio.get_running_loop()
+        self._readiness = readiness
         self._on_failed = on_failed
-        self._reading = False
+        self._connected = False
         family = socket.AF_INET6 if ":" in address else socket.AF_INET
         self._socket: socket.socket | None = None
         try:
@@ -183,7 +186,7 @@ class Dart(Link):
             self._fail_soon(error)
             return
         if code in {0, errno.EINPROGRESS}:
-            self._loop.add_writer(self._socket, self._writable)
+            readiness.until_writable(self._socket, self)
         else:
             self._fail_soon(OSError(code, "connect"))
 
@@ -201,31 +204,32 @@ class Dart(Link):
         self.asking = None
         raw, self._socket = self._socket, None
         if raw is not None:
-            if self._reading:
-                self._loop.remove_reader(raw)
-            else:
-                self._loop.remove_writer(raw)
-            raw.close()
+            self._readiness.close(raw)
 
-    def _writable(self) -> None:
-        raw, asking = self._socket, self.asking
-        if raw is None or asking is None:
+    def ready(self) -> None:
+        if self._socket is None:
+            return
+        if self._connected:
+            self._read(self._socket)
+        else:
+            self._take_up(self._socket)
+
+    def _take_up(self, raw: socket.socket) -> None:
+        asking = self.asking
+        if asking is None:
             return
         code = raw.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
         if code:
             self.drop()
             self._on_failed(OSError(code, "connect"))
             return
-        self._loop.add_reader(raw, self._readable)
-        self._loop.remove_writer(raw)
-        self._reading = True
+        self._connected = True
+        self._readiness.until_readable(raw, self)
         asking.connected(self)
 
-    def _readable(self) -> None:
-        if self._socket is None:
-            return
+    def _read(self, raw: socket.socket) -> None:
         try:
-            data = self._socket.recv(65536)
+            data = raw.recv(65536)
         except BlockingIOError:
             return
         except OSError as error:
@@ -244,4 +248,4 @@ class Dart(Link):
 
     def _fail_soon(self, error: OSError) -> None:
         # Not at once: the asker may be starting many, one from the end of another.
-        self._loop.call_soon(self._on_failed, error)
+        asyncio.get_running_loop().call_soon(self._on_failed, error)
