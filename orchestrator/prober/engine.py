@@ -231,10 +231,10 @@ class Engine:
         self._ask(probe)
 
     def _ask(self, probe: Watching) -> None:
-        if not probe.fresh:
-            self._lateness.add(monotonic() - probe.due)
-        connect_s = probe.quick_connect_s if probe.fresh else None
         probe.began = monotonic()
+        if not probe.fresh:
+            self._lateness.add(probe.began - probe.due)
+        connect_s = probe.quick_connect_s if probe.fresh else None
         if probe.counted:
             self._opening.append((probe.began, probe))
         probe.asking = self._clients.begin(probe.question, probe.on_answer, fresh=probe.fresh, connect_s=connect_s)
@@ -284,7 +284,10 @@ class Engine:
             self._teller.turned(probe.service, probe.endpoint, now)
         elif outcome.completed:
             self._teller.recheck((probe.service,))
-        self._follow_up(probe, outcome)
+        if probe.steady:
+            probe.owed = False
+        else:
+            self._follow_up(probe, outcome)
 
     def _follow_up(self, probe: Watching, outcome: Outcome) -> None:
         """Ask again soon on a new connection while that can settle the opinion: a refusal, or a return.

@@ -24,8 +24,14 @@ class Wheel(Generic[Item]):
 
     def add(self, due: float, item: Item) -> None:
         """Put *item* into the first tick that is not before *due*."""
-        tick = max(self._next, math.ceil(due / self._tick_s))
-        self._due.setdefault(tick, []).append(item)
+        tick = math.ceil(due / self._tick_s)
+        if tick < self._next:
+            tick = self._next
+        there = self._due.get(tick)
+        if there is None:
+            self._due[tick] = [item]
+        else:
+            there.append(item)
 
     def take(self, now: float) -> Iterator[Item]:
         """Everything that is due, tick by tick."""
@@ -95,8 +101,9 @@ class LatenessMeter:
         self.missed = 0
 
     def add(self, late_s: float) -> None:
-        self._bins[min(2000, max(0, int(late_s * 1000)))] += 1
-        self._most = max(self._most, late_s)
+        if late_s > self._most:
+            self._most = late_s
+        self._bins[int(late_s * 1000) if 0 <= late_s < 2 else 2000 if late_s > 0 else 0] += 1
 
     def read(self) -> Lateness:
         """The figures since the meter was made."""

@@ -1,10 +1,11 @@
-"""Child processes that never outlive their parent, started with their output in a file and ended by their own id."""
+"""Processes: children that never outlive their parent, their output in a file, ended by their own id; and this one."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import ctypes
+import gc
 import os
 import signal
 import sys
@@ -19,6 +20,12 @@ def _die_with_parent() -> None:
     """Runs in the child between fork and exec: a parent killed with -9 takes its children along (Linux)."""
     if _LIBC is not None:
         _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def settle() -> None:
+    """Take what is loaded by now for no garbage ever: looking through all of it again would hold up ticks of probes."""
+    gc.collect()
+    gc.freeze()
 
 
 async def spawn(*command: str, log: Path, environment: Mapping[str, str] | None = None) -> asyncio.subprocess.Process:

@@ -29,6 +29,7 @@ from orchestrator.core.quorum import Report
 from orchestrator.runtime.connection import connect
 from orchestrator.runtime.logging import set_up
 from orchestrator.runtime.payloads import learn
+from orchestrator.runtime.processes import settle
 from orchestrator.runtime.sandbox import runner
 from providers.probes import Probes
 from workflows import options
@@ -152,6 +153,7 @@ async def run_worker(client: Client, post: Post) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     async with workers(client, post):
+        settle()
         await stop.wait()
     log.info("worker.stopped", domain=post.domain, vantage=post.vantage)
 
