@@ -30,7 +30,8 @@ async def test_services_as_json(site: Any, world: Any, worlds: ModuleType) -> No
         "url": "https://us.example.com",
         "weight": 100,
     }
-    assert {"endpoint", "verdict", "text", "last_good", "first_bad", "proven"} == set(first["assessments"][0])
+    keys = {"endpoint", "verdict", "text", "last_good", "first_bad", "proven", "votes"}
+    assert keys == set(first["assessments"][0])
     assert UTC_TIME.fullmatch(first["as_of"])
     assert UTC_TIME.fullmatch(body["now"])
     assert body["control_plane"]["reachable"] is True
