@@ -44,8 +44,8 @@ async def test_history_page_and_hooks_may_hang(tmp_path: Path) -> None:
 
 
 def _hanging(topology: Topology) -> Topology:
-    """*topology* with a command to tell that never ends by itself."""
-    command = (sys.executable, "-c", "import time; time.sleep(600)")
+    """*topology* with a command to tell that does not end in time."""
+    command = (sys.executable, "-c", "import time; time.sleep(60)")
     return replace(topology, notify=(Notify(NotifyKind.EXEC, command=command, timeout_s=20.0),))
 
 
