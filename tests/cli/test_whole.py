@@ -129,11 +129,12 @@ async def _address(said: Path, up: subprocess.Popen[bytes]) -> str:
 
 
 async def _steady(failover: Any) -> None:
-    """Until both endpoints are healthy in the eyes of a quorum."""
+    """Until both endpoints are healthy, and every vantage has been heard."""
     seen: Any = None
     for _ in range(100):
         ended = await failover("status", "--json")
         seen = ended.document["services"] if ended.status == 0 else ended
-        if ended.status == 0 and all(one["verdict"] == "healthy" for one in seen[0]["assessments"]):
+        well = ended.status == 0 and all(one["verdict"] == "healthy" for one in seen[0]["assessments"])
+        if well and len(seen[0]["views"]) == 3:
             return
     raise AssertionError(f"never steady: {seen}")
