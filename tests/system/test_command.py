@@ -139,6 +139,9 @@ async def test_a_worker_for_a_vantage_that_is_not_there_says_so(tmp_path: Path) 
             async with asyncio.timeout(30):
                 said = (await process.stderr.readline()).decode()
             assert said.startswith(f"warning: no vantage is called '{slip}'; did you mean '{vantage}'?")
+            async with asyncio.timeout(30):
+                while b"worker.started" not in (line := await process.stderr.readline()):
+                    assert line, "the worker ended by itself"
         finally:
             process.terminate()
             async with asyncio.timeout(30):
