@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
 
 import pytest
 from prober.servers import Behaviour, answers, says, site, streams, token
@@ -27,13 +26,6 @@ def spec(**changes: object) -> ProbeSpec:
         "max_tokens": 5,
     }
     return ProbeSpec(**(settings | changes))  # type: ignore[arg-type]  # settings are ProbeSpec's own fields
-
-
-@pytest.fixture
-async def probes() -> AsyncIterator[Probes]:
-    made = Probes()
-    yield made
-    await made.close()
 
 
 async def test_a_completion_that_completes_is_proof(probes: Probes) -> None:

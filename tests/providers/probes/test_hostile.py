@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import gzip
 import zlib
-from collections.abc import AsyncIterator
 from time import perf_counter
 
 import pytest
@@ -24,13 +23,6 @@ JSON = Expect(json_path="up", json_equals="1")
 def spec(**changes: object) -> ProbeSpec:
     settings: dict[str, object] = {"id": "http", "kind": ProbeKind.HTTP, "interval_s": 0.1, "timeout_s": 5.0}
     return ProbeSpec(**(settings | changes))  # type: ignore[arg-type]  # settings are ProbeSpec's own fields
-
-
-@pytest.fixture
-async def probes() -> AsyncIterator[Probes]:
-    made = Probes()
-    yield made
-    await made.close()
 
 
 async def often(probes: Probes, asked: ProbeSpec, url: str, times: int) -> list[tuple[OutcomeKind, str]]:

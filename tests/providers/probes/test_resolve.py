@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import threading
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 from prober.servers import answers, site
@@ -45,13 +45,6 @@ def system(monkeypatch: pytest.MonkeyPatch) -> Iterator[System]:
     monkeypatch.setattr(resolve, "_addresses", made)
     yield made
     made.let_go.set()
-
-
-@pytest.fixture
-async def probes() -> AsyncIterator[Probes]:
-    made = Probes()
-    yield made
-    await made.close()
 
 
 async def test_a_dead_zone_does_not_stall_other_names(probes: Probes, system: System) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator
 from contextlib import closing
 from pathlib import Path
 
@@ -22,13 +21,6 @@ NAME = "chat.example.com"
 def spec(**changes: object) -> ProbeSpec:
     settings: dict[str, object] = {"id": "http", "kind": ProbeKind.HTTP, "interval_s": 0.1, "timeout_s": 1.0}
     return ProbeSpec(**(settings | changes))  # type: ignore[arg-type]  # settings are ProbeSpec's own fields
-
-
-@pytest.fixture
-async def probes() -> AsyncIterator[Probes]:
-    made = Probes()
-    yield made
-    await made.close()
 
 
 @pytest.fixture(scope="module")
