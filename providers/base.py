@@ -57,6 +57,10 @@ class ChangedOutside(Refused):
     """The answer was edited by hand under our generation: hold, and tell people."""
 
 
+class Inconclusive(ProviderError):
+    """Neither yes nor no: ask a person. No data is never a yes."""
+
+
 class UndoFailed(ProviderError):
     """Neither forward nor back: call a human."""
 

@@ -1,186 +1,193 @@
-"""Runbook files: YAML text to a Runbook, or every mistake in it at once, each with its place and its cure."""
+"""Runbook files: YAML text to a template and to runbooks, or every mistake in it at once, with place and cure."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from types import MappingProxyType
-from typing import Annotated, Any, Literal, get_args
+from typing import Any, get_args
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, StrictInt, ValidationError
-from pydantic_core import ErrorDetails, PydanticCustomError
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
 
 from orchestrator.config.document import Document, Key, Trail, compose
-from orchestrator.config.fields import seconds, spoken
+from orchestrator.config.fields import SAID
 from orchestrator.config.mistakes import Mistake, Mistakes, did_you_mean
+from orchestrator.core.errors import BadInput
 from orchestrator.core.names import nearest
-from runbooks.model import (
-    API_VERSION,
-    DEFAULTS,
-    KIND,
-    BookStep,
-    ConvergeTask,
-    DemoteTask,
-    DrainTask,
-    PromoteTask,
-    Runbook,
-    SteerTask,
-    StepType,
-    Task,
-    VerifyTask,
-    When,
-)
-from runbooks.plan import OnFailure
+from runbooks.model import API_VERSION, KIND, Parameter, ParameterType, Runbook, StepType, Value
+from runbooks.plan import OnFailure, OnSilence, When
+from runbooks.schemas import STEPS, BookSchema, MetadataSchema, ParameterSchema, frozen
+from runbooks.sense import senseless
+from runbooks.values import fitting, said_as, sample
 
-LONGEST_S = 7 * 86400.0
+PARAM = "param"
+"""``{param: NAME}`` stands for the value of a parameter, in any place where a value may stand."""
 
 
-def _wrong(text: str) -> PydanticCustomError:
-    return PydanticCustomError("ours", "{text}", {"text": text})
+@dataclass(frozen=True, slots=True)
+class Template:
+    """A runbook file that has been read: sound for the defaults of its parameters, and bound to values later."""
+
+    name: str
+    description: str
+    parameters: tuple[Parameter, ...]
+    text: str
+    """The file's text."""
+    file: str
 
 
-def _span(value: object) -> float:
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        raise _wrong(f"{value} has no unit; write {value}s if seconds are meant")
-    if not isinstance(value, str):
-        raise _wrong(f"{_shown(value)} is not a duration; write one such as 30s, 1m30s or 500ms")
-    try:
-        span = seconds(value)
-    except ValueError:
-        raise _wrong(f"'{value}' is not a duration; write one such as 30s, 1m30s or 500ms") from None
-    if span > LONGEST_S:
-        raise _wrong(f"{value} is longer than the {spoken(LONGEST_S)} that a step may take; shorten it")
-    return span
+def read(text: str, file: str) -> Template:
+    """The template that *text* describes; *file* stands in mistakes. Raises Mistakes, all of them at once.
 
-
-_Seconds = Annotated[float, BeforeValidator(_span, json_schema_input_type=str)]
-_Count = Annotated[StrictInt, Field(ge=1, le=100)]
-_Id = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,39}$")]
-
-
-class _Schema(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class _Step(_Schema):
-    id: _Id
-    timeout: _Seconds | None = None
-    attempts: _Count | None = None
-    when: When = When.ALWAYS
-    on_failure: OnFailure | None = None
-    enabled: StrictBool = True
-
-    def task(self) -> Task:
-        raise NotImplementedError
-
-
-class _Promote(_Step):
-    type: Literal["promote"]
-    replicas: Annotated[StrictInt, Field(ge=1)] | None = None
-
-    def task(self) -> Task:
-        return PromoteTask(self.replicas)
-
-
-class _Verify(_Step):
-    type: Literal["verify"]
-    passes: _Count = VerifyTask().passes
-
-    def task(self) -> Task:
-        return VerifyTask(self.passes)
-
-
-class _Steer(_Step):
-    type: Literal["steer"]
-
-    def task(self) -> Task:
-        return SteerTask()
-
-
-class _Converge(_Step):
-    type: Literal["converge"]
-
-    def task(self) -> Task:
-        return ConvergeTask()
-
-
-class _Drain(_Step):
-    type: Literal["drain"]
-
-    def task(self) -> Task:
-        return DrainTask()
-
-
-class _Demote(_Step):
-    type: Literal["demote"]
-    bake: _Seconds = DemoteTask().bake_s
-
-    def task(self) -> Task:
-        return DemoteTask(self.bake)
-
-
-class _Metadata(_Schema):
-    name: _Id
-
-
-_AnyStep = Annotated[_Promote | _Verify | _Steer | _Converge | _Drain | _Demote, Field(discriminator="type")]
-_STEPS: Mapping[str, type[_Step]] = MappingProxyType(
-    {"promote": _Promote, "verify": _Verify, "steer": _Steer, "converge": _Converge, "drain": _Drain, "demote": _Demote}
-)
-
-
-class _Book(_Schema):
-    apiVersion: Literal["failover/v1"]  # noqa: N815  the file's own field name
-    kind: Literal["Runbook"]
-    metadata: _Metadata
-    description: str = ""
-    steps: tuple[_AnyStep, ...]
-
-
-def parse(text: str, file: str) -> Runbook:
-    """The runbook that *text* describes; *file* stands in mistakes. Raises Mistakes, all of them at once."""
+    It is checked with the defaults of its parameters, and with an example where one has no default.
+    """
     document = compose(text, file)
     mistakes = list(document.slips)
     if not isinstance(document.data, dict):
         raise Mistakes(
             [*mistakes, document.mistake((), f"a runbook is a mapping; begin with 'apiVersion: {API_VERSION}'")]
         )
-    book: _Book | None = None
-    try:
-        book = _Book.model_validate(document.data)
-    except ValidationError as error:
-        mistakes += [_told(document, each) for each in error.errors(include_url=False)]
-    mistakes += _senseless(document)
+    parameters, wrong = _parameters(document)
+    mistakes += wrong
+    examples = {each.name: sample(each.type) if each.default is None else each.default for each in parameters}
+    bound, unknown = _bound(document, examples)
+    book, slips = _validated(bound)
+    mistakes += [*unknown, *slips, *senseless(bound)]
     if mistakes or book is None:
         raise Mistakes(mistakes)
-    return Runbook(book.metadata.name, book.description.strip(), tuple(_step(each) for each in book.steps))
+    return Template(book.metadata.name, book.description.strip(), parameters, text, file)
+
+
+def parse(text: str, file: str) -> Runbook:
+    """The runbook that *text* describes, with the defaults of its parameters. Raises Mistakes and BadInput."""
+    return bind(read(text, file))
+
+
+def bind(template: Template, values: Mapping[str, Value] = MappingProxyType({})) -> Runbook:
+    """*template* with *values* for its parameters, the defaults for the others.
+
+    A value may be text as a person types it: ``4``, ``5,25,100``, ``true``. Raises BadInput for a value that no
+    parameter takes, that does not fit or that is missing, and Mistakes where a step cannot use it.
+    """
+    where = f"runbook '{template.name}'"
+    known = [each.name for each in template.parameters]
+    for name in values:
+        if name not in known:
+            raise BadInput(f"{where} has no parameter '{name}'{did_you_mean(name, known)}; choose one that it has")
+    chosen: dict[str, Value] = {}
+    for each in template.parameters:
+        if each.name in values:
+            try:
+                chosen[each.name] = fitting(values[each.name], each.type)
+            except ValueError as error:
+                raise BadInput(f"parameter '{each.name}' of {where}: {error}") from None
+        elif each.default is None:
+            raise BadInput(
+                f"{where} needs a value for its parameter '{each.name}' ({each.description or each.type}); "
+                f"give one with: --set {each.name}={said_as(sample(each.type))}"
+            )
+        else:
+            chosen[each.name] = each.default
+    document, _ = _bound(compose(template.text, template.file), chosen)
+    book, mistakes = _validated(document)
+    mistakes += senseless(document)
+    if mistakes or book is None:
+        raise Mistakes(mistakes)
+    return Runbook(
+        name=template.name,
+        description=template.description,
+        steps=tuple(each.step() for each in book.steps),
+        parameters=template.parameters,
+        values=tuple(sorted(chosen.items())),
+    )
 
 
 def schema() -> dict[str, Any]:  # JSON Schema is plain data
     """JSON Schema of a runbook file, for editors."""
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **_Book.model_json_schema()}
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **BookSchema.model_json_schema()}
 
 
-def _step(said: _Step) -> BookStep:
-    task = said.task()
-    usual = DEFAULTS[task.type]
-    return BookStep(
-        id=said.id,
-        task=task,
-        timeout_s=usual.timeout_s if said.timeout is None else said.timeout,
-        attempts=usual.attempts if said.attempts is None else said.attempts,
-        on_failure=usual.on_failure if said.on_failure is None else said.on_failure,
-        when=said.when,
-        enabled=said.enabled,
-    )
+def _validated(document: Document) -> tuple[BookSchema | None, list[Mistake]]:
+    try:
+        return BookSchema.model_validate(document.data), []
+    except ValidationError as error:
+        return None, [_told(document, each) for each in error.errors(include_url=False)]
+
+
+# ------------------------------------------------------------------ parameters
+
+
+def _parameters(document: Document) -> tuple[tuple[Parameter, ...], list[Mistake]]:
+    """The parameters that can be understood, and what is wrong with the defaults."""
+    found: list[Parameter] = []
+    mistakes: list[Mistake] = []
+    written = document.data.get("parameters")
+    for name, said in written.items() if isinstance(written, dict) else ():
+        try:
+            shape = ParameterSchema.model_validate(said)
+        except ValidationError:
+            continue  # told with the rest of the document
+        default: Value | None = None
+        if shape.default is not None:
+            try:
+                default = fitting(frozen(shape.default), shape.type)
+            except ValueError as error:
+                mistakes.append(document.mistake(("parameters", name, "default"), str(error)))
+        found.append(Parameter(str(name), shape.type, default, shape.description))
+    used = set(_used(document.data.get("steps")))
+    mistakes += [
+        document.mistake(("parameters", each.name), f"no step uses '{each.name}'; remove it", key=True)
+        for each in found
+        if each.name not in used
+    ]
+    return tuple(found), mistakes
+
+
+def _used(data: object) -> Iterator[str]:
+    """The names of the parameters that *data* refers to."""
+    match data:
+        case {"param": str(name), **rest} if not rest:
+            yield name
+        case dict():
+            for value in data.values():
+                yield from _used(value)
+        case list():
+            for value in data:
+                yield from _used(value)
+        case _:
+            return
+
+
+def _bound(document: Document, values: Mapping[str, Value]) -> tuple[Document, list[Mistake]]:
+    """*document* with the values of the parameters in their places, and references to none that there is."""
+    mistakes: list[Mistake] = []
+
+    def put(data: object, trail: Trail) -> object:
+        if isinstance(data, dict) and set(data) == {PARAM}:
+            name = data[PARAM]
+            if isinstance(name, str) and name in values:
+                value = values[name]
+                return list(value) if isinstance(value, tuple) else value
+            if name not in (document.data.get("parameters") or {}):
+                text = f"no parameter is called '{name}'{did_you_mean(str(name), values)}; add it under parameters"
+                mistakes.append(document.mistake(trail, text))
+            return data
+        if isinstance(data, dict):
+            return {key: put(value, (*trail, key)) for key, value in data.items()}
+        if isinstance(data, list):
+            return [put(value, (*trail, index)) for index, value in enumerate(data)]
+        return data
+
+    data = {key: put(value, (key,)) if key == "steps" else value for key, value in document.data.items()}
+    return replace(document, data=data), mistakes
 
 
 # ------------------------------------------------------------------ what pydantic found, in words
 
 
 def _told(document: Document, error: ErrorDetails) -> Mistake:
-    trail: Trail = tuple(error["loc"])
-    if len(trail) > 2 and trail[0] == "steps":
-        trail = (*trail[:2], *trail[3:])  # pydantic names the step's type between the index and the field
+    trail = _trail(document, error["loc"])
     kind = error["type"]
     if kind == "extra_forbidden":
         known = _fields(document, trail[:-1])
@@ -190,14 +197,38 @@ def _told(document: Document, error: ErrorDetails) -> Mistake:
     if kind == "union_tag_not_found":
         return document.mistake(trail, f"'type' is missing; add one of: {', '.join(StepType)}")
     if kind == "union_tag_invalid":
-        said = str(document.data["steps"][trail[1]]["type"])
+        said = str(_at(document.data, trail)["type"])
         return document.mistake((*trail, "type"), f"no step is of type '{said}'{did_you_mean(said, StepType)}")
     return document.mistake(trail, _sentence(kind, error, trail[-1] if trail else ""))
 
 
+def _trail(document: Document, where: Iterable[Key]) -> Trail:
+    """Where pydantic found it, in the file: it names a step's type between the index and the field."""
+    trail: list[Key] = []
+    data: object = document.data
+    in_steps = False
+    for key in where:
+        if in_steps and isinstance(data, dict) and key == data.get("type") and key in STEPS:
+            in_steps = False
+            continue
+        in_steps = isinstance(key, int) and isinstance(data, list)
+        trail.append(key)
+        try:
+            data = data[key]  # type: ignore[index]  # plain YAML data: what does not fit is caught
+        except (KeyError, IndexError, TypeError):
+            data = None
+    return tuple(trail)
+
+
+def _at(data: Any, trail: Trail) -> Any:  # plain YAML data has no better type
+    for key in trail:
+        data = data[key]
+    return data
+
+
 _WORDS: Mapping[str, str] = MappingProxyType(
     {
-        "ours": "{text}",
+        SAID: "{text}",
         "string_pattern_mismatch": "{said} cannot be a name; use lower-case letters, digits and -, a letter first",
         "greater_than_equal": "{said} is too small; write {ge} or more",
         "less_than_equal": "{said} is too large; write {le} or less",
@@ -210,6 +241,20 @@ _WORDS: Mapping[str, str] = MappingProxyType(
     }
 )
 """What pydantic's error types are in our words."""
+_CHOICES: Mapping[str, list[str]] = MappingProxyType(
+    {
+        "when": [str(each) for each in When],
+        "on_failure": list(get_args(OnFailure)),
+        "on_timeout": list(get_args(OnSilence)),
+        "type": [str(each) for each in ParameterType],
+    }
+)
+
+
+def _expected(error: ErrorDetails) -> list[str]:
+    """The words that pydantic would have taken."""
+    said = str(error.get("ctx", {}).get("expected", ""))
+    return [each.strip(" '") for each in said.replace(" or ", ", ").split(",")]
 
 
 def _sentence(kind: str, error: ErrorDetails, field: Key) -> str:
@@ -218,7 +263,7 @@ def _sentence(kind: str, error: ErrorDetails, field: Key) -> str:
         wanted = API_VERSION if field == "apiVersion" else KIND
         return f"{said} is not what this program reads; write {wanted}"
     if kind in {"literal_error", "enum"}:
-        known = [str(each) for each in (When if field == "when" else get_args(OnFailure))]
+        known = _CHOICES.get(str(field)) or [str(each) for each in _expected(error)]
         close = nearest(str(error["input"]), known)
         return f"{said} is not known{f' (did you mean {close!r}?)' if close else ''}; choose {' | '.join(known)}"
     context = {**error.get("ctx", {}), "said": said}
@@ -243,82 +288,16 @@ def _shown(value: object) -> str:
 
 def _fields(document: Document, trail: Trail) -> list[str]:
     """The fields that may stand in the mapping at *trail*."""
-    if trail == ():
-        return list(_Book.model_fields)
+    schema: Any = BookSchema  # a class of pydantic's, followed down the trail
     if trail == ("metadata",):
-        return list(_Metadata.model_fields)
-    return list(_STEPS[document.data["steps"][trail[1]]["type"]].model_fields)
-
-
-# ------------------------------------------------------------------ what no schema says
-
-_NEVER = MappingProxyType(
-    {
-        ("demote", "rollback"): "capacity that is given back may not come back, so demote has no way back; "
-        "choose halt or continue",
-        ("steer", "continue"): "when steer fails, no later step makes sense; choose rollback or halt",
-    }
-)
-"""Rules for failures that a type of step cannot have."""
-_AFTER_STEER = frozenset({"converge", "drain", "demote"})
-_BEFORE_STEER = frozenset({"promote"})
-
-
-def _senseless(document: Document) -> Iterator[Mistake]:
-    """Mistakes that each step alone does not show. Works on what was written, however wrong the rest is."""
-    steps = document.data.get("steps")
-    if not isinstance(steps, list):
-        return
-    if not steps:
-        yield document.mistake(("steps",), "no steps are given; add at least one of type steer")
-    written = [(index, step) for index, step in enumerate(steps) if isinstance(step, dict)]
-    yield from _twice(document, written)
-    for index, step in written:
-        text = _NEVER.get((str(step.get("type")), str(step.get("on_failure"))))
-        if text:
-            yield document.mistake(("steps", index, "on_failure"), text)
-    if any(str(step.get("type")) not in _STEPS for _, step in written):
-        return  # a type that is misspelt would look like a step that is missing
-    told: set[int] = set()
-    for planned in (False, True):
-        taken = [
-            (index, str(step.get("type")))
-            for index, step in written
-            if step.get("enabled", True) is not False and step.get("when", "always") in _whens(planned=planned)
-        ]
-        for index, text in _misplaced(taken, "planned" if planned else "unplanned"):
-            if index not in told:
-                told.add(index)
-                yield document.mistake(("steps", index) if index >= 0 else ("steps",), text)
-
-
-def _whens(*, planned: bool) -> tuple[str, ...]:
-    return tuple(when.value for when in When if when.holds(planned=planned))
-
-
-def _twice(document: Document, written: list[tuple[int, dict[str, Any]]]) -> Iterator[Mistake]:
-    first: dict[str, int] = {}
-    for index, step in written:
-        name = step.get("id")
-        if not isinstance(name, str):
-            continue
-        if name in first:
-            line, _ = document.place(("steps", first[name], "id"))
-            yield document.mistake(
-                ("steps", index, "id"), f"'{name}' is the id of the step in line {line} too; rename one"
-            )
-        first.setdefault(name, index)
-
-
-def _misplaced(taken: list[tuple[int, str]], moves: str) -> Iterator[tuple[int, str]]:
-    """Steps of one kind of move that stand in a place where they make no sense; -1 means the list itself."""
-    steers = [index for index, kind in taken if kind == "steer"]
-    if taken and not steers:
-        yield -1, f"no step steers in {moves} moves, so no traffic would move; add a step of type steer"
-    for index in steers[1:]:
-        yield index, f"a second steer in {moves} moves; one write moves the traffic, remove this one"
-    for index, kind in taken:
-        if steers and kind in _AFTER_STEER and index < steers[0]:
-            yield index, f"{kind} stands before steer, when traffic has not moved; put it after"
-        if steers and kind in _BEFORE_STEER and index > steers[0]:
-            yield index, f"{kind} stands after steer, when traffic has arrived already; put it before"
+        schema = MetadataSchema
+    elif trail[:1] == ("parameters",):
+        schema = ParameterSchema
+    elif trail:
+        inner = [key for key in trail if isinstance(key, str)]
+        step = next(t for t in (trail[:n] for n in range(len(trail), 0, -1)) if isinstance(t[-1], int))
+        schema = STEPS[_at(document.data, step)["type"]]
+        for key in trail[len(step) :] if inner else ():
+            names = get_args(schema.model_fields[key].annotation) or (schema.model_fields[key].annotation,)
+            schema = next(each for each in names if hasattr(each, "model_fields"))
+    return [field.alias or name for name, field in schema.model_fields.items()]

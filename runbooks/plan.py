@@ -7,14 +7,30 @@ break-glass carry out the same value.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Literal
 
 from orchestrator.core.move import MoveKind, Objection, Trigger
 from orchestrator.core.names import Domain, EndpointId, RunId, ServiceId
 from orchestrator.core.steering import Fence
-from orchestrator.core.topology import Answer, ProbeSpec, SteeringSpec, Weights, Workload
+from orchestrator.core.topology import Answer, Header, ProbeSpec, SteeringSpec, Weights, Workload
 
-OnFailure = Literal["rollback", "halt", "continue"]
+OnFailure = Literal["rollback", "halt", "continue", "ask"]
+"""``ask``: the run waits for a person, who says retry, skip or abort."""
+OnSilence = Literal["abort", "proceed"]
+"""What an approval that nobody answers means."""
+
+
+class When(StrEnum):
+    """The moves that a step is part of."""
+
+    PLANNED = "planned"
+    UNPLANNED = "unplanned"
+    ALWAYS = "always"
+
+    def holds(self, *, planned: bool) -> bool:
+        """Whether the step is part of a move that is (not) *planned*."""
+        return self is When.ALWAYS or (self is When.PLANNED) == planned
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +63,8 @@ class Verify:
 
     place: Place
     passes: int
+    vantages: int = 1
+    """From how many places at once; each must see the answers."""
     kind: Literal["verify"] = "verify"
 
 
@@ -61,10 +79,40 @@ class Steer:
     answer: Answer
     lineage: tuple[tuple[int, str], ...] = ()
     before: Weights | None = None
-    """Weights to go back to; None where the old answer was no known set of endpoints."""
+    """Weights to go back to; None where the old answer was no known set of endpoints.
+
+    In a move by stages each stage goes back all the way, so that one write takes everything back.
+    """
+    origin: Answer | None = None
+    """The answer that *before* means; None: *was*."""
     stands: Fence | None = None
     """The fence as it was read: a write made by hand names it to the letter."""
     kind: Literal["steer"] = "steer"
+
+
+@dataclass(frozen=True, slots=True)
+class Analysis:
+    """What the answers of the target must look like beside the source's before it gets more traffic."""
+
+    samples: int = 10
+    """Completions (or answers) asked of each while the stage holds; fewer are no data, and no data is no pass."""
+    max_errors: float = 0.0
+    """Percent of the target's that may fail."""
+    slower: float = 2.0
+    """The target's median first token may take this many times the source's, and 100 ms more."""
+    first_token_s: float | None = None
+    """The longest median first token, whatever the source's is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Analyse:
+    """Hold *hold_s*; with *analysis*, ask target and source all the while, and judge."""
+
+    target: Place
+    source: Place | None
+    hold_s: float
+    analysis: Analysis | None
+    kind: Literal["analyse"] = "analyse"
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +136,15 @@ class Drain:
 
 
 @dataclass(frozen=True, slots=True)
+class FenceOff:
+    """Keep the old endpoint from serving: scaled to nothing, and read back. Only at weight 0 under our generation."""
+
+    endpoint: EndpointId
+    workload: Workload
+    kind: Literal["fence"] = "fence"
+
+
+@dataclass(frozen=True, slots=True)
 class Demote:
     """Return the old endpoint to standby capacity. Only when the routing shows it at weight 0 under our generation."""
 
@@ -99,7 +156,74 @@ class Demote:
     kind: Literal["demote"] = "demote"
 
 
-Work = Promote | Verify | Steer | Converge | Drain | Demote
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A role that is asked for a yes, and who may give it."""
+
+    role: str | None
+    people: tuple[str, ...] = ()
+    """Empty: anybody."""
+
+
+@dataclass(frozen=True, slots=True)
+class Approve:
+    """Wait for a yes from *people* different persons; each role is waited for, one after another."""
+
+    roles: tuple[Asked, ...]
+    people: int
+    patience_s: float
+    on_timeout: OnSilence
+    kind: Literal["approve"] = "approve"
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """Ask the safety rules again, in the light of now; those that the run sets aside by name are not asked."""
+
+    rules: tuple[str, ...] = ()
+    """Empty: all."""
+    kind: Literal["check"] = "check"
+
+
+@dataclass(frozen=True, slots=True)
+class Hook:
+    """An HTTP request that carries the effect token as ``Idempotency-Key`` and says in JSON what it is about."""
+
+    url: str
+    method: str = "POST"
+    headers: tuple[Header, ...] = ()
+    data: tuple[tuple[str, str], ...] = ()
+    """Further fields of the JSON body."""
+    status: tuple[str, ...] = ("2xx",)
+    """Answers that mean done."""
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """Ask *hook*; its undo asks *back*."""
+
+    hook: Hook
+    back: Hook | None = None
+    kind: Literal["call"] = "call"
+
+
+@dataclass(frozen=True, slots=True)
+class Tell:
+    """Tell people *text*; nothing waits for it."""
+
+    text: str
+    kind: Literal["notify"] = "notify"
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """Hold for *seconds*."""
+
+    seconds: float
+    kind: Literal["wait"] = "wait"
+
+
+Work = Promote | Verify | Steer | Analyse | Converge | Drain | FenceOff | Demote | Approve | Check | Call | Tell | Wait
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +237,14 @@ class Step:
     """What it does, in one line: what the approver reads and the golden tests compare."""
     undo: str | None = None
     """What its undo does, in one line; None: there is nothing to undo."""
+    after: tuple[str, ...] = ()
+    """Ids of the steps that must be over before it begins; empty: it may begin at once."""
+    when: When = When.ALWAYS
+    """The moves that it is part of: a person may switch a run from planned to unplanned, and back."""
+    generation: int = 0
+    """The generation that stands when it begins: an act that takes capacity away goes on under no other."""
+    expected_s: float = 0.0
+    """How long it usually takes; much longer is told as stuck."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,8 +264,28 @@ class Plan:
     steps: tuple[Step, ...]
     failing: tuple[Domain, ...] = ()
     objections: tuple[Objection, ...] = ()
+    values: tuple[tuple[str, str], ...] = ()
+    """The runbook's parameters, as text."""
+    detection_s: float = 0.0
+    """How long the outage had lasted when this was decided, or usually lasts: part of the predicted recovery."""
 
     @property
     def planned(self) -> bool:
         """Whether the source still serves."""
         return self.kind is not MoveKind.FAILOVER
+
+    def taken(self, *, planned: bool) -> tuple[Step, ...]:
+        """The steps that are part of it while it is (not) *planned*."""
+        return tuple(step for step in self.steps if step.when.holds(planned=planned))
+
+    @property
+    def predicted_s(self) -> float:
+        """How long it usually takes until clients are served: the longest way to the last steer or converge."""
+        ends: dict[str, float] = {}
+        served = 0.0
+        for step in self.steps:
+            taken = step.when.holds(planned=self.planned)
+            ends[step.id] = max((ends[each] for each in step.after), default=0.0) + (step.expected_s if taken else 0.0)
+            if taken and isinstance(step.work, Steer | Converge):
+                served = max(served, ends[step.id])
+        return served or max(ends.values(), default=0.0)

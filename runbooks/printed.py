@@ -10,16 +10,18 @@ from types import MappingProxyType
 
 from orchestrator.config.fields import spoken
 from orchestrator.core.errors import BadInput
+from orchestrator.core.move import MoveKind
 from orchestrator.core.record import StepBrief
 from orchestrator.core.steering import Fence, SteeringChange, encode, serving
 from orchestrator.core.topology import Answer, Weights
-from runbooks.plan import OnFailure, Plan, Steer, Step
+from runbooks.plan import Approve, Asked, OnFailure, Plan, Steer, Step
 
 RULES: Mapping[OnFailure, str] = MappingProxyType(
     {
         "rollback": "put back what was done",
         "halt": "stop and call a person; nothing goes back",
         "continue": "note it and go on",
+        "ask": "wait for a person: retry, skip or abort",
     }
 )
 
@@ -36,14 +38,31 @@ def spread(weights: Weights | None) -> str:
     return " and ".join(f"{endpoint} {weight}" for endpoint, weight in weights if weight)
 
 
-def steer_of(plan: Plan) -> tuple[Step, Steer] | None:
-    """The step that moves the traffic; None where a plan has none."""
-    return next(((step, step.work) for step in plan.steps if isinstance(step.work, Steer)), None)
+def steers_of(plan: Plan) -> tuple[tuple[Step, Steer], ...]:
+    """The steps that move the traffic, as the move is now; none in a preparation."""
+    return tuple((step, step.work) for step in plan.taken(planned=plan.planned) if isinstance(step.work, Steer))
 
 
-def brief(plan: Plan) -> tuple[StepBrief, ...]:
-    """The plan's steps as lines for progress displays."""
-    return tuple(StepBrief(step.id, step.work.kind, step.text, step.timeout_s) for step in plan.steps)
+def brief(plan: Plan, *, planned: bool | None = None) -> tuple[StepBrief, ...]:
+    """The plan's steps as lines for progress displays, as far as a (un)*planned* move takes them."""
+    taken = plan.taken(planned=plan.planned if planned is None else planned)
+    return tuple(StepBrief(step.id, step.work.kind, step.text, step.timeout_s, step.expected_s) for step in taken)
+
+
+def people(work: Approve) -> str:
+    """Who is waited for, how long, and what silence means."""
+    first, *others = (_asked(role, work.people) for role in work.roles)
+    patience = spoken(work.patience_s)
+    more = "".join(f"; then {who} as well, for {patience}" for who in others)
+    return f"wait until {first} say{'s' if work.people == 1 else ''} yes, for {patience}{more}; else {work.on_timeout}"
+
+
+def _asked(role: Asked, count: int) -> str:
+    who = "somebody" if count == 1 else f"{count} people"
+    if role.role is None:
+        return who
+    names = f" ({', '.join(role.people)})" if role.people else ""
+    return f"{who} of role {role.role}{names}"
 
 
 def text(plan: Plan) -> str:
@@ -52,33 +71,61 @@ def text(plan: Plan) -> str:
 
 
 def _header(plan: Plan) -> Iterator[str]:
-    found = steer_of(plan)
-    was = found[1].was if found else None
+    steers = steers_of(plan)
+    was = steers[0][1].was if steers else None
     origin = spread(plan.before) if plan.before else f"an answer of no known endpoint ({_said(was)})"
-    yield f"{plan.kind} of {plan.service} from {origin} to {spread(plan.after)}"
+    if plan.kind is MoveKind.PREPARATION:
+        yield f"{plan.kind} of {plan.service} at {plan.target}; no traffic moves"
+    else:
+        yield f"{plan.kind} of {plan.service} from {origin} to {spread(plan.after)}"
     yield f"  run         {plan.run}"
-    yield f"  runbook     {plan.runbook} ({'planned' if plan.planned else 'unplanned'})"
+    with_ = "".join(f", {name} {value}" for name, value in plan.values)
+    yield f"  runbook     {plan.runbook} ({'planned' if plan.planned else 'unplanned'}{with_})"
     yield f"  by          {_line(plan.trigger.by)}"
     yield f"  because     {_line(plan.trigger.reason)}"
     for rule in plan.trigger.overrides:
         yield f"  sets aside  {rule}"
     yield f"  objective   {spoken(plan.objective_s)}"
-    yield f"  weights     {_weights(plan.before)} -> {_weights(plan.after)}"
-    yield f"  generation  {plan.generation} -> {plan.generation + 1}"
+    if steers:
+        yield f"  predicted   {_predicted(plan)}"
+        yield f"  weights     {_weights(plan.before)} -> {_weights(plan.after)}"
+        yield f"  generation  {plan.generation} -> {plan.generation + len(steers)}"
     yield f"  topology    revision {plan.revision}"
     if plan.failing:
         yield f"  avoids      workers in {', '.join(plan.failing)}"
 
 
+def _predicted(plan: Plan) -> str:
+    """When clients will be served by the new answer, against the objective."""
+    whole = round(plan.detection_s + plan.predicted_s, 1)
+    left = round(plan.objective_s - whole, 1)
+    margin = f"{spoken(left)} inside the objective" if left >= 0 else f"{spoken(-left)} beyond the objective"
+    since = f" ({spoken(round(plan.detection_s, 1))} of it gone by already)" if plan.detection_s >= 0.1 else ""
+    return f"{spoken(whole)} until served{since}, {margin}"
+
+
 def _steps(plan: Plan) -> Iterator[str]:
-    count = len(plan.steps)
-    bound = spoken(sum(step.timeout_s for step in plan.steps))
+    taken = plan.taken(planned=plan.planned)
+    count = len(taken)
+    bound = spoken(sum(step.timeout_s for step in taken))
     yield f"{count} step{'s' if count != 1 else ''}, {bound} at the very most:"
-    for number, step in enumerate(plan.steps, 1):
+    names = {step.id: number for number, step in enumerate(taken, 1)}
+    for number, step in enumerate(taken, 1):
         tries = f"{step.attempts} attempt{'s' if step.attempts != 1 else ''}"
-        yield f"  {number}. {step.id}: {step.text}"
+        after = tuple(names[each] for each in step.after if each in names)
+        beside = f" [after {', '.join(str(each) for each in after) or 'nothing'}]"
+        aside = beside if number > 1 and after != (number - 1,) and _branches(plan) else ""
+        yield f"  {number}. {step.id}: {step.text}{aside}"
         yield f"     within {spoken(step.timeout_s)}, {tries}; {_rule(step)}"
         yield f"     undo: {step.undo or 'none'}"
+    left = [step.id for step in plan.steps if step not in taken]
+    if left:
+        other = "unplanned" if plan.planned else "planned"
+        yield f"  only if the run is switched to {other}: {', '.join(left)}"
+
+
+def _branches(plan: Plan) -> bool:
+    return any(len(step.after) > 1 for step in plan.steps) or len({step.after for step in plan.steps}) < len(plan.steps)
 
 
 def _rule(step: Step) -> str:
@@ -147,10 +194,15 @@ def as_nsupdate(plan: Plan) -> str:
     has lain too long is refused (NXRRSET or YXRRSET) instead of overwriting. The key is not in it: pass it with
     ``nsupdate -k``. Raises BadInput for a plan that steers nothing.
     """
-    found = steer_of(plan)
-    if found is None:
+    steers = steers_of(plan)
+    if not steers:
         raise BadInput(f"the plan of run {plan.run} steers nothing, so there is no change to make by hand")
-    step, steer = found
+    if len(steers) > 1:
+        raise BadInput(
+            f"the plan of run {plan.run} moves traffic in {len(steers)} stages; "
+            "make a plan without stages to do it by hand"
+        )
+    step, steer = steers[0]
     return "\n".join((*_preface(plan, step, steer), *_script(plan, step, steer))) + "\n"
 
 

@@ -1,62 +1,59 @@
 """A run: carries a plan out step by step, undoes what must be undone, and writes the one record everyone reads.
 
-It chooses nothing. What comes next is said by ``runbooks.progress``; how a step is done, by its activity.
+It chooses nothing. What comes next is said by ``runbooks.course``; how a step is done, by its activity; what people
+may do meanwhile, by ``workflows.acting``.
 """
 
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from temporalio import workflow
-from temporalio.exceptions import ActivityError, ApplicationError, FailureError, TimeoutType, is_cancelled_exception
-from temporalio.exceptions import TimeoutError as TemporalTimeout
+from temporalio.exceptions import ApplicationError, FailureError, is_cancelled_exception
 
 with workflow.unsafe.imports_passed_through():
-    from orchestrator.core.record import Entry, Mark, Record, RunStatus
+    from orchestrator.core.record import Mark, Record, RunStatus
     from orchestrator.core.steering import Routing
-    from runbooks.plan import Converge, Demote, Drain, Place, Promote, Steer, Step, Verify
-    from runbooks.planner import brief
-    from runbooks.progress import Close, Do, Event, Progress, StepState, Undo, advance, begin, next_action
-    from workflows import options
+    from runbooks.course import Close, Do, Hold, Undo, next_actions
+    from runbooks.plan import (
+        Approve,
+        Converge,
+        Demote,
+        Drain,
+        FenceOff,
+        Place,
+        Promote,
+        Steer,
+        Step,
+        Tell,
+        Verify,
+        Wait,
+    )
+    from runbooks.progress import Event, StepState, advance, begin
+    from workflows import acting, options
+    from workflows.attempting import Attempts, StepFailed
     from workflows.finishing import to_the_end
-    from workflows.herald import Heralds
+    from workflows.story import Story
     from workflows.wire import (
+        Acted,
+        ActKind,
         Carry,
-        Publication,
         RecheckRequest,
+        RunAct,
         RunClosed,
+        RunState,
         StepResult,
         StepTask,
-        Telling,
+        Waiting,
         service_id,
     )
 
 STALE_VERDICT = timedelta(seconds=2)
 """A verdict older than this is asked for again before traffic is moved."""
-PAUSE_S = 0.2
-"""Between attempts at a step that failed for a passing reason."""
-AFTER_SILENCE = timedelta(seconds=10)
-"""A step whose worker fell silent has this long at least for its next attempt: silence is no answer."""
-FINAL = frozenset({"Refused", "NotFound", "Unauthenticated", "Forbidden", "NoCapacity", "BadInput", "UndoFailed"})
-"""Errors that another attempt would meet again."""
-OVERTAKEN = frozenset({"StaleGeneration", "ChangedOutside"})
-
-
-@dataclass(frozen=True, slots=True)
-class _Failed(Exception):
-    kind: str
-    text: str
-    tries: int = 0
-    """Attempts that a worker had taken up."""
-
-    @property
-    def event(self) -> Event:
-        """What the state machine is told. In doubt whether anything landed, FAIL."""
-        if self.kind in OVERTAKEN:
-            return Event.STALE
-        return Event.REFUSE if self.kind in FINAL and self.tries <= 1 else Event.FAIL
+STUCK = 1.25
+"""A step that has taken this many times as long as usual, and a second more, is told as stuck."""
 
 
 @workflow.defn(name="failover")
@@ -67,127 +64,252 @@ class FailoverWorkflow:
     def __init__(self, carry: Carry) -> None:
         plan = carry.plan
         self._carry = carry
-        self._queues = carry.queues
+        self._attempts = Attempts(carry.queues)
         self._routing: Routing | None = None
-        self._replicas: dict[str, int] = {}
-        self._heralds = Heralds()
-        self._fell = ""
-        self._preparing: workflow.ActivityHandle[StepResult] | None = None
-        self._record = Record(
-            run=plan.run,
-            service=plan.service,
-            kind=plan.kind,
-            trigger=plan.trigger,
-            status=RunStatus.RUNNING,
-            started=workflow.now(),
-            objective_s=plan.objective_s,
-            source=plan.source,
-            target=plan.target,
-            before=plan.before,
-            after=plan.after,
-            revision=plan.revision,
-            generation=plan.generation,
-            runbook=plan.runbook,
-            steps=brief(plan),
-            objections=plan.objections,
-            drill=carry.drill,
-            entries=carry.entries,
-        )
+        self._story = Story(carry, workflow.now())
+        self._progress = begin(plan)
+        # In the order in which they began: sets would differ from replay to replay.
+        self._under_way: dict[str, asyncio.Task[None]] = {}
+        self._began: dict[str, datetime] = {}
+        self._stuck: dict[str, datetime] = {}
+        self._ballots: dict[str, acting.Ballot] = {}
+        self._held = ""
+        self._answers: dict[str, Acted] = {}
+        self._news = False
+        self._closed = False
 
     @workflow.run
     async def run(self, carry: Carry) -> Record:
         plan = carry.plan
-        self._note(Mark.STARTED, f"{plan.kind} of {plan.service}: {' and '.join(plan.source)} to {plan.target}")
-        self._tell("run.started", self._record.entries[-1].text)
-        progress = begin(plan)
+        what = f"{' and '.join(plan.source)} to {plan.target}" if plan.source else f"at {plan.target}"
+        self._story.note(Mark.STARTED, f"{plan.kind} of {plan.service}: {what}")
+        self._story.tell("run.started", self._story.record.entries[-1].text)
         while True:
-            action = next_action(plan, progress)
-            match action:
-                case Do(step):
-                    progress = await self._do(step, progress)
-                case Undo(step):
-                    progress = await self._undo(step, progress)
-                case Close(status, text):
+            actions = next_actions(plan, self._progress)
+            match actions[0]:
+                case Close(status, text) if not self._under_way:
                     return await self._close(status, text)
+                case Hold(text, step) if not self._under_way:
+                    self._hold(text, step)
+                case _:
+                    self._begin(actions)
+            try:
+                await self._something()
+            except asyncio.CancelledError:
+                self._stop("cancelled")
 
     @workflow.query
     def record(self) -> Record:
         """The timeline so far."""
-        return self._record
+        return self._story.record
+
+    @workflow.query
+    def state(self) -> RunState:
+        """What people may do now."""
+        progress = self._progress
+        ballots = tuple(
+            Waiting(
+                step,
+                f"{step} waits for a yes",
+                tuple(asked.role for asked in ballot.asked if asked.role),
+                tuple(ballot.yes),
+                ballot.work.people,
+            )
+            for step, ballot in self._ballots.items()
+            if not ballot.decided
+        )
+        asks = tuple(
+            Waiting(action.step.id if action.step else None, action.text)
+            for action in next_actions(self._carry.plan, progress)
+            if isinstance(action, Hold)
+        )
+        states = tuple((name, str(state)) for name, state in progress.states)
+        return RunState(states, progress.planned, progress.paused, (*ballots, *asks))
 
     @workflow.signal
     def target_fell(self, why: str) -> None:
         """The endpoint that would get the traffic is down, and another is well. Once traffic has moved, no news."""
-        self._fell = why
-        if self._preparing is not None:
-            self._preparing.cancel()
+        self._attempts.in_vain(why)
+
+    # ------------------------------------------------------------------ what is under way
+
+    def _begin(self, actions: tuple[object, ...]) -> None:
+        """Put under way what is not yet."""
+        for action in actions:
+            if isinstance(action, Do | Undo) and action.step.id not in self._under_way:
+                work = self._do(action.step) if isinstance(action, Do) else self._undo(action.step)
+                self._under_way[action.step.id] = asyncio.create_task(work)
+
+    async def _something(self) -> None:
+        """Wait until a step has ended or a person has spoken; say meanwhile what takes too long."""
+        while True:
+            due = min(self._stuck.values(), default=None)
+            timeout = None if due is None else max(timedelta(), due - workflow.now())
+            try:
+                await workflow.wait_condition(
+                    lambda: self._news or any(task.done() for task in self._under_way.values()), timeout=timeout
+                )
+            except TimeoutError:
+                self._say_stuck()
+                continue
+            break
+        self._news = False
+        for name in [name for name, task in self._under_way.items() if task.done()]:
+            self._stuck.pop(name, None)
+            # An exception that nobody expects fails the task, and people can mend the code under it.
+            self._under_way.pop(name).result()
+
+    def _say_stuck(self) -> None:
+        now = workflow.now()
+        for name in [name for name, due in self._stuck.items() if due <= now]:
+            del self._stuck[name]
+            step = self._step(name)
+            took = (now - self._began[name]).total_seconds()
+            text = f"step {name} has taken {took:.0f} s and usually takes {step.expected_s:g} s: {step.text}"
+            self._story.say("run.stuck", text, name)
+
+    def _hold(self, text: str, step: Step | None) -> None:
+        """Say once what the run waits for."""
+        if text == self._held:
+            return
+        self._held = text
+        self._story.say("run.waiting", f"waiting: {text}", step.id if step else None)
+
+    def _stop(self, why: str) -> None:
+        """End the way forward. What is under way ends as failed, and is put back or left, as the plan says."""
+        self._progress = advance(self._progress, "", Event.ABORT, why)
+        self._cut_short()
+
+    def _cut_short(self) -> None:
+        for name, task in self._under_way.items():
+            if self._progress.state(name) is not StepState.UNDOING:
+                task.cancel()
+
+    def _step(self, name: str) -> Step:
+        return next(step for step in self._carry.plan.steps if step.id == name)
 
     # ------------------------------------------------------------------ steps
 
-    async def _do(self, step: Step, progress: Progress) -> Progress:
+    async def _do(self, step: Step) -> None:
         began = workflow.now()
         try:
-            if isinstance(step.work, Steer) and (again := self._fell or await self._recheck()):
-                return advance(progress, step.id, Event.ABORT, again)
-            progress = advance(progress, step.id, Event.START)
-            self._note(Mark.STEP_STARTED, step.text, step.id)
-            result = await self._attempt(options.STEP_ACTIVITY, step, self._task(step))
+            if isinstance(step.work, Steer) and (again := self._attempts.fell or await self._recheck()):
+                self._progress = advance(self._progress, "", Event.ABORT, again)
+                return
+            self._progress = advance(self._progress, step.id, Event.START)
+            self._story.note(Mark.STEP_STARTED, step.text, step.id)
+            self._began[step.id] = began
+            if step.expected_s > 0:
+                self._stuck[step.id] = began + timedelta(seconds=step.expected_s * STUCK + 1)
+            result = await self._carried(step)
             await self._landed(step, result, began)
-        except _Failed as failure:
-            self._note(Mark.STEP_FAILED, failure.text, step.id, since=began)
+        except StepFailed as failure:
+            self._story.note(Mark.STEP_FAILED, failure.text, step.id, since=began)
             # Only a write or a promotion is refused before anything was done; a drain had begun.
             effective = isinstance(step.work, Steer | Promote)
-            event = failure.event if effective or failure.event is Event.STALE else Event.FAIL
-            return advance(progress, step.id, event, failure.text)
+            event = failure.event if effective or failure.event is not Event.REFUSE else Event.FAIL
+            self._progress = advance(self._progress, step.id, event, failure.text)
         except (asyncio.CancelledError, FailureError) as error:
             if not is_cancelled_exception(error):
                 raise
-            if progress.state(step.id) is StepState.RUNNING:
-                self._note(Mark.STEP_FAILED, "the run was cancelled", step.id, since=began)
-                progress = advance(progress, step.id, Event.FAIL, "cancelled")
-            return advance(progress, step.id, Event.ABORT, "cancelled")
-        return advance(progress, step.id, Event.SUCCEED, result.text)
+            if self._progress.state(step.id) is not StepState.RUNNING:
+                return
+            if self._progress.aborted:
+                why = "the run was cancelled" if self._progress.stopped == "cancelled" else "the run was stopped"
+                self._story.note(Mark.STEP_FAILED, why, step.id, since=began)
+                self._progress = advance(self._progress, step.id, Event.FAIL, self._progress.stopped)
+        else:
+            if self._progress.state(step.id) is StepState.RUNNING:
+                self._progress = advance(self._progress, step.id, Event.SUCCEED, result.text)
+
+    async def _carried(self, step: Step) -> StepResult:
+        """Do what *step* says: by an activity, or here where it only waits or tells."""
+        match step.work:
+            case Approve():
+                return await self._approval(step, step.work)
+            case Wait(seconds):
+                await self._pass(step, seconds)
+                return StepResult(text=f"held for {seconds:g} s")
+            case Tell(text):
+                self._story.tell("run.note", text)
+                return StepResult(text="on its way")
+            case Verify(vantages=places) if places > 1:
+                task = self._task(step)
+                orders = self._attempts.elsewhere(places)
+                seen = [self._attempts.attempt(options.STEP_ACTIVITY, step, task, queues=order) for order in orders]
+                results = await asyncio.gather(*seen)
+                return replace(results[0], text=f"{results[0].text}, from {places} places")
+            case _:
+                return await self._attempts.attempt(options.STEP_ACTIVITY, step, self._task(step))
+
+    async def _pass(self, step: Step, seconds: float) -> None:
+        """Let *seconds* pass, and what the step was given beyond them."""
+        until = workflow.now() + timedelta(seconds=seconds)
+        while (left := until + timedelta(seconds=self._attempts.more_s(step.id)) - workflow.now()) > timedelta():
+            await workflow.sleep(left)
+
+    async def _approval(self, step: Step, work: Approve) -> StepResult:
+        """Wait for a yes; ask one role after another; then silence means what the plan says. Raises StepFailed."""
+        ballot = self._ballots[step.id] = acting.Ballot(work, ())
+        for number, asked in enumerate(work.roles):
+            ballot.asked = work.roles[: number + 1]
+            whom = f"role {asked.role} ({', '.join(asked.people)})" if asked.role else "anybody"
+            text = f"step {step.id} waits for {work.people} yes from {whom}: failover approve {self._story.record.run}"
+            self._story.say("run.approval", text, step.id)
+            until = workflow.now() + timedelta(seconds=work.patience_s)
+            while not ballot.decided:
+                left = until + timedelta(seconds=self._attempts.more_s(step.id)) - workflow.now()
+                if left <= timedelta():
+                    break
+                try:
+                    await workflow.wait_condition(lambda: ballot.decided, timeout=left)
+                except TimeoutError:
+                    continue
+            if ballot.no:
+                raise StepFailed("Refused", ballot.no, 1)
+            if ballot.decided:
+                return StepResult(text=f"approved by {' and '.join(ballot.yes)}")
+        ballot.no = "nobody answered in time"
+        if work.on_timeout == "proceed":
+            return StepResult(text="nobody answered, and the runbook says to proceed then")
+        raise StepFailed("Refused", "nobody answered in time", 1)
 
     async def _landed(self, step: Step, result: StepResult, began: datetime) -> None:
         """Take a step's result into the record."""
         self._routing = result.routing or self._routing
-        self._had(step, result.replicas_before)
-        self._extend(result.entries)
+        self._attempts.had(step, result.replicas_before)
+        self._story.extend(result.entries)
         if isinstance(step.work, Steer):
-            self._note(Mark.STEERED, result.text or step.text, step.id, since=began)
-            self._heralds.send(Publication(record=self._record))
+            self._story.note(Mark.STEERED, result.text or step.text, step.id, since=began)
+            self._story.publish()
         if isinstance(step.work, Converge):
             # Clients that obey the TTL have moved when the old answer's time is over, and not before.
             await workflow.sleep(step.work.hold_s)
-            self._note(Mark.CONVERGED, f"the old answer's {step.work.hold_s:g} s are over", step.id, since=began)
+            self._story.note(Mark.CONVERGED, f"the old answer's {step.work.hold_s:g} s are over", step.id, since=began)
         if isinstance(step.work, Verify):
-            self._note(Mark.VERIFIED, result.text, step.id)
-        self._note(Mark.STEP_DONE, result.text or step.text, step.id, since=began)
+            self._story.note(Mark.VERIFIED, result.text, step.id)
+        self._story.note(Mark.STEP_DONE, result.text or step.text, step.id, since=began)
 
-    async def _undo(self, step: Step, progress: Progress) -> Progress:
-        progress = advance(progress, step.id, Event.UNDO)
+    async def _undo(self, step: Step) -> None:
+        self._progress = advance(self._progress, step.id, Event.UNDO)
         began = workflow.now()
-        self._note(Mark.UNDO_STARTED, step.undo or f"undo {step.id}", step.id)
+        self._story.note(Mark.UNDO_STARTED, step.undo or f"undo {step.id}", step.id)
         task = replace(
             self._task(step),
             step=f"{step.id}-undo",
-            replicas_before=self._replicas.get(step.id),
+            replicas_before=self._attempts.found(step.id),
             sources=self._places(self._carry.plan.source),
         )
         try:
-            result = await to_the_end(self._attempt(options.UNDO_ACTIVITY, step, task))
-        except _Failed as failure:
-            self._note(Mark.UNDO_FAILED, failure.text, step.id, since=began)
-            return advance(progress, step.id, Event.FAIL_UNDO, failure.text)
+            result = await self._attempts.attempt(options.UNDO_ACTIVITY, step, task)
+        except StepFailed as failure:
+            self._story.note(Mark.UNDO_FAILED, failure.text, step.id, since=began)
+            self._progress = advance(self._progress, step.id, Event.FAIL_UNDO, failure.text)
+            return
         self._routing = result.routing or self._routing
-        self._extend(result.entries)
-        self._note(Mark.UNDO_DONE, result.text, step.id, since=began)
-        return advance(progress, step.id, Event.SUCCEED_UNDO, result.text)
-
-    def _had(self, step: Step, replicas: object) -> None:
-        """Keep the replicas that the first attempt found: the next ones find what the first has done."""
-        if isinstance(replicas, int):
-            self._replicas.setdefault(step.id, replicas)
+        self._story.extend(result.entries)
+        self._story.note(Mark.UNDO_DONE, result.text, step.id, since=began)
+        self._progress = advance(self._progress, step.id, Event.SUCCEED_UNDO, result.text)
 
     def _task(self, step: Step) -> StepTask:
         plan = self._carry.plan
@@ -198,9 +320,15 @@ class FailoverWorkflow:
             step=step.id,
             work=step.work,
             timeout_s=step.timeout_s,
-            generation=plan.generation + 1,
+            generation=step.generation,
+            base=plan.generation,
             steering=self._carry.service.steering,
             own=next((e.answer for e in self._carry.service.endpoints if e.id == _endpoint(step)), None),
+            source=plan.source,
+            target=plan.target,
+            kind=plan.kind,
+            after=plan.after,
+            overrides=plan.trigger.overrides,
         )
 
     def _places(self, endpoints: tuple[str, ...]) -> tuple[Place, ...]:
@@ -209,67 +337,10 @@ class FailoverWorkflow:
             Place(e.id, e.url, service.name, e.region, e.probes) for e in service.endpoints if e.id in endpoints
         )
 
-    async def _attempt(self, activity: str, step: Step, task: StepTask) -> StepResult:
-        """One queue after another, outside the failing domain first, with the same effect token each time.
-
-        Time in which nobody could decide (all workers dead, Temporal away) is not taken from the step's own.
-        """
-        deadline = workflow.now() + timedelta(seconds=step.timeout_s)
-        tried = 0
-        failure = _Failed("Transient", f"no worker took it up within {step.timeout_s:g} s")
-        while (left := (deadline - workflow.now()).total_seconds()) > 0 and tried < step.attempts:
-            # The undo of a steer asks the source before it writes, which takes as long as a completion does.
-            quick = isinstance(task.work, Steer) and activity == options.STEP_ACTIVITY
-            prepares = isinstance(task.work, Promote | Verify) and activity == options.STEP_ACTIVITY
-            if prepares and self._fell:
-                raise _Failed("Transient", self._fell)
-            queue, asked = self._queues[0], workflow.now()
-            longest = options.STEER_ATTEMPT if quick else timedelta(seconds=left + 1)
-            try:
-                attempt: workflow.ActivityHandle[StepResult] = workflow.start_activity(
-                    activity,
-                    replace(task, timeout_s=left),
-                    result_type=StepResult,
-                    task_queue=queue,
-                    schedule_to_start_timeout=options.SCHEDULE_TO_START,
-                    start_to_close_timeout=longest,
-                    heartbeat_timeout=None if quick else options.STEP_HEARTBEAT,
-                    retry_policy=options.ONCE,
-                    cancellation_type=_cancelled(task),
-                )
-                self._preparing = attempt if prepares else None
-                return await attempt
-            except ActivityError as error:
-                cause = error.cause
-                self._had(step, _found(cause))
-                if (me := asyncio.current_task()) is not None and me.cancelling():
-                    raise asyncio.CancelledError from error
-                if is_cancelled_exception(error) and not (prepares and self._fell):
-                    raise
-                untouched = isinstance(cause, TemporalTimeout) and cause.type is TimeoutType.SCHEDULE_TO_START
-                if isinstance(cause, ApplicationError):
-                    failure = _Failed(cause.type or "Transient", cause.message, tried + 1)
-                    if failure.kind in FINAL | OVERTAKEN:
-                        raise failure from error
-                elif isinstance(cause, TemporalTimeout):
-                    did = "took it up" if untouched else "answered in time"
-                    failure = _Failed("Transient", f"no worker on {queue} {did}")
-                usual = options.SCHEDULE_TO_START if untouched else options.SCHEDULE_TO_START + longest
-                deadline += max(timedelta(), workflow.now() - asked - usual)
-                if not untouched:
-                    tried += 1
-                    await workflow.sleep(PAUSE_S)
-                    if isinstance(cause, TemporalTimeout):
-                        least = min(AFTER_SILENCE, timedelta(seconds=step.timeout_s))
-                        deadline = max(deadline, workflow.now() + least)
-                # What does not answer goes to the end of the line, for the steps to come as well.
-                self._queues = (*self._queues[1:], queue)
-        raise failure
-
     async def _recheck(self) -> str | None:
         """Why traffic must not move after all: the endpoint came back while the run prepared. Unplanned moves only."""
         plan = self._carry.plan
-        if plan.planned or workflow.now() - self._record.started < STALE_VERDICT:
+        if self._progress.planned or workflow.now() - self._story.record.started < STALE_VERDICT:
             return None
         try:
             return (
@@ -289,53 +360,72 @@ class FailoverWorkflow:
                 raise
             return None  # nobody could say otherwise: the verdict stands
 
-    # ------------------------------------------------------------------ the record
+    # ------------------------------------------------------------------ people
 
-    def _note(self, mark: Mark, text: str, step: str | None = None, *, since: datetime | None = None) -> None:
-        now = workflow.now()
-        seconds = None if since is None else (now - since).total_seconds()
-        self._extend((Entry(now, mark, text, step, seconds),))
-
-    def _extend(self, entries: tuple[Entry, ...]) -> None:
-        self._record = replace(self._record, entries=(*self._record.entries, *entries))
-
-    def _tell(self, event: str, text: str) -> None:
+    @workflow.update
+    def act(self, act: RunAct) -> Acted:
+        """A person approves, stops, holds or changes the run. A retry of the same act gets the same answer."""
+        if act.id in self._answers:
+            return self._answers[act.id]
         plan = self._carry.plan
-        self._heralds.send(Telling(self._carry.notify, plan.service, event, text, workflow.now(), plan.run))
+        self._progress, step = acting.acted(plan, self._progress, self._ballots, act)
+        match act.kind:
+            case ActKind.ABORT:
+                self._cut_short()
+            case ActKind.SWITCH:
+                self._story.switch(planned=self._progress.planned)
+            case ActKind.EXTEND if step is not None:
+                self._attempts.more(step, act.seconds)
+                if step in self._stuck:
+                    self._stuck[step] += timedelta(seconds=act.seconds)
+            case ActKind.RETRY if step in self._under_way:
+                self._under_way[step].cancel()
+            case _:
+                pass
+        answer = self._answers[act.id] = Acted(acting.done(act, step))
+        self._story.note(Mark.ACT, answer.text, step)
+        self._let_go()
+        self._held, self._news = "", True
+        return answer
+
+    @act.validator
+    def _may_act(self, act: RunAct) -> None:
+        if act.id in self._answers:
+            return
+        run = self._carry.plan.run
+        why = f"run {run} is closed; read it with: failover show {run}" if self._closed else None
+        why = why or acting.refused(self._carry.plan, self._progress, self._ballots, act)
+        if why is not None:
+            raise ApplicationError(why, type="Refused")
+
+    def _let_go(self) -> None:
+        """End what is under way and no part of the run any more."""
+        for name, task in self._under_way.items():
+            if self._progress.state(name) not in {StepState.RUNNING, StepState.UNDOING, StepState.PENDING}:
+                task.cancel()
+
+    # ------------------------------------------------------------------ the end
 
     async def _close(self, status: RunStatus, text: str) -> Record:
-        self._note(Mark.CLOSED, text)
-        self._record = replace(self._record, status=status, closed=workflow.now())
-        self._tell("run.closed", f"{self._record.service}: {status}: {text}")
+        self._closed = True
+        self._story.close(status, text)
         await to_the_end(self._last_word())
-        return self._record
+        return self._story.record
 
     async def _last_word(self) -> None:
         """Free the service, and let go of all news that is not on its way yet."""
-        closed = RunClosed(self._carry.plan.run, self._record.status, self._record, self._routing)
+        closed = RunClosed(self._carry.plan.run, self._story.record.status, self._story.record, self._routing)
         try:
             await workflow.get_external_workflow_handle(service_id(self._carry.plan.service)).signal(
                 "run_closed", closed
             )
         except FailureError:
             # The service is gone: the record is published from here, so that it is not lost.
-            self._heralds.send(Publication(record=self._record))
-        await self._heralds.sent()
-
-
-def _found(cause: BaseException | None) -> object:
-    """What an attempt that failed had found when it began: the replicas there were."""
-    if isinstance(cause, ApplicationError):
-        return next(iter(cause.details), None)
-    return next(iter(cause.last_heartbeat_details), None) if isinstance(cause, TemporalTimeout) else None
-
-
-def _cancelled(task: StepTask) -> workflow.ActivityCancellationType:
-    """A promotion is waited for when it is cancelled: it says what it had found. The others are just let go."""
-    kinds = workflow.ActivityCancellationType
-    return kinds.WAIT_CANCELLATION_COMPLETED if isinstance(task.work, Promote) else kinds.TRY_CANCEL
+            self._story.publish()
+        await self._story.sent()
+        await workflow.wait_condition(workflow.all_handlers_finished)
 
 
 def _endpoint(step: Step) -> str | None:
     """The endpoint whose capacity *step* changes."""
-    return step.work.endpoint if isinstance(step.work, Promote | Drain | Demote) else None
+    return step.work.endpoint if isinstance(step.work, Promote | Drain | FenceOff | Demote) else None

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from datetime import datetime
 
 from orchestrator.core.decision import Decision, Go, Hold, Request, Situation, consider, decide
+from orchestrator.core.errors import BadInput
 from orchestrator.core.health import Health
 from orchestrator.core.move import Move, MoveKind, Objection, Trigger
 from orchestrator.core.names import Domain, EndpointId, RunId, encloses
@@ -14,9 +16,10 @@ from orchestrator.core.record import Entry, Mark, Record, RunStatus
 from orchestrator.core.safety import about_routing
 from orchestrator.core.steering import shares_now
 from orchestrator.core.topology import Weights
-from runbooks.books import book
+from runbooks.books import Shelf, template_of
+from runbooks.model import Runbook, Value
 from runbooks.plan import Plan
-from runbooks.planner import Unplannable, brief, plan
+from runbooks.planner import Ground, Unplannable, brief, plan
 from workflows import options
 from workflows.wire import (
     CONTROL_QUEUE,
@@ -35,6 +38,8 @@ from workflows.wire import (
     steps_queue,
 )
 
+ENOUGH_RUNS = 3
+"""Fewer say nothing of what is usual."""
 KEPT_RUNS = 5
 """Records a service carries with it; older ones are in the history store."""
 
@@ -100,27 +105,66 @@ def weights_of(state: ServiceState) -> Weights | None:
     return None if state.routing is None else shares_now(state.routing, state.slice.service.endpoints)
 
 
+def shelf(state: ServiceState) -> Shelf:
+    """The runbooks there are for the service."""
+    return Shelf(template_of(text, file) for file, text in state.slice.books)
+
+
+def book_for(state: ServiceState, kind: MoveKind, asked: Request | None = None) -> Runbook:
+    """The runbook for a move of that kind: the one asked for, or the policy's. Raises Unplannable."""
+    policy = state.slice.service.policy
+    name = (asked.runbook if asked else None) or {
+        MoveKind.FAILOVER: policy.runbook_unplanned,
+        MoveKind.SWITCHOVER: policy.runbook_planned,
+        MoveKind.FAILBACK: policy.runbook_back,
+        MoveKind.PREPARATION: "promote-standby",
+    }[kind]
+    values: dict[str, Value] = dict(dict(policy.book_values).get(name, ()))
+    try:
+        return shelf(state).book(name, {**values, **dict(asked.values if asked else ())})
+    except BadInput as error:
+        raise Unplannable(str(error)) from error
+
+
 def make_plan(
-    state: ServiceState, move: Move, *, run: RunId, trigger: Trigger, objections: tuple[Objection, ...] = ()
+    state: ServiceState,
+    move: Move,
+    *,
+    run: RunId,
+    trigger: Trigger,
+    objections: tuple[Objection, ...] = (),
+    asked: Request | None = None,
+    now: datetime | None = None,
 ) -> Plan:
-    """The plan for *move* by the service's own runbook. Raises Unplannable."""
-    service, policy = state.slice.service, state.slice.service.policy
-    if service.steering is None or state.routing is None:
+    """The plan for *move* by the runbook asked for, or the service's own. Raises Unplannable."""
+    service = state.slice.service
+    moves = move.kind is not MoveKind.PREPARATION
+    if moves and (service.steering is None or state.routing is None):
         raise Unplannable(f"service '{service.id}' has no steering that can be read, so nothing can be moved")
-    chosen = {
-        "failover": policy.runbook_unplanned,
-        "switchover": policy.runbook_planned,
-        "failback": policy.runbook_back,
-    }[move.kind]
-    return plan(
-        move,
+    since = min((at for endpoint, at in state.detected if endpoint in move.source), default=None)
+    ground = Ground(
         service=service,
         routing=state.routing,
-        run=run,
-        trigger=trigger,
         revision=state.slice.revision,
-        book=book(chosen),
-        objections=objections,
+        shelf=shelf(state),
+        roles=state.slice.roles,
+        usual=usual(state.last_runs),
+        detection_s=(now - since).total_seconds() if now is not None and since is not None else 0.0,
+    )
+    return plan(move, ground, run=run, trigger=trigger, book=book_for(state, move.kind, asked), objections=objections)
+
+
+def usual(records: tuple[Record, ...]) -> tuple[tuple[str, float], ...]:
+    """How long each step has usually taken, in three quarters of the runs at least three of which there must be."""
+    took: dict[str, list[float]] = {}
+    for record in records:
+        for entry in record.entries:
+            if entry.mark is Mark.STEP_DONE and entry.step is not None and entry.seconds is not None:
+                took.setdefault(entry.step, []).append(entry.seconds)
+    return tuple(
+        (step, round(sorted(each)[math.ceil(len(each) * 0.75) - 1], 1))
+        for step, each in sorted(took.items())
+        if len(each) >= ENOUGH_RUNS
     )
 
 

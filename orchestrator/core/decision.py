@@ -39,6 +39,14 @@ class Request:
     trigger: Trigger
     target: EndpointId | None = None
     """None: the best one that no rule speaks against."""
+    runbook: str | None = None
+    """None: the one that the service's policy names."""
+    values: tuple[tuple[str, str], ...] = ()
+    """For the runbook's parameters, as text; sorted."""
+    leaving: EndpointId | None = None
+    """The endpoint that traffic must leave; None: all that carry it."""
+    after: Weights | None = None
+    """The weights wanted, where they are known exactly (the last good ones); then *target* is where most goes."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,8 @@ class MoveKind(StrEnum):
     """Planned: away from an endpoint that works."""
     FAILBACK = "failback"
     """Planned: the way home."""
+    PREPARATION = "preparation"
+    """No traffic moves: capacity is made ready, or people are asked and told."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,6 +45,8 @@ class Mark(StrEnum):
     """An authoritative server gave the new answer."""
     CONVERGED = "converged"
     VERIFIED = "verified"
+    ACT = "act"
+    """A person changed the run: approved, paused, skipped ..."""
     NOTE = "note"
     CLOSED = "closed"
 
@@ -69,6 +71,8 @@ class StepBrief:
     kind: str
     text: str
     timeout_s: float
+    expected_s: float = 0.0
+    """How long it usually takes; much longer is stuck."""
 
 
 @dataclass(frozen=True, slots=True)

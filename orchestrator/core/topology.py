@@ -192,6 +192,8 @@ class Policy:
     runbook_unplanned: str = "region-failover"
     runbook_planned: str = "switchover"
     runbook_back: str = "failback"
+    book_values: tuple[tuple[str, tuple[tuple[str, str], ...]], ...] = ()
+    """Values for parameters, by runbook name: ``(("switchover", (("passes", "5"),)),)``; as text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,6 +245,10 @@ class Topology:
     simulates_hosts: bool = False
     """Vantages on one machine count apart. Only for a world that simulates machines."""
     shards: int = 1
+    roles: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    """Named roles, and who is in them; sorted."""
+    books: tuple[tuple[str, str], ...] = ()
+    """Own runbooks: file name and text; sorted."""
 
     def service(self, service: ServiceId) -> Service:
         """The service of that id; KeyError when there is none."""

@@ -28,7 +28,7 @@ from orchestrator.core.topology import (
 from runbooks.books import book
 from runbooks.model import Runbook
 from runbooks.plan import Plan
-from runbooks.planner import plan
+from runbooks.planner import Ground, plan
 
 EU, US, AP = EndpointId("eu"), EndpointId("us"), EndpointId("ap")
 ADDRESSES = {EU: "127.0.1.10", US: "127.0.2.10", AP: "127.0.3.10"}
@@ -57,6 +57,7 @@ class World:
     """The topology and the routing that plans are made from; tests replace what they are about."""
 
     def __init__(self) -> None:
+        self.roles: tuple[tuple[str, tuple[str, ...]], ...] = ()
         self.steering = SteeringSpec(
             provider="rfc2136",
             name="chat.example.",
@@ -112,11 +113,9 @@ class World:
     ) -> Plan:
         return plan(
             move,
-            service=self.service,
-            routing=self.routing,
+            Ground(self.service, self.routing, 7, roles=self.roles),
             run=RunId("run-42"),
             trigger=trigger or Trigger("alice", "maintenance of eu"),
-            revision=7,
             book=book_ or book(BOOK_OF[move.kind]),
             objections=objections,
         )

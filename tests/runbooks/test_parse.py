@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from orchestrator.config.mistakes import Mistake, Mistakes
 from orchestrator.core.errors import BadInput
-from runbooks.books import BOOKS, book
+from runbooks.books import LIBRARY, book
 from runbooks.model import (
     DEFAULTS,
     BookStep,
@@ -29,7 +29,7 @@ from runbooks.parse import parse, schema
 
 HEAD = "apiVersion: failover/v1\nkind: Runbook\nmetadata: {name: mine}\nsteps:\n"
 WHENS = "planned | unplanned | always"
-NO_WAY_BACK = "capacity that is given back may not come back, so demote has no way back; choose halt or continue"
+NO_WAY_BACK = "capacity that is given back may not come back, so demote has no way back; choose halt, continue or ask"
 STEER = "  - {id: steer, type: steer}\n"
 
 
@@ -54,7 +54,7 @@ def test_a_short_book_gets_the_defaults() -> None:
 def test_every_field_can_be_said() -> None:
     """What the author says wins over the defaults; durations are text such as 1m30s."""
     text = HEAD + (
-        "  - {id: up, type: promote, timeout: 1m30s, attempts: 9, on_failure: halt, replicas: 4, when: planned}\n"
+        "  - {id: up, type: promote, timeout: 1m30s, retry: 8, on_failure: halt, replicas: 4, when: planned}\n"
         "  - {id: ask, type: verify, timeout: 500ms, passes: 7, when: unplanned}\n"
         "  - {id: move, type: steer, enabled: true}\n"
         "  - {id: back, type: demote, bake: 2h, enabled: false, on_failure: continue}\n"
@@ -80,7 +80,7 @@ def test_all_mistakes_are_told_at_once_with_their_places() -> None:
         "  - id: a\n"
         "    type: verify\n"
         '    passes: "3"\n'
-        "    attempts: 0\n"
+        "    retry: -1\n"
         "    tiemout: 3s\n"
         "    timeout: 30\n"
         "    when: plannd\n"
@@ -102,11 +102,11 @@ def test_all_mistakes_are_told_at_once_with_their_places() -> None:
         "mine.yaml:7:11: steps[0].type: no step is of type 'stear' (did you mean 'steer'?)",
         "mine.yaml:8:9: steps[1].id: 'a' is the id of the step in line 6 too; rename one",
         "mine.yaml:10:13: steps[1].passes: '3' is not a whole number; write one without quotes",
-        "mine.yaml:11:15: steps[1].attempts: 0 is too small; write 1 or more",
+        "mine.yaml:11:12: steps[1].retry: -1 is too small; write 1 or more",
         "mine.yaml:12:5: steps[1].tiemout: unknown field 'tiemout' (did you mean 'timeout'?)",
         "mine.yaml:13:14: steps[1].timeout: 30 has no unit; write 30s if seconds are meant",
         "mine.yaml:14:11: steps[1].when: 'plannd' is not known (did you mean 'planned'?); choose " + WHENS,
-        "mine.yaml:15:17: steps[1].on_failure: 'undo' is not known; choose rollback | halt | continue",
+        "mine.yaml:15:17: steps[1].on_failure: 'undo' is not known; choose rollback | halt | continue | ask",
         "mine.yaml:16:14: steps[1].enabled: 'maybe' is neither true nor false; write one of them",
         "mine.yaml:17:5: steps[2]: 'id' is missing; add it",
         "mine.yaml:18:17: steps[2].on_failure: " + NO_WAY_BACK,
@@ -190,8 +190,8 @@ def test_any_yaml_is_a_runbook_or_a_list_of_mistakes(steps: str, metadata: str) 
 
 def test_the_library_has_the_three_books() -> None:
     """The books that policies name by default are there."""
-    assert set(BOOKS) == {"region-failover", "switchover", "failback"}
-    assert all(found.description for found in BOOKS.values())
+    assert set(LIBRARY) == {"region-failover", "switchover", "failback"}
+    assert all(found.description for found in LIBRARY.values())
 
 
 def test_region_failover_gives_nothing_back() -> None:
@@ -203,7 +203,7 @@ def test_region_failover_gives_nothing_back() -> None:
 
 def test_demote_is_in_no_move_until_a_person_switches_it_on() -> None:
     """The library's demote is off; a bake stands beside it."""
-    for found in BOOKS.values():
+    for found in LIBRARY.values():
         for planned in (True, False):
             assert not any(isinstance(step.task, DemoteTask) for step in found.chosen(planned=planned))
     assert any(isinstance(step.task, DemoteTask) and not step.enabled for step in book("switchover").steps)
@@ -211,7 +211,7 @@ def test_demote_is_in_no_move_until_a_person_switches_it_on() -> None:
 
 def test_every_step_of_the_library_is_explained() -> None:
     """An operator who reads a book finds a comment above each step."""
-    for name in BOOKS:
+    for name in LIBRARY:
         lines = files("runbooks").joinpath("library", f"{name}.yaml").read_text(encoding="utf-8").splitlines()
         starts = [number for number, line in enumerate(lines) if line.startswith("  - id:")]
         assert starts

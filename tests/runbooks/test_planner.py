@@ -14,10 +14,11 @@ from orchestrator.core.record import StepBrief
 from orchestrator.core.steering import Fence, Routing, Shares, encode
 from orchestrator.core.topology import Answer, ProbeKind
 from providers.registry import STEERING
-from runbooks.books import BOOKS, book
+from runbooks.books import book
+from runbooks.ground import SHARES
 from runbooks.model import Runbook
 from runbooks.plan import Converge, Demote, Drain, Plan, Promote, Steer, Verify
-from runbooks.planner import SHARES, Unplannable, as_nsupdate, brief
+from runbooks.planner import Unplannable, as_nsupdate, brief
 
 EU, US, AP = EndpointId("eu"), EndpointId("us"), EndpointId("ap")
 ALL_KINDS = pytest.mark.parametrize("kind", list(MoveKind))
@@ -261,9 +262,9 @@ def test_a_book_without_a_steer_is_refused(world: Any) -> None:
 
 def test_a_fence_that_cannot_be_written_is_refused(world: Any) -> None:
     """A fence is checked when planned, before anything has been scaled."""
-    steps = tuple(replace(step, id="has spaces") for step in BOOKS["region-failover"].steps)
+    steps = tuple(replace(step, id="has spaces") for step in book("region-failover").steps)
     with pytest.raises(Unplannable, match="cannot be fenced"):
-        world.plan(world.move(MoveKind.FAILOVER), book_=replace(BOOKS["region-failover"], steps=steps))
+        world.plan(world.move(MoveKind.FAILOVER), book_=replace(book("region-failover"), steps=steps))
 
 
 def test_a_plan_that_steers_nothing_has_no_script(world: Any) -> None:

@@ -14,22 +14,10 @@ from hypothesis import strategies as st
 from orchestrator.core.errors import IllegalTransition
 from orchestrator.core.move import MoveKind
 from orchestrator.core.record import RunStatus
+from runbooks.course import Close, Do, Undo, next_action, one_way_step
 from runbooks.model import Runbook
 from runbooks.plan import Plan, Steer
-from runbooks.progress import (
-    NEXT,
-    Close,
-    Do,
-    Event,
-    Progress,
-    StepState,
-    Undo,
-    advance,
-    begin,
-    diagram,
-    next_action,
-    one_way_step,
-)
+from runbooks.progress import NEXT, Event, Progress, StepState, advance, begin, diagram
 
 Made = Callable[[MoveKind], Plan]
 FAILOVER, SWITCHOVER = MoveKind.FAILOVER, MoveKind.SWITCHOVER

@@ -18,7 +18,7 @@ from real.scenery import AT_HOME, AWAY, EU, TOLD, US, World
 from real.stage import Stage, stage
 from runbooks.books import book
 from runbooks.plan import Plan
-from runbooks.planner import plan
+from runbooks.planner import Ground, plan
 from workflows import options
 from workflows.wire import CONTROL_QUEUE, Carry, run_workflow_id
 
@@ -53,11 +53,9 @@ class Runs:
         run = RunId(f"chat-20240101-000000-{next(self.numbers):04x}")
         return plan(
             Move(self.stage.service.id, kind, (source,), target, after, failing),
-            service=self.stage.service,
-            routing=self.world.routing,
+            Ground(self.stage.service, self.world.routing, 1),
             run=run,
             trigger=Trigger("ann@laptop", "because"),
-            revision=1,
             book=book(BOOKS[kind]),
         )
 

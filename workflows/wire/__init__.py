@@ -5,6 +5,7 @@ One message, one frozen value. Nothing here holds a secret: only pointers to the
 
 from __future__ import annotations
 
+from workflows.wire.acts import Acted, ActKind, RunAct, RunState, Waiting
 from workflows.wire.drill import (
     DrillPhase,
     DrillReport,
@@ -59,6 +60,8 @@ __all__ = [
     "NOTHING_HEARD",
     "TELLING_QUEUE",
     "TOPOLOGY_ID",
+    "ActKind",
+    "Acted",
     "ActiveRun",
     "AdoptRequest",
     "Answered",
@@ -85,9 +88,11 @@ __all__ = [
     "RecheckRequest",
     "Refusal",
     "Replace",
+    "RunAct",
     "RunClosed",
     "RunQuestion",
     "RunSeen",
+    "RunState",
     "ServiceState",
     "ServiceStatus",
     "SetMode",
@@ -99,6 +104,7 @@ __all__ = [
     "StepResult",
     "StepTask",
     "Telling",
+    "Waiting",
     "Watch",
     "WatchState",
     "drill_id",

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from orchestrator.core.move import MoveKind
 from orchestrator.core.names import EndpointId, RunId, ServiceId
 from orchestrator.core.record import Entry
 from orchestrator.core.steering import Routing
-from orchestrator.core.topology import Answer, Notify, Service, SteeringSpec
+from orchestrator.core.topology import Answer, Notify, Service, SteeringSpec, Weights
 from runbooks.plan import Place, Plan, Work
 
 
@@ -34,7 +35,9 @@ class StepTask:
     work: Work
     timeout_s: float
     generation: int = 0
-    """The run's own generation: acts that take capacity away read it back first."""
+    """The generation that stands when the step begins: acts that take capacity away read it back first."""
+    base: int = 0
+    """The generation that the run was planned from."""
     steering: SteeringSpec | None = None
     replicas_before: int | None = None
     """For the undo of a promote: what its step found."""
@@ -42,6 +45,16 @@ class StepTask:
     """For the undo of a steer: traffic goes back only to endpoints that are healthy now."""
     own: Answer | None = None
     """What names the step's endpoint in the answer: while it stands there, no capacity is taken away."""
+
+    source: tuple[EndpointId, ...] = ()
+    """The endpoints that the run takes traffic from."""
+    target: EndpointId | None = None
+    """The endpoint that gets it."""
+    kind: MoveKind = MoveKind.SWITCHOVER
+    after: Weights = ()
+    """Where the run ends: for rules that are asked again."""
+    overrides: tuple[str, ...] = ()
+    """Rules that the run sets aside by name."""
 
     @property
     def key(self) -> str:

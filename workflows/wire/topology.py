@@ -48,3 +48,7 @@ class Slice:
     notify: tuple[Notify, ...] = ()
     simulates_hosts: bool = False
     shards: int = 1
+    roles: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    """Named roles, and who is in them."""
+    books: tuple[tuple[str, str], ...] = ()
+    """The topology's own runbooks: file name and text. They come before the library's."""

@@ -1,0 +1,100 @@
+"""How a run ended, in words: what happened, what state the world is in, and which commands end it either way. Pure."""
+
+from __future__ import annotations
+
+from runbooks.plan import Call, Demote, FenceOff, Plan, Promote, Steer
+from runbooks.printed import spread
+from runbooks.progress import BEGUN, Progress, StepState
+
+
+def completed(plan: Plan, progress: Progress) -> str:
+    """A run that took all its steps."""
+    notes = "".join(f" Noted: {name}: {why}." for name, why in progress.failures)
+    return f"{plan.kind} of {plan.service} is complete. {world(plan, progress)}{notes}"
+
+
+def stale(progress: Progress) -> str:
+    """A run that the fence refused."""
+    return f"somebody else is ahead ({progress.failure}); nothing was put back, read the routing and plan again"
+
+
+def halted(plan: Plan, progress: Progress, why: str) -> str:
+    """Nothing more is done by itself: what happened, how the world stands, and the commands that end it either way."""
+    return f"{why} {world(plan, progress)} {_ways(plan, progress)}"
+
+
+def _ways(plan: Plan, progress: Progress) -> str:
+    onward = f"to finish the move: failover run {plan.service} --to {plan.target}"
+    back = f"to go back: failover run {plan.service} --to {plan.source[0]}" if plan.source else ""
+    match _steered(plan, progress):
+        case None:
+            return f"Look first: failover explain {plan.service}."
+        case StepState.DONE:
+            ways = back
+        case StepState.PENDING | StepState.UNDONE:
+            ways = onward
+        case _:
+            ways = f"{onward}; {back}"
+    return f"Look first: failover explain {plan.service}; {ways}."
+
+
+def why(progress: Progress) -> str:
+    """Why the way forward ended."""
+    if progress.aborted:
+        return f"stopped: {progress.stopped}" if progress.stopped else "stopped"
+    return progress.failure or "failed"
+
+
+def world(plan: Plan, progress: Progress) -> str:
+    """What state the plan has left the world in: a sentence for each thing that it has changed."""
+    said = [text for text in (_traffic(plan, progress),) if text]
+    for step in plan.steps:
+        state, work = progress.state(step.id), step.work
+        is_done = state is StepState.DONE
+        if isinstance(work, Promote) and state in {StepState.DONE, StepState.FAILED, StepState.UNDO_FAILED}:
+            said.append(f"{work.endpoint} {'is' if is_done else 'may be'} scaled to {work.replicas}.")
+        if isinstance(work, Demote) and state in BEGUN:
+            said.append(f"{work.endpoint} {'has' if is_done else 'may have'} returned to {work.replicas}.")
+        if isinstance(work, FenceOff) and state in BEGUN:
+            said.append(f"{work.endpoint} {'is' if is_done else 'may be'} kept from serving.")
+        if isinstance(work, Call) and state in {StepState.FAILED, StepState.UNDO_FAILED}:
+            said.append(f"The call of step {step.id} may have been taken.")
+    return " ".join(said)
+
+
+def _steered(plan: Plan, progress: Progress) -> StepState | None:
+    """How far the move of the traffic has come: PENDING, DONE or UNDONE for certain; anything else: look.
+
+    None: the plan moves none.
+    """
+    states = [progress.state(step.id) for step in plan.steps if isinstance(step.work, Steer)]
+    if not states:
+        return None
+    untouched = {StepState.PENDING, StepState.SKIPPED, StepState.REFUSED}
+    if all(state in untouched for state in states):
+        return StepState.PENDING
+    if all(state is StepState.DONE for state in states):
+        return StepState.DONE
+    if all(state in untouched | {StepState.UNDONE} for state in states):
+        return StepState.UNDONE
+    return StepState.RUNNING
+
+
+def _traffic(plan: Plan, progress: Progress) -> str:
+    old, new = spread(plan.before), spread(plan.after)
+    match _steered(plan, progress):
+        case None:
+            return ""
+        case StepState.DONE:
+            return f"Traffic goes to {new}."
+        case StepState.UNDONE:
+            return f"Traffic goes to {old} again."
+        case StepState.PENDING:
+            return f"Traffic was not moved: it goes to {old}." if plan.before else "Traffic was not moved."
+        case _:
+            steers = [(progress.state(s.id), s.work.weights) for s in plan.steps if isinstance(s.work, Steer)]
+            settled = {StepState.DONE, StepState.PENDING, StepState.SKIPPED, StepState.REFUSED}
+            done = [weights for state, weights in steers if state is StepState.DONE]
+            if done and all(state in settled for state, _ in steers):
+                return f"The move stands half way: traffic goes to {spread(done[-1])}."
+            return f"Traffic goes to {old} or to {new}: read the routing."
