@@ -4,32 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
-from typing import Any, TypeVar
+from datetime import UTC, datetime
+from typing import Any
 
-from temporalio.client import (
-    Client,
-    WorkflowExecutionStatus,
-    WorkflowHandle,
-    WorkflowQueryFailedError,
-    WorkflowQueryRejectedError,
-    WorkflowUpdateFailedError,
-    WorkflowUpdateRPCTimeoutOrCancelledError,
-)
-from temporalio.common import QueryRejectCondition, WorkflowIDConflictPolicy
-from temporalio.exceptions import ApplicationError, WorkflowAlreadyStartedError
-from temporalio.service import RPCError, RPCStatusCode
+from temporalio.client import Client, WorkflowExecutionStatus
+from temporalio.common import WorkflowIDConflictPolicy
+from temporalio.exceptions import WorkflowAlreadyStartedError
 
 from orchestrator.config import digest, dump, restore
 from orchestrator.core.decision import Request
-from orchestrator.core.errors import BadInput, FailoverError
+from orchestrator.core.errors import BadInput
 from orchestrator.core.names import RunId, ServiceId, nearest
 from orchestrator.core.record import Record, RunStatus
 from orchestrator.core.steering import Routing
 from orchestrator.core.topology import Topology
 from orchestrator.runtime import schedules
+from orchestrator.runtime.asking import AGAIN, Asking
 from orchestrator.runtime.connection import ControlPlaneAway, NoSuch, RefusedByRule, Stale, connect
 from orchestrator.runtime.glance import glance
 from orchestrator.runtime.schedules import DrillSchedule
@@ -41,6 +33,7 @@ from workflows.options import TASK_TIMEOUT
 from workflows.wire import (
     CONTROL_QUEUE,
     TOPOLOGY_ID,
+    Acted,
     AdoptRequest,
     Applied,
     Apply,
@@ -53,6 +46,8 @@ from workflows.wire import (
     Pause,
     PlanQuestion,
     Refusal,
+    RunAct,
+    RunState,
     ServiceStatus,
     SetMode,
     Slice,
@@ -75,23 +70,9 @@ __all__ = [
     "Stale",
 ]
 
-ANSWERS = (timedelta(seconds=2), timedelta(seconds=4))
-"""How long a question may take before nobody is thought to be at work. Asked twice: a frozen worker keeps one."""
-UPDATE = timedelta(seconds=30)
 FOLLOW_S = 0.15
-AGAIN = "nobody decides for it any more; failover apply with the topology file makes it anew, held"
-OTHER_VERSION = "TMPRL1100"
-"""How Temporal's SDK begins the message about a history that this program's workflows would not have written."""
-OTHERWISE = "run the workers of that version, or begin with an empty state"
 STUCK_ATTEMPTS = 4
 """Attempts at one workflow task from which it is not bad luck any more."""
-_T = TypeVar("_T")
-_ERRORS: dict[str, type[FailoverError]] = {
-    "Stale": Stale,
-    "BadInput": BadInput,
-    **dict.fromkeys(("Held", "Refused", "StaleGeneration", "ChangedOutside"), RefusedByRule),
-}
-"""What an update's failure is for its caller; the others (a key that is wrong, a server that is away) just failed."""
 
 
 class ControlPlane:
@@ -99,6 +80,7 @@ class ControlPlane:
 
     def __init__(self, client: Client) -> None:
         self.client = client
+        self._temporal = Asking(client)
 
     @classmethod
     async def connect(cls, address: str | None = None, namespace: str | None = None) -> ControlPlane:
@@ -109,14 +91,14 @@ class ControlPlane:
 
     async def topology(self) -> tuple[Applied, Topology]:
         """The topology in force. NoSuch when nothing was ever applied."""
-        applied = await self._query(TOPOLOGY_ID, "applied", Applied, missing="no topology was ever applied")
+        applied = await self._temporal.query(TOPOLOGY_ID, "applied", Applied, missing="no topology was ever applied")
         if not applied.document:
             raise NoSuch("no topology was ever applied: failover apply failover.yaml")
         return applied, restore(unpack(applied.document))
 
     async def apply(self, topology: Topology, *, expects: int, by: str) -> Applied:
         """Put *topology* in force if *expects* is still the revision (0: none yet). Raises Stale, RefusedByRule."""
-        await self._call(
+        await self._temporal.call(
             self.client.start_workflow(
                 "topology",
                 Applied(0, ""),
@@ -127,7 +109,7 @@ class ControlPlane:
             )
         )
         apply = Apply(expects, digest(topology), pack(dump(topology)), by)
-        return await self._update(TOPOLOGY_ID, "apply", apply, Applied)
+        return await self._temporal.update(TOPOLOGY_ID, "apply", apply, Applied)
 
     # ------------------------------------------------------------------ services
 
@@ -151,7 +133,7 @@ class ControlPlane:
         found = []
         for workflow in ids:
             try:
-                described = await self._call(self.client.get_workflow_handle(workflow).describe())
+                described = await self._temporal.call(self.client.get_workflow_handle(workflow).describe())
             except NoSuch:
                 found.append(f"{workflow} is gone: {AGAIN}")
                 continue
@@ -184,36 +166,36 @@ class ControlPlane:
     async def request(self, service: ServiceId, request: FailoverRequest) -> Started | Refusal:
         """Start a run. A retry with the same id answers the same."""
         answer: Any = Started | Refusal
-        result: Started | Refusal = await self._update(
+        result: Started | Refusal = await self._temporal.update(
             service_id(service), "request", request, answer, missing=await self._no_service(service)
         )
         return result
 
     async def pause(self, service: ServiceId, pause: Pause) -> None:
         """No automatic run starts until somebody resumes."""
-        await self._update(service_id(service), "pause", pause, missing=await self._no_service(service))
+        await self._temporal.update(service_id(service), "pause", pause, missing=await self._no_service(service))
 
     async def resume(self, service: ServiceId, pause: Pause) -> None:
         """Automation goes on; also releases a service that is held."""
-        await self._update(service_id(service), "resume", pause, missing=await self._no_service(service))
+        await self._temporal.update(service_id(service), "resume", pause, missing=await self._no_service(service))
 
     async def set_mode(self, service: ServiceId, mode: SetMode) -> None:
         """What the orchestrator may do by itself, until the topology says otherwise."""
-        await self._update(service_id(service), "set_mode", mode, missing=await self._no_service(service))
+        await self._temporal.update(service_id(service), "set_mode", mode, missing=await self._no_service(service))
 
     async def adopt(self, service: ServiceId, *, by: str) -> Routing:
         """Take the live record under the fence, answer unchanged."""
         missing = await self._no_service(service)
-        return await self._update(service_id(service), "adopt", AdoptRequest(by), Routing, missing=missing)
+        return await self._temporal.update(service_id(service), "adopt", AdoptRequest(by), Routing, missing=missing)
 
     # ------------------------------------------------------------------ runs
 
     async def record(self, run: RunId, service: ServiceId | None = None) -> Record:
         """A run's record, running or closed (as long as Temporal keeps it)."""
-        owner = service or ServiceId(run.rsplit("-", 3)[0])
+        owner = service or _owner(run)
         missing = f"there is no run '{run}': failover history shows those there were"
         try:
-            return await self._query(run_workflow_id(owner, run), "record", Record, missing=missing)
+            return await self._temporal.query(run_workflow_id(owner, run), "record", Record, missing=missing)
         except NoSuch:
             # The service guessed from the run's id may be none: what is wrong then is still the run.
             with contextlib.suppress(*(() if service else (NoSuch,))):
@@ -234,6 +216,28 @@ class ControlPlane:
                 return
             await asyncio.sleep(FOLLOW_S)
 
+    async def run_state(self, run: RunId, service: ServiceId | None = None) -> RunState:
+        """What a run waits for, and what people may do with it now."""
+        missing = f"there is no run '{run}': failover history shows those there were"
+        return await self._temporal.query(
+            run_workflow_id(service or _owner(run), run), "state", RunState, missing=missing
+        )
+
+    async def act(self, run: RunId, act: RunAct, service: ServiceId | None = None) -> Acted:
+        """Approve, stop, hold or change a run under way. A retry with the same id answers the same.
+
+        Raises RefusedByRule with the run's own sentence, also for a run that is closed.
+        """
+        workflow = run_workflow_id(service or _owner(run), run)
+        try:
+            return await self._temporal.update(workflow, "act", act, Acted, token=act.id)
+        except NoSuch:
+            # Temporal says of a closed run what it says of none.
+            record = await self.record(run, service)
+        raise RefusedByRule(
+            f"run {run} is {record.status}, and nothing can be done to it any more; read it with: failover show {run}"
+        )
+
     # ------------------------------------------------------------------ drills
 
     async def drill(self, request: DrillRequest) -> DrillReport:
@@ -241,7 +245,7 @@ class ControlPlane:
         await self._rehearsable(request)
         named = request if request.id else replace(request, id=f"d-{datetime.now(UTC):%Y%m%d-%H%M%S}")
         try:
-            await self._call(
+            await self._temporal.call(
                 self.client.start_workflow(
                     "drill", named, id=drill_id(named.service, named.id), task_queue=CONTROL_QUEUE
                 )
@@ -263,35 +267,35 @@ class ControlPlane:
     async def drill_report(self, service: ServiceId, drill: str) -> DrillReport:
         """The drill so far."""
         missing = f"there is no drill '{drill}' of service '{service}'"
-        return await self._query(drill_id(service, drill), "report", DrillReport, missing=missing)
+        return await self._temporal.query(drill_id(service, drill), "report", DrillReport, missing=missing)
 
     async def schedule_drill(self, name: str, cron: str, request: DrillRequest) -> None:
         """Rehearse at the times of *cron* (UTC). BadInput for a cron that Temporal does not take."""
         await self._rehearsable(request)
-        await self._call(schedules.create(self.client, name, cron, request))
+        await self._temporal.call(schedules.create(self.client, name, cron, request))
 
     async def drill_schedules(self) -> tuple[DrillSchedule, ...]:
         """All of them, sorted by name."""
-        return await self._call(schedules.known(self.client))
+        return await self._temporal.call(schedules.known(self.client))
 
     async def pause_schedule(self, name: str, *, paused: bool, by: str, reason: str) -> None:
         """Pause a schedule, or let it go on."""
         asked = schedules.pause(self.client, name, paused=paused, note=f"{by}: {reason}")
-        await self._call(asked, await self._no_schedule(name))
+        await self._temporal.call(asked, await self._no_schedule(name))
 
     async def unschedule_drill(self, name: str) -> None:
         """Delete a schedule."""
-        await self._call(schedules.delete(self.client, name), await self._no_schedule(name))
+        await self._temporal.call(schedules.delete(self.client, name), await self._no_schedule(name))
 
     # ------------------------------------------------------------------ asking Temporal
 
     async def _slice(self, service: ServiceId) -> Slice:
         missing = await self._no_service(service)
-        return await self._query(service_id(service), "slice", Slice, missing=missing, running=True)
+        return await self._temporal.query(service_id(service), "slice", Slice, missing=missing, running=True)
 
     async def _status(self, service: ServiceId, heard: Heartbeats) -> ServiceStatus:
         question = StatusQuestion(datetime.now(UTC), heard)
-        status = await self._query(service_id(service), "status", ServiceStatus, question, running=True)
+        status = await self._temporal.query(service_id(service), "status", ServiceStatus, question, running=True)
         if status.run is None or any(record.run == status.run for record in status.last_runs):
             return status
         try:
@@ -313,7 +317,7 @@ class ControlPlane:
             ),
         )
         question = PlanQuestion(datetime.now(UTC), seen, request)
-        return await self._query(service_id(service), "explain", Explanation, question, running=True)
+        return await self._temporal.query(service_id(service), "explain", Explanation, question, running=True)
 
     async def _no_service(self, service: ServiceId) -> str:
         """The sentence for a service that is not there, with the nearest name."""
@@ -331,95 +335,7 @@ class ControlPlane:
         close = nearest(name, names)
         return f"there is no drill schedule '{name}'" + (f"; did you mean '{close}'?" if close else "")
 
-    async def _query(
-        self,
-        workflow: str,
-        query: str,
-        answer: type[_T],
-        argument: object = None,
-        *,
-        missing: str = "",
-        running: bool = False,
-    ) -> _T:
-        handle: WorkflowHandle[Any, Any] = self.client.get_workflow_handle(workflow)
 
-        async def ask(within: timedelta) -> _T:
-            said: _T = await handle.query(
-                query,
-                args=[] if argument is None else [argument],
-                result_type=answer,
-                # One that was terminated would answer for ever with what it knew last, as if somebody still decided.
-                reject_condition=QueryRejectCondition.NOT_OPEN if running else None,
-                rpc_timeout=within,
-            )
-            return said
-
-        async def twice() -> _T:
-            first, second = ANSWERS
-            try:
-                return await ask(first)
-            except RPCError as error:
-                if error.status not in {RPCStatusCode.DEADLINE_EXCEEDED, RPCStatusCode.CANCELLED}:
-                    raise
-                return await ask(second)
-
-        return await self._call(twice(), missing or f"there is no {workflow}")
-
-    async def _update(
-        self, workflow: str, update: str, argument: object, answer: type[_T] | None = None, *, missing: str = ""
-    ) -> _T:
-        handle: WorkflowHandle[Any, Any] = self.client.get_workflow_handle(workflow)
-        asked = handle.execute_update(update, argument, result_type=answer, rpc_timeout=UPDATE)
-        return await self._call(asked, missing or f"there is no {workflow}")
-
-    async def _call(self, asked: Awaitable[_T], missing: str = "") -> _T:
-        """Await *asked*; what Temporal raises becomes a sentence."""
-        try:
-            return await asked
-        except RPCError as error:
-            if error.status is RPCStatusCode.NOT_FOUND:
-                if error.message.startswith("Namespace "):
-                    name = self.client.namespace
-                    raise ControlPlaneAway(
-                        f"Temporal has no namespace '{name}': create it, or correct TEMPORAL_NAMESPACE (or --namespace)"
-                    ) from error
-                raise NoSuch(missing or error.message) from error
-            if error.status is RPCStatusCode.INVALID_ARGUMENT:
-                raise BadInput(error.message) from error
-            raise ControlPlaneAway(_away(error)) from error
-        except WorkflowUpdateRPCTimeoutOrCancelledError as error:
-            # Temporal's client makes this of a cancellation too: swallowed, Ctrl-C would read as an absent worker.
-            if (task := asyncio.current_task()) is not None and task.cancelling():
-                raise asyncio.CancelledError from error
-            raise ControlPlaneAway(f"no worker answered within {UPDATE.total_seconds():g} s: start one") from error
-        except WorkflowQueryRejectedError as error:
-            raise _ended(error, missing) from error
-        except WorkflowQueryFailedError as error:
-            if OTHER_VERSION in str(error):
-                raise ControlPlaneAway(
-                    f"another version of this program wrote what Temporal keeps: {OTHERWISE}"
-                ) from error
-            raise ControlPlaneAway(f"the question could not be answered: {error}") from error
-        except WorkflowUpdateFailedError as error:
-            cause: BaseException | None = error.cause
-            while cause is not None and not isinstance(cause, ApplicationError):
-                cause = getattr(cause, "cause", None)
-            if cause is None:
-                raise ControlPlaneAway(f"the request failed: {error.cause}") from error
-            raise _ERRORS.get(cause.type or "", FailoverError)(cause.message) from error
-
-
-def _away(error: RPCError) -> str:
-    if error.status in {RPCStatusCode.DEADLINE_EXCEEDED, RPCStatusCode.CANCELLED}:
-        return "no worker answered in time: start one with failover worker, or failover up"
-    if error.status is RPCStatusCode.FAILED_PRECONDITION:
-        return "no worker has polled lately: start one with failover worker, or failover up"
-    return f"Temporal does not answer ({error.status.name.lower()}): is it running?"
-
-
-def _ended(error: WorkflowQueryRejectedError, missing: str) -> FailoverError:
-    """Nobody answers for it any more: it left the topology, the only way it ends by itself, or somebody ended it."""
-    if error.status is WorkflowExecutionStatus.COMPLETED:
-        return NoSuch(missing)
-    how = error.status.name.lower().replace("_", " ") if error.status else "ended"
-    return ControlPlaneAway(f"it was {how}: {AGAIN}")
+def _owner(run: RunId) -> ServiceId:
+    """The service that *run* is of, by the run's id."""
+    return ServiceId(run.rsplit("-", 3)[0])
