@@ -201,6 +201,7 @@ class FailoverWorkflow:
             self._began[step.id] = began
             if step.expected_s > 0:
                 self._stuck[step.id] = began + timedelta(seconds=step.expected_s * STUCK + 1)
+                self._news = True
             result = await self._carried(step)
             await self._landed(step, result, began)
         except StepFailed as failure:

@@ -17,6 +17,8 @@ from orchestrator.core.record import Entry, Mark, Record
 from real.scenery import AT_HOME, AWAY, EU, TOLD, US, World
 from real.stage import Stage, stage
 from runbooks.books import book
+from runbooks.model import Runbook
+from runbooks.parse import parse
 from runbooks.plan import Plan
 from runbooks.planner import Ground, plan
 from workflows import options
@@ -34,6 +36,7 @@ class Runs:
     """Starts runs on a stage and waits for their records."""
 
     stage: Stage
+    roles: tuple[tuple[str, tuple[str, ...]], ...] = (("lead", ("carol",)), ("sre", ("alice", "bob")))
     numbers: itertools.count[int] = field(default_factory=lambda: itertools.count(1))
 
     @property
@@ -47,16 +50,16 @@ class Runs:
             setattr(self.world, name, getattr(fresh, name))
         return self.world
 
-    def plan(self, kind: MoveKind) -> Plan:
+    def plan(self, kind: MoveKind, book_: Runbook | None = None) -> Plan:
         failing = (Domain("alpha/paris"),) if kind is MoveKind.FAILOVER else ()
         source, target, after = (US, EU, AT_HOME) if kind is MoveKind.FAILBACK else (EU, US, AWAY)
         run = RunId(f"chat-20240101-000000-{next(self.numbers):04x}")
         return plan(
             Move(self.stage.service.id, kind, (source,), target, after, failing),
-            Ground(self.stage.service, self.world.routing, 1),
+            Ground(self.stage.service, self.world.routing, 1, roles=self.roles),
             run=run,
             trigger=Trigger("ann@laptop", "because"),
-            book=book(BOOKS[kind]),
+            book=book_ or book(BOOKS[kind]),
         )
 
     async def start(
@@ -64,7 +67,15 @@ class Runs:
     ) -> WorkflowHandle[object, Record]:
         """Start a run of that kind; *steps* change every step of its plan (``timeout_s``, ``attempts``)."""
         made = self.plan(kind)
-        made = replace(made, steps=tuple(replace(step, **steps) for step in made.steps))
+        return await self.begin(replace(made, steps=tuple(replace(step, **steps) for step in made.steps)), queues)
+
+    async def by(self, steps: str, kind: MoveKind = MoveKind.SWITCHOVER) -> WorkflowHandle[object, Record]:
+        """Start a run of that kind by a runbook of these steps, as they stand in a file."""
+        head = "apiVersion: failover/v1\nkind: Runbook\nmetadata: {name: mine}\nsteps:\n"
+        return await self.begin(self.plan(kind, parse(head + steps, "mine.yaml")))
+
+    async def begin(self, made: Plan, queues: tuple[str, ...] = (CONTROL_QUEUE,)) -> WorkflowHandle[object, Record]:
+        """Start the run of a plan."""
         entry = Entry(datetime.now(UTC), Mark.DECIDED, "decided by ann@laptop: because")
         return await self.stage.client.start_workflow(
             "failover",
