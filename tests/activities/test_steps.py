@@ -151,6 +151,7 @@ def taking(world: BindWorld, verb: str, *, run: str = "run-1", **more: object) -
         work=demote if verb == "demote" else Drain(EU, HANDLE),
         timeout_s=5.0,
         generation=2,
+        base=1,
         steering=world.spec,
         own=world.home,
     )

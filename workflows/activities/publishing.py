@@ -103,6 +103,8 @@ class Publishing:
             notify=topology.notify,
             simulates_hosts=topology.simulates_hosts,
             shards=topology.shards,
+            roles=topology.roles,
+            books=topology.books,
         )
         held = Objection(
             "recreated",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from temporalio.exceptions import ApplicationError
@@ -12,13 +12,13 @@ from providers.base import Transient
 
 
 @contextmanager
-def translated(*details: object) -> Iterator[None]:
+def translated(found: Sequence[object] = ()) -> Iterator[None]:
     """Turn what a provider raises into an ApplicationError that names what the workflow should do.
 
-    *details* travel with it: what was found before it failed.
+    What stands in *found* by then travels with it: what there was before the attempt did anything.
     """
     try:
         yield
     except FailoverError as error:
         passing = isinstance(error, Transient)
-        raise ApplicationError(str(error), *details, type=type(error).__name__, non_retryable=not passing) from error
+        raise ApplicationError(str(error), *found, type=type(error).__name__, non_retryable=not passing) from error

@@ -1,0 +1,100 @@
+"""Capacity, as steps change it: promote, drain, fence and demote, and what puts them back."""
+
+from __future__ import annotations
+
+import asyncio
+
+from providers import registry
+from providers.base import Refused, Transient
+from runbooks.plan import Demote, Drain, FenceOff, Promote
+from workflows.activities.idle import must_be_idle
+from workflows.activities.pulse import Pulse
+from workflows.wire import StepResult, StepTask
+
+FENCE_POLL_S = 0.2
+
+
+async def promote(work: Promote, task: StepTask, pulse: Pulse) -> StepResult:
+    """Scale up and wait until ready. Raises Transient, NoCapacity, NotFound."""
+    control = registry.workload(work.workload)
+    before = (await pulse.through(control.read())).desired
+    pulse.found(before)
+    try:
+        if before < work.replicas:
+            await pulse.through(control.scale(work.replicas, key=task.key))
+        async for passed in pulse.turns(task.timeout_s):
+            now = await pulse.through(control.read())
+            if now.ready >= work.replicas:
+                text = f"{work.endpoint}: {now.ready} replicas ready after {passed:.1f} s"
+                return StepResult(replicas_before=before, text=text)
+    except asyncio.CancelledError as error:
+        # Told as a failure: a cancellation would carry no word of the replicas there were.
+        raise Transient(f"the promotion of {work.endpoint} was stopped") from error
+    within = f"within {task.timeout_s:g} s"
+    raise Transient(f"{work.endpoint} did not reach {work.replicas} ready replicas {within}")
+
+
+async def give_back(work: Promote, task: StepTask, pulse: Pulse) -> StepResult:
+    """Return what a promotion took, unless somebody may count on it. Raises what ``must_be_idle`` does, Transient."""
+    before = task.replicas_before
+    if before is None or before >= work.replicas:
+        return StepResult(text=f"{work.endpoint} keeps its {work.replicas} replicas: it had them before")
+    await must_be_idle(task, work.endpoint, "undo the promotion of", pulse, undoing=True)
+    await pulse.through(registry.workload(work.workload).scale(before, key=task.key))
+    return StepResult(text=f"{work.endpoint} back to {before} replicas")
+
+
+async def drain(work: Drain, task: StepTask, pulse: Pulse) -> StepResult:
+    """Wait until nothing is in flight. Raises Refused when something still is."""
+    await must_be_idle(task, work.endpoint, "drain", pulse)
+    control = registry.drain(work.workload)
+    await pulse.through(control.begin(key=task.key))
+    left: int | None = None
+    async for passed in pulse.turns(task.timeout_s - 0.5):
+        left = await pulse.through(control.in_flight())
+        if left is None:
+            return StepResult(text=f"{work.endpoint} cannot tell its requests in flight; the TTL is over")
+        if left == 0:
+            return StepResult(text=f"{work.endpoint}: nothing in flight after {passed:.1f} s")
+    raise Refused(f"{work.endpoint} still has {left} requests in flight after {task.timeout_s:g} s")
+
+
+async def undrain(work: Drain, task: StepTask, pulse: Pulse) -> StepResult:
+    """Let it take new work again."""
+    await pulse.through(registry.drain(work.workload).end(key=task.key))
+    return StepResult(text=f"{work.endpoint} takes new work again")
+
+
+async def fence_off(work: FenceOff, task: StepTask, pulse: Pulse) -> StepResult:
+    """Scale to nothing, and read back that nothing is left. Raises Refused where that cannot be confirmed in time.
+
+    Who controls the workload may be away with the region it stands in: then the endpoint may serve again when it
+    comes back, and the step says so instead of passing.
+    """
+    await must_be_idle(task, work.endpoint, "fence", pulse)
+    control = registry.workload(work.workload)
+    asked, why = False, "nobody answered in time"
+    async for passed in pulse.turns(task.timeout_s - 0.5, FENCE_POLL_S):
+        try:
+            if not asked:
+                await pulse.through(control.scale(0, key=task.key))
+                asked = True
+            now = await pulse.through(control.read())
+        except Transient as error:
+            why = str(error)
+            continue
+        if now.desired == 0 and now.ready == 0:
+            return StepResult(text=f"{work.endpoint} can serve no more: no replica is left after {passed:.1f} s")
+        why = f"{now.ready} replicas are ready and {now.desired} are wanted"
+    raise Refused(
+        f"{work.endpoint} may still serve: that it has no replica left could not be confirmed within "
+        f"{task.timeout_s:g} s ({why}); stop it by hand"
+    )
+
+
+async def demote(work: Demote, task: StepTask, pulse: Pulse) -> StepResult:
+    """Return to standby capacity after the bake. Raises what ``must_be_idle`` does, Transient."""
+    await pulse.hold(min(work.bake_s, task.timeout_s))
+    await must_be_idle(task, work.endpoint, "demote", pulse)
+    await pulse.through(registry.workload(work.workload).scale(work.replicas, key=task.key))
+    return StepResult(text=f"{work.endpoint} returned to {work.replicas} replicas")

@@ -1,0 +1,85 @@
+"""Traffic, as steps move it: steer, converge, and the way back."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from orchestrator.core.record import Entry, Mark
+from orchestrator.core.steering import Routing, SteeringChange, next_lineage
+from providers import registry
+from providers.base import ChangedOutside, ProbeClient, Refused, ServerAnswer, Transient, UndoFailed
+from runbooks.plan import Converge, Place, Steer
+from workflows.activities.proving import verify
+from workflows.activities.pulse import Pulse
+from workflows.wire import StepResult, StepTask
+
+
+async def steer(work: Steer, task: StepTask) -> StepResult:
+    """The one write. Raises what ``Steering.write`` does."""
+    change = SteeringChange(work.expects, work.was, work.weights, work.answer, task.run, task.step, work.lineage)
+    routing = await registry.steering(work.steering).write(change)
+    return StepResult(routing=routing, text=f"{work.steering.name} at generation {routing.generation}")
+
+
+async def converge(work: Converge, task: StepTask, pulse: Pulse) -> StepResult:
+    """Wait until every authoritative server that answers gives the new answer. Raises Transient."""
+    steering = registry.steering(work.steering)
+    first: Entry | None = None
+    answers: tuple[ServerAnswer, ...] = ()
+    async for _ in pulse.turns(task.timeout_s):
+        answers = await steering.answers()
+        changed = [each.server for each in answers if each.answer == work.answer]
+        if changed and first is None:
+            text = f"{changed[0]} answers {', '.join(work.answer.values)}"
+            first = Entry(datetime.now(UTC), Mark.CHANGED, text, task.step)
+        # A server that gives no answer misleads nobody; one with the old answer does.
+        if first is not None and all(each.answer == work.answer or each.error for each in answers):
+            silent = [each.server for each in answers if each.error]
+            note = f"; no answer from {', '.join(silent)}" if silent else ""
+            return StepResult((first,), text=f"{len(changed)} of {len(answers)} servers give the new answer{note}")
+    behind = ", ".join(each.server for each in answers if each.answer != work.answer)
+    raise Transient(f"not every server gives the new answer after {task.timeout_s:g} s: {behind}")
+
+
+async def steer_back(work: Steer, task: StepTask, probes: ProbeClient, pulse: Pulse) -> StepResult:
+    """All the way back in one write at a new generation, and only to endpoints that are healthy now.
+
+    In a move by stages each stage is undone in turn: the first of them goes back, the others find it done.
+    Raises UndoFailed, ChangedOutside, Transient.
+    """
+    name, origin = work.steering.name, work.origin or work.was
+    if work.before is None or origin is None:
+        raise UndoFailed(f"nobody knows what {name} answered before: decide by hand")
+    steering = registry.steering(work.steering)
+    now = await pulse.through(steering.read())
+    if now.fence is not None and now.fence.token == task.key:
+        return StepResult(routing=now, text=f"{name} is back at generation {now.generation}")
+    if now.generation == work.expects and now.answer == work.was:
+        return StepResult(routing=now, text=f"{name} had not changed")
+    if _is_back(work, task, now):
+        return StepResult(routing=now, text=f"{name} is back at generation {now.generation} already")
+    if now.fence is None or now.generation != work.expects + 1 or now.fence.run != task.run:
+        raise UndoFailed(f"{name} is at generation {now.generation} by another hand: decide by hand")
+    if now.answer != work.answer:
+        raise ChangedOutside(f"{name} was edited by hand: decide by hand")
+    for place in task.sources:
+        await _must_be_well(place, task, probes, pulse)
+    lineage = next_lineage(now.fence)
+    change = SteeringChange(now.generation, now.answer, work.before, origin, task.run, task.step, lineage)
+    routing = await pulse.through(steering.write(change))
+    return StepResult(routing=routing, text=f"{name} back at generation {routing.generation}")
+
+
+def _is_back(work: Steer, task: StepTask, now: Routing) -> bool:
+    """Whether another stage of this run has gone back already."""
+    ours = now.fence is not None and now.fence.run == task.run and now.generation > work.expects
+    return ours and now.fence is not None and now.fence.weights == work.before and now.answer == work.origin
+
+
+async def _must_be_well(place: Place, task: StepTask, probes: ProbeClient, pulse: Pulse) -> None:
+    # As long as one answer may take: a model's completion is slow, and one that is cut off proves nothing.
+    longest = max((spec.timeout_s for spec in place.probes), default=0.0) + 0.5
+    try:
+        await verify(place, 1, min(max(3.0, longest), task.timeout_s), probes, pulse)
+    except Refused as error:
+        raise UndoFailed(f"will not go back to {place.endpoint}, which is not healthy: {error}") from error
