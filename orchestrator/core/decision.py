@@ -43,8 +43,8 @@ class Request:
     """None: the one that the service's policy names."""
     values: tuple[tuple[str, str], ...] = ()
     """For the runbook's parameters, as text; sorted."""
-    leaving: EndpointId | None = None
-    """The endpoint that traffic must leave; None: all that carry it."""
+    leaving: tuple[EndpointId, ...] = ()
+    """The endpoints that traffic must leave, each that carries none ignored; empty: all that carry it."""
     after: Weights | None = None
     """The weights wanted, where they are known exactly (the last good ones); then *target* is where most goes."""
 
