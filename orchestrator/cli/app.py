@@ -14,7 +14,18 @@ from typer.core import TyperGroup
 from typer.exceptions import TyperException
 
 from orchestrator import __version__
-from orchestrator.cli.commands import beginning, doctor, drills, history, probing, processes, runs, services, topology
+from orchestrator.cli.commands import (
+    acts,
+    beginning,
+    doctor,
+    drills,
+    history,
+    probing,
+    processes,
+    runs,
+    services,
+    topology,
+)
 from orchestrator.cli.desk import Desk, hush
 from orchestrator.cli.errors import MEANING, Status, judge
 from orchestrator.cli.options import Level
@@ -109,9 +120,10 @@ def root(
     ctx.call_on_close(desk.close)
 
 
-START, STEER, LOOK, REHEARSE, RUN_IT = (
+START, STEER, ACT, LOOK, REHEARSE, RUN_IT = (
     "Describe what exists",
     "Steer",
+    "Act on a run under way",
     "Look",
     "Rehearse",
     "Run the control plane",
@@ -135,6 +147,15 @@ COMMANDS: tuple[tuple[str, Callable[..., None]], ...] = (
     (STEER, services.mode),
     (STEER, services.pause),
     (STEER, services.resume),
+    (ACT, acts.approve),
+    (ACT, acts.deny),
+    (ACT, acts.abort),
+    (ACT, acts.hold),
+    (ACT, acts.release),
+    (ACT, acts.skip),
+    (ACT, acts.retry),
+    (ACT, acts.switch),
+    (ACT, acts.extend),
     (RUN_IT, processes.demo),
     (RUN_IT, processes.up),
     (RUN_IT, processes.worker),

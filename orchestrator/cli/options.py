@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from orchestrator.cli.desk import Desk, connect
 from orchestrator.core.errors import FailoverError
+
+if TYPE_CHECKING:
+    from orchestrator.runtime.control import ControlPlane
 
 
 class Level(StrEnum):
@@ -42,17 +46,34 @@ def duration(text: str | float) -> float:
 
 def complete_services(ctx: typer.Context, incomplete: str) -> list[str]:
     """Names of services, when the control plane answers within half a second; else nothing."""
+
+    async def names(control: ControlPlane) -> list[str]:
+        _, topology = await control.topology()
+        return [service.id for service in topology.services]
+
+    return _complete(ctx, incomplete, names)
+
+
+def complete_runs(ctx: typer.Context, incomplete: str) -> list[str]:
+    """Runs under way, when the control plane answers within half a second; else nothing."""
+
+    async def names(control: ControlPlane) -> list[str]:
+        return [status.run for status in await control.statuses() if status.run]
+
+    return _complete(ctx, incomplete, names)
+
+
+def _complete(ctx: typer.Context, incomplete: str, names: Callable[[ControlPlane], Awaitable[list[str]]]) -> list[str]:
     desk = ctx.find_object(Desk)
 
-    async def names() -> list[str]:
-        control = await (desk.connect if desk else connect)(None, None)
-        _, topology = await control.topology()
-        return [service.id for service in topology.services if service.id.startswith(incomplete)]
+    async def known() -> list[str]:
+        return await names(await (desk.connect if desk else connect)(None, None))
 
     try:
-        return asyncio.run(asyncio.wait_for(names(), 0.5))
+        found = asyncio.run(asyncio.wait_for(known(), 0.5))
     except (FailoverError, OSError, RuntimeError, TimeoutError, NotImplementedError):
         return []
+    return [name for name in found if name.startswith(incomplete)]
 
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead.")]

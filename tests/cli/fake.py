@@ -29,9 +29,20 @@ from orchestrator.core.topology import (
     Topology,
     Vantage,
 )
-from orchestrator.runtime.control import ControlPlane, ControlPlaneAway, DrillSchedule, Explanation, NoSuch, Stale
-from runbooks.plan import Plan, Steer, Step
+from orchestrator.runtime.control import (
+    ControlPlane,
+    ControlPlaneAway,
+    DrillSchedule,
+    Explanation,
+    NoSuch,
+    RefusedByRule,
+    Stale,
+)
+from runbooks.plan import Approve, Plan, Steer, Step
+from runbooks.progress import Event, Progress, StepState, advance, begin
+from workflows import acting
 from workflows.wire import (
+    Acted,
     Applied,
     DrillPhase,
     DrillReport,
@@ -40,9 +51,12 @@ from workflows.wire import (
     FailoverRequest,
     Pause,
     Refusal,
+    RunAct,
+    RunState,
     ServiceStatus,
     SetMode,
     Started,
+    Waiting,
 )
 
 T0 = datetime(2026, 3, 1, 12, 0, 0, tzinfo=UTC)
@@ -128,6 +142,20 @@ def make_record(run: str = "r1", service: str = "chat", **changes: object) -> Re
 
 
 @dataclass
+class Life:
+    """A run under way, as its workflow would keep it: people act on it by the workflow's own rules."""
+
+    plan: Plan
+    progress: Progress
+    ballots: dict[str, acting.Ballot] = field(default_factory=dict)
+    answers: dict[str, Acted] = field(default_factory=dict)
+    told: int = 0
+    """How much of the script has been played."""
+    stirred: asyncio.Event = field(default_factory=asyncio.Event)
+    """A person has acted."""
+
+
+@dataclass
 class Entity:
     """One service's state, as its workflow would keep it."""
 
@@ -154,6 +182,9 @@ class FakeControlPlane(ControlPlane):
         self.ending = RunStatus.COMPLETED
         self.pace_s = 0.0
         """Between two entries of a run."""
+        self.approval: Approve | None = None
+        """What every run waits for before it steers."""
+        self.lives: dict[RunId, Life] = {}
         self.drill_verdict = "passed"
         self.revision = 0
         self.current: Topology | None = None
@@ -301,7 +332,10 @@ class FakeControlPlane(ControlPlane):
             revision=self.revision,
             generation=entity.generation,
             objective_s=60.0,
-            steps=(Step("steer", steer, 5.0, 3, "halt", f"send all traffic to {target}"),),
+            steps=(
+                *((Step("yes", self.approval, 600.0, 1, "rollback", "wait for a yes"),) if self.approval else ()),
+                Step("steer", steer, 5.0, 3, "halt", f"send all traffic to {target}"),
+            ),
             objections=overridden,
         )
 
@@ -341,6 +375,10 @@ class FakeControlPlane(ControlPlane):
         )
         entity.records.append(record)
         entity.run = plan.run
+        life = self.lives[plan.run] = Life(plan, begin(plan))
+        if self.approval is not None:
+            life.progress = advance(life.progress, "yes", Event.START)
+            life.ballots["yes"] = acting.Ballot(self.approval, self.approval.roles)
         started = Started(plan.run, f"failover/{service}/{plan.run}")
         entity.answers[request.id] = started
         return started
@@ -355,22 +393,88 @@ class FakeControlPlane(ControlPlane):
                     return record
         raise NoSuch(f"no run is called '{run}'; list them with 'failover history'")
 
-    async def follow(self, service: ServiceId, run: RunId) -> AsyncIterator[Record]:
-        entity = self.entity(service)
+    async def run_state(self, run: RunId, service: ServiceId | None = None) -> RunState:
+        await self.record(run, service)
+        life = self.lives[run]
+        waiting = tuple(
+            Waiting(step, f"{step} waits for a yes", ("sre",), tuple(ballot.yes), ballot.work.people)
+            for step, ballot in life.ballots.items()
+            if not ballot.decided
+        )
+        states = tuple((name, str(state)) for name, state in life.progress.states)
+        return RunState(states, life.progress.planned, life.progress.paused, waiting)
+
+    async def act(self, run: RunId, act: RunAct, service: ServiceId | None = None) -> Acted:
+        record = await self.record(run, service)
+        if record.status is not RunStatus.RUNNING:
+            raise RefusedByRule(f"run {run} is {record.status}, and nothing can be done to it any more")
+        life = self.lives[run]
+        if act.id in life.answers:
+            return life.answers[act.id]
+        if why := acting.refused(life.plan, life.progress, life.ballots, act):
+            raise RefusedByRule(why)
+        life.progress, step = acting.acted(life.plan, life.progress, life.ballots, act)
+        answer = life.answers[act.id] = Acted(acting.done(act, step))
+        self._note(run, Entry(at(0), Mark.ACT, answer.text, step))
+        life.stirred.set()
+        return answer
+
+    def _note(self, run: RunId, entry: Entry, **changes: object) -> Record:
+        """The record of *run* with one more entry."""
+        entity = next(each for each in self.entities.values() if any(record.run == run for record in each.records))
         index = next(n for n, record in enumerate(entity.records) if record.run == run)
         record = entity.records[index]
-        planned = record.kind is not MoveKind.FAILOVER
-        for entry in make_entries(unplanned=not planned)[len(record.entries) :]:
+        record = replace(record, entries=(*record.entries, entry), **changes)  # type: ignore[arg-type]  # real fields
+        entity.records[index] = record
+        return record
+
+    async def follow(self, service: ServiceId, run: RunId) -> AsyncIterator[Record]:
+        entity = self.entity(service)
+        record = await self.record(run, service)
+        life = self.lives.setdefault(run, Life(self._planned_again(record), begin(self._planned_again(record))))
+        script = make_entries(unplanned=record.kind is MoveKind.FAILOVER)
+        for entry in script[life.told :]:
             await asyncio.sleep(self.pace_s)
-            record = replace(record, entries=(*record.entries, entry))
-            if entry.mark is Mark.CLOSED:
-                record = replace(record, status=self.ending, closed=entry.at)
+            if entry.mark is Mark.STEP_STARTED:
+                yield await self.record(run, service)
+                while self._waits(life):
+                    life.stirred.clear()
+                    await life.stirred.wait()
+                yield await self.record(run, service)
+            life.told += 1
+            if life.progress.aborted or any(ballot.no for ballot in life.ballots.values()):
+                yield self._note(run, Entry(at(12), Mark.CLOSED, "stopped"), status=RunStatus.ABORTED, closed=at(12))
                 entity.run = None
-                if self.ending is RunStatus.COMPLETED:
-                    entity.active = record.target
-                    entity.generation += 1
-            entity.records[index] = record
+                return
+            if entry.mark is not Mark.CLOSED:
+                self._live(life, entry)
+                yield self._note(run, entry)
+                continue
+            record = self._note(run, entry, status=self.ending, closed=entry.at)
+            entity.run = None
+            if self.ending is RunStatus.COMPLETED:
+                entity.active = record.target
+                entity.generation += 1
             yield record
+
+    @staticmethod
+    def _waits(life: Life) -> bool:
+        asks = any(not ballot.decided for ballot in life.ballots.values())
+        return (asks or bool(life.progress.paused)) and not life.progress.aborted
+
+    @staticmethod
+    def _live(life: Life, entry: Entry) -> None:
+        """The step's state after *entry*, where the plan has that step."""
+        state = dict(life.progress.states).get(entry.step or "")
+        if entry.step and state is StepState.PENDING and entry.mark is Mark.STEP_STARTED:
+            life.progress = advance(life.progress, entry.step, Event.START)
+        if entry.step and state is StepState.RUNNING and entry.mark is Mark.STEP_DONE:
+            life.progress = advance(life.progress, entry.step, Event.SUCCEED)
+
+    def _planned_again(self, record: Record) -> Plan:
+        """A plan for a record that a test has put there itself."""
+        request = Request(record.kind, record.trigger, record.target)
+        return self._planned(self.entities[record.service], request, record.target, ())
 
     # ------------------------------------------------------------------ standing orders
 
