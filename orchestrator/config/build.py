@@ -14,8 +14,8 @@ AS_NAME = "-as-name"
 """What the ids of probes under the service's name end in."""
 
 
-def build(file: model.File) -> core.Topology:
-    """The topology that *file* describes."""
+def build(file: model.File, books: tuple[tuple[str, str], ...] = ()) -> core.Topology:
+    """The topology that *file* describes, with its own runbooks (file name and text)."""
     return core.Topology(
         regions=tuple(sorted(Domain(region) for region in file.regions)),
         vantages=tuple(
@@ -25,6 +25,8 @@ def build(file: model.File) -> core.Topology:
         notify=tuple(_notify(each) for each in file.notify),
         simulates_hosts=file.simulates_hosts,
         shards=file.shards,
+        roles=tuple((role, tuple(sorted(people))) for role, people in sorted(file.roles.items())),
+        books=books,
     )
 
 
@@ -90,10 +92,17 @@ def _policy(given: model.Policy) -> core.Policy:
         capacity=given.capacity,
         confirm_s=given.confirm,
         cooldown_s=given.cooldown,
-        runbook_unplanned=given.runbooks.unplanned,
-        runbook_planned=given.runbooks.planned,
-        runbook_back=given.runbooks.back,
+        runbook_unplanned=given.runbooks.unplanned.name,
+        runbook_planned=given.runbooks.planned.name,
+        runbook_back=given.runbooks.back.name,
+        book_values=_book_values(given.runbooks),
     )
+
+
+def _book_values(given: model.Runbooks) -> tuple[tuple[str, tuple[tuple[str, str], ...]], ...]:
+    """Values for parameters by runbook; where one stands twice with values, the file was checked to say the same."""
+    values = {use.name: use.values for use in (given.unplanned, given.planned, given.back) if use.values}
+    return tuple((name, tuple(sorted(given.items()))) for name, given in sorted(values.items()))
 
 
 # ------------------------------------------------------------------ probes

@@ -81,6 +81,8 @@ _SPELLING = {
     "runbook_unplanned": "runbooks.unplanned",
     "runbook_planned": "runbooks.planned",
     "runbook_back": "runbooks.back",
+    "book_values": "runbooks.with",
+    "books": "runbooks",
     "json_path": "json.path",
     "json_equals": "json.equals",
 }
@@ -184,5 +186,13 @@ def _words(value: Any) -> str:  # any core value, told in one line
         case tuple():
             said = ", ".join(_words(item) for item in value)
         case _:
-            said = str(value.region if isinstance(value, Vantage) else value)
+            said = _plain(value)
     return said
+
+
+def _plain(value: object) -> str:
+    text = str(value.region if isinstance(value, Vantage) else value)
+    if "\n" not in text:
+        return text
+    # A whole runbook would fill the screen.
+    return f"{len(text.splitlines())} lines, sha256 {hashlib.sha256(text.encode()).hexdigest()[:8]}"

@@ -309,6 +309,20 @@ def plain(value: object) -> str:
     return ("true" if value else "false") if isinstance(value, bool) else str(value)
 
 
+def book_value(value: object) -> str:
+    """The value of a runbook's parameter as a person types it: a list becomes ``5,25,100``."""
+    if isinstance(value, list) and value and not any(isinstance(each, dict | list | type(None)) for each in value):
+        return ",".join(plain(each) for each in value)
+    return _scalar(value)
+
+
+def _person(value: object) -> str:
+    text = text_of(value, "a name like alice or alice@example.com")
+    if not text.isprintable() or text != text.strip() or len(text) > 100:
+        say(f"{quoted(text)} cannot name a person; write one line of at most 100 characters, like alice@example.com")
+    return text
+
+
 def _status(value: object) -> str:
     text = str(value).lower() if isinstance(value, str | int) and not isinstance(value, bool) else ""
     if not re.fullmatch(r"[1-5](?:xx|\d\d)", text):
@@ -343,6 +357,12 @@ HeaderValue = Annotated[
     WithJsonSchema({"anyOf": [{"type": ["string", "number"]}, _SECRET_SCHEMA]}),
 ]
 Scalar = Annotated[str, PlainValidator(_scalar), WithJsonSchema(_SCALAR)]
+BookValue = Annotated[
+    str,
+    PlainValidator(book_value),
+    WithJsonSchema({"anyOf": [_SCALAR, {"type": "array", "items": _SCALAR, "minItems": 1}]}),
+]
+Person = Annotated[str, *_text(_person, {"examples": ["alice", "alice@example.com"]})]
 HostHeader = Annotated[str, *_text(_host_header, {})]
 UrlPath = Annotated[str, *_text(_path, {"pattern": "^/"})]
 Text = Annotated[str, *_text(_line, {})]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from orchestrator.config.books import checked_books
 from orchestrator.config.build import build
 from orchestrator.config.checking import check
 from orchestrator.config.document import compose, read_text
@@ -14,21 +15,26 @@ from orchestrator.core.topology import Topology
 
 
 def load(path: Path) -> Topology:
-    """The topology in the file at *path*. Raises Mistakes."""
-    return parse(read_text(path), str(path))
+    """The topology in the file at *path*, and its own runbooks beside it. Raises Mistakes."""
+    return parse(read_text(path), str(path), beside=path.parent)
 
 
-def parse(text: str, name: str) -> Topology:
-    """The topology that *text* describes; *name* stands for the file in mistakes. Raises Mistakes, all at once."""
+def parse(text: str, name: str, beside: Path = Path()) -> Topology:
+    """The topology that *text* describes. Raises Mistakes, all at once.
+
+    *name* stands for the file in mistakes; a directory of own runbooks is looked for in *beside*.
+    """
     document = compose(text, name)
     file, mistakes = check(File, document)
     found = list(document.slips)
-    told = {(each.line, each.column, each.path) for each in found}
-    for mistake in (*mistakes, *references(document)):
+    told = {(each.file, each.line, each.column, each.path) for each in found}
+    books, misread = checked_books(document, beside)
+    for mistake in (*mistakes, *references(document), *misread):
         # One value is told once, by the check nearest to the text: the rest follows from it.
-        if (mistake.line, mistake.column, mistake.path) not in told:
-            told.add((mistake.line, mistake.column, mistake.path))
+        place = (mistake.file, mistake.line, mistake.column, mistake.path)
+        if place not in told:
+            told.add(place)
             found.append(mistake)
     if file is None or found:
         raise Mistakes(found)
-    return build(file)
+    return build(file, books)

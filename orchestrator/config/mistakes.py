@@ -30,11 +30,16 @@ class Mistake:
 
 
 class Mistakes(BadInput):
-    """A file cannot be used. ``str()`` is one line per mistake, in the order of the file."""
+    """A file cannot be used. ``str()`` is one line per mistake, in the order of the file.
+
+    Where there are several files, each comes when its first mistake was found.
+    """
 
     def __init__(self, mistakes: Iterable[Mistake]) -> None:
+        found = tuple(dict.fromkeys(mistakes))
+        files = tuple(dict.fromkeys(each.file for each in found))
         self.mistakes: tuple[Mistake, ...] = tuple(
-            sorted(set(mistakes), key=lambda each: (each.line, each.column, each.path, each.text))
+            sorted(found, key=lambda each: (files.index(each.file), each.line, each.column, each.path, each.text))
         )
         super().__init__("\n".join(str(mistake) for mistake in self.mistakes))
 

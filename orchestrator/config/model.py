@@ -186,14 +186,35 @@ class Steering(Part):
     """Settings of the provider. No secrets."""
 
 
-class Runbooks(Part):
-    """The runbooks of a service."""
+class Book(Part):
+    """A runbook by its name, or `{name: canary-shift, with: {hold: 30s}}`.
 
-    unplanned: f.Text = "region-failover"
+    The values hold wherever the service uses that runbook, unless a person gives others.
+    """
+
+    name: f.Text
+    """The name of a runbook: one of your own, or one of the library."""
+    values: Annotated[dict[str, f.BookValue], Field(max_length=50)] = Field(default={}, alias="with")
+    """Values for its parameters, by name."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _by_name(cls, value: object) -> object:
+        if isinstance(value, str):
+            return {"name": value}
+        if not isinstance(value, dict):
+            f.say(f"must be the name of a runbook, or {{name: NAME, with: VALUES}}, not {f.quoted(value)}; name one")
+        return value
+
+
+class Runbooks(Part):
+    """The runbooks of a service, each by its name, or with values for its parameters."""
+
+    unplanned: Book = Book(name="region-failover")
     """For a failover: the active endpoint is down."""
-    planned: f.Text = "switchover"
+    planned: Book = Book(name="switchover")
     """For a move while everything is well."""
-    back: f.Text = "failback"
+    back: Book = Book(name="failback")
     """For the way home."""
 
 
@@ -287,5 +308,13 @@ class File(Part):
     """Where probes are sent from. Three or more in different regions let a majority decide."""
     notify: list[Notify] = []
     """Who is told, and how."""
+    roles: Annotated[
+        dict[f.Id, Annotated[list[f.Person], Field(min_length=1, max_length=200)]], Field(max_length=50)
+    ] = {}
+    """Who is in which role: `{sre: [alice, bob], lead: [carol]}`. Runbooks ask roles. A person is named as `failover`
+    names whoever calls it: `$FAILOVER_USER`, else login@host."""
+    runbooks: f.Text | None = None
+    """A directory, beside this file, of your own runbooks (`*.yaml`). They come before the library's of the same name.
+    200 kB at most, all together."""
     services: list[Service] = []
     """The services."""

@@ -1,4 +1,4 @@
-"""Checks that look across the file: ids, regions, providers, runbooks, names and zones, secrets in the open.
+"""Checks that look across the file: ids, regions, roles, providers, names and zones, secrets in the open.
 
 They read the plain data, not the parsed models, so that they find what they can while other parts are still wrong.
 """
@@ -6,7 +6,6 @@ They read the plain data, not the parsed models, so that they find what they can
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from importlib.resources import files
 from typing import Any
 
 from orchestrator.config.document import Document, Trail
@@ -28,22 +27,18 @@ def references(document: Document) -> tuple[Mistake, ...]:
 def _all(document: Document) -> Iterator[Mistake]:
     root: Trail = ()
     regions = [each for each in _list(document.data, "regions") if isinstance(each, str)]
-    known: set[str] = set()
-    for index, region in enumerate(_list(document.data, "regions")):
-        if isinstance(region, str) and region in known:
-            yield document.mistake(("regions", index), f"{quoted(region)} stands here twice; remove one")
-        elif isinstance(region, str):
-            known.add(region)
+    yield from _named_twice(document, ("regions",), _list(document.data, "regions"))
     vantages = _items(document.data, root, "vantages")
     services = _items(document.data, root, "services")
     yield from _twice(document, vantages)
     yield from _twice(document, services)
+    for role, people in _mapping(document.data, "roles").items():
+        yield from _named_twice(document, ("roles", role), people)
     for trail, vantage in vantages:
         yield from _standing(document, (*trail, "region"), vantage.get("region"), regions)
-    books = book_names()
     for trail, service in services:
         yield from _service(document, trail, service, regions)
-        yield from _policy(document, trail, service, books)
+        yield from _policy(document, trail, service)
         yield from _steering(document, trail, service)
 
 
@@ -61,6 +56,15 @@ def _items(mapping: object, trail: Trail, field: str) -> _Items:
     """The mappings in the list at *field*, each with its trail."""
     found = enumerate(_list(mapping, field))
     return [((*trail, field, index), item) for index, item in found if isinstance(item, dict)]
+
+
+def _named_twice(document: Document, trail: Trail, names: object) -> Iterator[Mistake]:
+    known: set[str] = set()
+    for index, name in enumerate(names if isinstance(names, list) else ()):
+        if isinstance(name, str) and name in known:
+            yield document.mistake((*trail, index), f"{quoted(name)} stands here twice; remove one")
+        elif isinstance(name, str):
+            known.add(name)
 
 
 def _twice(document: Document, items: _Items) -> Iterator[Mistake]:
@@ -96,16 +100,7 @@ def _provider(document: Document, trail: Trail, given: object, kind: str, table:
         )
 
 
-def book_names() -> tuple[str, ...]:
-    """The runbooks that the library has; empty when it cannot be listed."""
-    try:
-        found = [entry.name for entry in files("runbooks").joinpath("library").iterdir()]
-    except OSError:
-        return ()
-    return tuple(sorted(name.removesuffix(".yaml") for name in found if name.endswith(".yaml")))
-
-
-def _policy(document: Document, trail: Trail, service: dict[str, Any], books: tuple[str, ...]) -> Iterator[Mistake]:
+def _policy(document: Document, trail: Trail, service: dict[str, Any]) -> Iterator[Mistake]:
     policy = _mapping(service, "policy")
     names = [item["id"] for _, item in _items(service, trail, "endpoints") if isinstance(item.get("id"), str)]
     for index, name in enumerate(_list(policy, "prefer")):
@@ -114,10 +109,6 @@ def _policy(document: Document, trail: Trail, service: dict[str, Any], books: tu
             yield document.mistake(here, f"no endpoint is called {quoted(name)}; correct it{did_you_mean(name, names)}")
         elif name in _list(policy, "prefer")[:index]:
             yield document.mistake(here, f"{quoted(name)} stands here twice; remove one")
-    for use, name in _mapping(policy, "runbooks").items():
-        if isinstance(name, str) and name and books and name not in books and use in {"unplanned", "planned", "back"}:
-            text = f"no runbook is called {quoted(name)}; correct it{did_you_mean(name, books)}"
-            yield document.mistake((*trail, "policy", "runbooks", use), text)
 
 
 def _steering(document: Document, trail: Trail, service: dict[str, Any]) -> Iterator[Mistake]:

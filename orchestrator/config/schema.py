@@ -30,6 +30,7 @@ _PARTS: tuple[type[model.Part], ...] = (
     model.Key,
     model.Policy,
     model.Runbooks,
+    model.Book,
 )
 
 
@@ -50,6 +51,9 @@ def _shape() -> dict[str, Any]:
         next(arm for arm in made["$defs"]["Answer"]["properties"]["addresses"]["anyOf"] if "items" in arm)
     )
     answer["anyOf"] = [addresses, *answer["anyOf"]]
+    for use in made["$defs"]["Runbooks"]["properties"].values():
+        use["anyOf"] = [{"type": "string"}, {"$ref": use.pop("$ref")}]
+        use["default"] = use["default"]["name"]
     _tidy(made)
     return made
 
