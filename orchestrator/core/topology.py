@@ -192,6 +192,8 @@ class Policy:
     runbook_unplanned: str = "region-failover"
     runbook_planned: str = "switchover"
     runbook_back: str = "failback"
+    tier: int = 3
+    """In an evacuation 1 goes first."""
     book_values: tuple[tuple[str, tuple[tuple[str, str], ...]], ...] = ()
     """Values for parameters, by runbook name: ``(("switchover", (("passes", "5"),)),)``; as text."""
 
@@ -204,6 +206,8 @@ class Service:
     endpoints: tuple[Endpoint, ...]
     steering: SteeringSpec | None = None
     policy: Policy = Policy()
+    depends: tuple[ServiceId, ...] = ()
+    """Services that must have moved before it when a region is evacuated; sorted."""
 
     def endpoint(self, endpoint: EndpointId) -> Endpoint:
         """The endpoint of that id; KeyError when there is none."""

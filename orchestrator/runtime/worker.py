@@ -33,12 +33,14 @@ from orchestrator.runtime.processes import settle
 from orchestrator.runtime.sandbox import runner
 from providers.probes import Probes
 from workflows import options
+from workflows.activities.evacuating import Evacuating
 from workflows.activities.looking import Looking
 from workflows.activities.probing import Probing
 from workflows.activities.publishing import Publishing
 from workflows.activities.rehearsing import Rehearsing
 from workflows.activities.steps import Steps
 from workflows.activities.telling import Chronicle, Herald
+from workflows.domain import DomainWorkflow
 from workflows.drill import DrillWorkflow
 from workflows.failover import FailoverWorkflow
 from workflows.herald import HeraldWorkflow
@@ -92,7 +94,7 @@ async def workers(client: Client, post: Post) -> AsyncIterator[None]:
     state = post.state or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="failover-worker-")))
     probes = Probes()
     looking, steps = Looking(client), Steps(probes)
-    publishing, rehearsing = Publishing(client), Rehearsing(client)
+    publishing, rehearsing, evacuating = Publishing(client), Rehearsing(client), Evacuating(client)
     probing = Probing(client, host=post.host or socket.gethostname(), cache=state)
     acts: list[Callable[..., Any]] = [steps.step, steps.undo, steps.adopt]
     work = partial(
@@ -104,6 +106,7 @@ async def workers(client: Client, post: Post) -> AsyncIterator[None]:
     control = work(
         task_queue=CONTROL_QUEUE,
         workflows=[
+            DomainWorkflow,
             DrillWorkflow,
             FailoverWorkflow,
             HeraldWorkflow,
@@ -115,6 +118,7 @@ async def workers(client: Client, post: Post) -> AsyncIterator[None]:
             *(looking.look, looking.describe_run, looking.recheck),
             *(publishing.running_endpoints, publishing.publish_topology),
             *(rehearsing.inject, rehearsing.clear, rehearsing.steady, rehearsing.await_run, rehearsing.ask_failback),
+            *(evacuating.list_inside, evacuating.depart, evacuating.await_arrival),
             *acts,
         ],
         workflow_runner=runner(),

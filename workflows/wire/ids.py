@@ -30,6 +30,10 @@ def watch_id(vantage: VantageId, shard: int) -> str:
     return f"watch/{vantage}/{shard}"
 
 
+def domain_id(domain: Domain) -> str:
+    return f"domain/{domain}"
+
+
 def drill_id(service: ServiceId, drill: str) -> str:
     return f"drill/{service}/{drill}"
 
