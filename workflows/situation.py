@@ -16,6 +16,7 @@ from orchestrator.core.record import Entry, Mark, Record, RunStatus
 from orchestrator.core.safety import about_routing
 from orchestrator.core.steering import shares_now
 from orchestrator.core.topology import Weights
+from orchestrator.core.underway import still_against
 from runbooks.books import Shelf, template_of
 from runbooks.model import Runbook, Value
 from runbooks.plan import Plan
@@ -334,6 +335,10 @@ def preview(state: ServiceState, question: PlanQuestion) -> Explanation:
         state = replace(state, routing=question.look.routing)
     found = assessments(state, question.now)
     facts = situation(state, found, question.now)
+    if question.under_way is not None:
+        by = state.run.by if state.run is not None and state.run.run == question.under_way.run else "automatic"
+        against = still_against(facts, question.under_way, by=by)
+        return Explanation("hold" if against else "go", against)
     if question.request is None:
         decision: Decision = decide(facts)
         decision = at_rest(decision, facts) if isinstance(decision, Hold) else decision

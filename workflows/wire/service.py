@@ -12,6 +12,7 @@ from orchestrator.core.quorum import Assessment, View
 from orchestrator.core.record import Record, RunStatus
 from orchestrator.core.steering import Routing
 from orchestrator.core.topology import Mode
+from orchestrator.core.underway import UnderWay
 from runbooks.plan import Plan
 from workflows.wire.topology import Slice
 from workflows.wire.watching import NOTHING_HEARD, Heartbeats, Look
@@ -183,6 +184,8 @@ class PlanQuestion:
     now: datetime
     look: Look
     request: Request | None = None
+    under_way: UnderWay | None = None
+    """A run that asks again: answered with what stands against its move now, and no plan."""
 
 
 @dataclass(frozen=True, slots=True)
