@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 from typing import assert_never
 
 from orchestrator.core.move import Objection
-from providers.base import ProbeClient, Refused, UndoFailed
+from providers.base import ProbeClient, Refused
 from runbooks.plan import (
     Analyse,
     Approve,
@@ -25,7 +25,7 @@ from runbooks.plan import (
     Verify,
     Wait,
 )
-from workflows.activities import capacity, proving, traffic
+from workflows.activities import analysing, calling, capacity, proving, traffic
 from workflows.activities.pulse import Beat, Pulse
 from workflows.wire import StepResult, StepTask
 
@@ -46,7 +46,7 @@ class Verbs:
         self._beat = beat
         self._weigh = weigh
 
-    async def do(self, task: StepTask) -> StepResult:  # noqa: PLR0911  one case for each kind of work
+    async def do(self, task: StepTask) -> StepResult:  # noqa: PLR0911, PLR0912  one case for each kind of work
         """Do the step. Raises the errors of ``providers.base``, and BadInput."""
         pulse = Pulse(self._beat)
         match task.work:
@@ -69,8 +69,15 @@ class Verbs:
                 return StepResult(text=f"held for {seconds:g} s")
             case Approve() | Tell():
                 raise Refused(f"step {task.step} is about people, and whoever drives the run carries it out itself")
-            case Analyse() | Check() | Call():
-                raise Refused(f"step {task.step} cannot be done yet")
+            case Analyse():
+                return await analysing.analyse(task.work, task, self._probes, pulse)
+            case Check(rules):
+                against = await pulse.through(self._weigh(task))
+                if against:
+                    raise Refused("; ".join(f"{each.rule}: {each.text}" for each in against))
+                return StepResult(text=f"nothing stands against it{': ' if rules else ''}{', '.join(rules)}")
+            case Call(hook):
+                return await calling.call(hook, task, pulse)
             case _:
                 assert_never(task.work)
 
@@ -84,9 +91,20 @@ class Verbs:
                 return await traffic.steer_back(task.work, task, self._probes, pulse)
             case Drain():
                 return await capacity.undrain(task.work, task, pulse)
-            case Call():
-                raise UndoFailed("not yet")
-            case Verify() | Analyse() | Converge() | FenceOff() | Demote() | Approve() | Check() | Tell() | Wait():
+            case Call(back=back) if back is not None:
+                return await calling.call(back, task, pulse)
+            case (
+                Verify()
+                | Analyse()
+                | Converge()
+                | FenceOff()
+                | Demote()
+                | Approve()
+                | Check()
+                | Call()
+                | Tell()
+                | Wait()
+            ):
                 return StepResult(text="nothing to undo")
             case _:
                 assert_never(task.work)

@@ -1,0 +1,1 @@
+"""Hooks of runbooks: HTTP requests to a user's own automation."""

@@ -1,0 +1,109 @@
+"""A stage that holds: target and source are asked side by side, and ``core.analysis`` judges their answers."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import assert_never
+
+from orchestrator.core.analysis import Fail, Pass, Sample, judge
+from orchestrator.core.analysis import Inconclusive as Doubt
+from orchestrator.core.probe import OutcomeKind
+from orchestrator.core.topology import ProbeKind, ProbeSpec
+from providers.base import Inconclusive, ProbeClient, Refused
+from providers.probes.chat import Completion
+from runbooks.plan import Analyse, Analysis, Place
+from runbooks.resolve import MARGIN_S
+from workflows.activities.pulse import Pulse
+from workflows.wire import StepResult, StepTask
+
+
+async def analyse(work: Analyse, task: StepTask, probes: ProbeClient, pulse: Pulse) -> StepResult:
+    """Hold, ask all the while, and judge. Raises Refused for a fail, Inconclusive where nobody can say.
+
+    An attempt that follows another one holds for what is left of the time, and asks for all answers once more.
+    """
+    left_s = task.timeout_s - MARGIN_S
+    if work.analysis is None:
+        await pulse.hold(max(0.0, min(work.hold_s, left_s)))
+        return StepResult(text=f"held for {work.hold_s:g} s")
+    places = [work.target] if work.source is None else [work.target, work.source]
+    longest = max(spec.timeout_s for place in places for spec in _questions(place))
+    hold_s = min(work.hold_s, max(left_s, (task.timeout_s - longest) / 2))
+    deadline = time.monotonic() + task.timeout_s - 0.5
+    async with _asking(places, work.analysis, hold_s, probes) as found:
+        async for passed in pulse.turns(deadline - time.monotonic()):
+            if passed >= hold_s and all(len(each) >= work.analysis.samples for each in found):
+                break
+    return _judged(work, work.analysis, tuple(found[0]), tuple(found[1]) if work.source else None)
+
+
+def _judged(
+    work: Analyse, analysis: Analysis, target: tuple[Sample, ...], source: tuple[Sample, ...] | None
+) -> StepResult:
+    judgement = judge(
+        target,
+        source,
+        samples=analysis.samples,
+        max_errors=analysis.max_errors,
+        slower=analysis.slower,
+        first_token_s=analysis.first_token_s,
+    )
+    who = work.target.endpoint + (f" beside {work.source.endpoint}" if work.source else "")
+    match judgement:
+        case Pass(text):
+            return StepResult(text=f"{who}: {text}")
+        case Fail(reasons):
+            raise Refused(f"{who}: {'; '.join(reasons)}")
+        case Doubt(reasons):
+            raise Inconclusive(f"{who}: {'; '.join(reasons)}")
+        case _:
+            assert_never(judgement)
+
+
+@asynccontextmanager
+async def _asking(
+    places: list[Place], analysis: Analysis, hold_s: float, probes: ProbeClient
+) -> AsyncIterator[list[list[Sample]]]:
+    """The answers of each of *places* as they come; those that have not come at the end are no data."""
+    found: list[list[Sample]] = [[] for _ in places]
+
+    async def one(number: int, place: Place, at_s: float) -> None:
+        # A slow answer delays no other question: each has a time of its own.
+        await asyncio.sleep(at_s)
+        found[number].append(await _sample(place, probes))
+
+    every_s = hold_s / max(1, analysis.samples)
+    asked = [
+        asyncio.create_task(one(number, place, every_s * turn))
+        for number, place in enumerate(places)
+        for turn in range(analysis.samples)
+    ]
+    try:
+        yield found
+    finally:
+        for each in asked:
+            each.cancel()
+        await asyncio.gather(*asked, return_exceptions=True)
+
+
+def _questions(place: Place) -> tuple[ProbeSpec, ...]:
+    """What *place* is asked: completions where it is a model. Raises Refused where there is nothing to ask."""
+    chats = tuple(spec for spec in place.probes if spec.kind is ProbeKind.CHAT)
+    if not place.probes:
+        raise Refused(f"endpoint '{place.endpoint}' has no probes, so nothing can analyse it: give it one")
+    return chats or place.probes
+
+
+async def _sample(place: Place, probes: ProbeClient) -> Sample:
+    """One answer: good only if every question was answered well; as slow as the slowest of them."""
+    asked = (probes.ask(spec, place.url, name=place.name, fresh=True) for spec in _questions(place))
+    outcomes = await asyncio.gather(*asked)
+    bad = next((each for each in outcomes if each.kind is not OutcomeKind.PASSED), None)
+    if bad is not None:
+        return Sample(good=False, text=bad.detail)
+    firsts = (each.first_token_s if isinstance(each, Completion) else None for each in outcomes)
+    times = [each.latency_s if first is None else first for each, first in zip(outcomes, firsts, strict=True)]
+    return Sample(good=True, first_s=max(times))
