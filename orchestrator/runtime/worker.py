@@ -40,6 +40,7 @@ from workflows.activities.publishing import Publishing
 from workflows.activities.rehearsing import Rehearsing
 from workflows.activities.steps import Steps
 from workflows.activities.telling import Chronicle, Herald
+from workflows.activities.weighing import Weighing
 from workflows.domain import DomainWorkflow
 from workflows.drill import DrillWorkflow
 from workflows.failover import FailoverWorkflow
@@ -93,7 +94,7 @@ async def workers(client: Client, post: Post) -> AsyncIterator[None]:
     stack = contextlib.AsyncExitStack()
     state = post.state or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="failover-worker-")))
     probes = Probes()
-    looking, steps = Looking(client), Steps(probes)
+    looking, steps = Looking(client), Steps(probes, Weighing(client))
     publishing, rehearsing, evacuating = Publishing(client), Rehearsing(client), Evacuating(client)
     probing = Probing(client, host=post.host or socket.gethostname(), cache=state)
     acts: list[Callable[..., Any]] = [steps.step, steps.undo, steps.adopt]
