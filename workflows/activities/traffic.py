@@ -6,8 +6,18 @@ from datetime import UTC, datetime
 
 from orchestrator.core.record import Entry, Mark
 from orchestrator.core.steering import Routing, SteeringChange, next_lineage
+from orchestrator.core.topology import Answer, Weights
 from providers import registry
-from providers.base import ChangedOutside, ProbeClient, Refused, ServerAnswer, Transient, UndoFailed
+from providers.base import (
+    ChangedOutside,
+    ProbeClient,
+    ProviderError,
+    Refused,
+    ServerAnswer,
+    StaleGeneration,
+    Transient,
+    UndoFailed,
+)
 from runbooks.plan import Converge, Place, Steer
 from workflows.activities.proving import verify
 from workflows.activities.pulse import Pulse
@@ -52,28 +62,62 @@ async def steer_back(work: Steer, task: StepTask, probes: ProbeClient, pulse: Pu
         raise UndoFailed(f"nobody knows what {name} answered before: decide by hand")
     steering = registry.steering(work.steering)
     now = await pulse.through(steering.read())
-    if now.fence is not None and now.fence.token == task.key:
+    fence = now.fence
+    if fence is not None and fence.token == task.key:
         return StepResult(routing=now, text=f"{name} is back at generation {now.generation}")
     if now.generation == work.expects and now.answer == work.was:
-        return StepResult(routing=now, text=f"{name} had not changed")
-    if _is_back(work, task, now):
+        return await _sealed(work, task, now, pulse)
+    ours = fence is not None and fence.run == task.run and now.generation > work.expects
+    if ours and fence is not None and (fence.weights, now.answer) == (work.before, origin):
         return StepResult(routing=now, text=f"{name} is back at generation {now.generation} already")
-    if now.fence is None or now.generation != work.expects + 1 or now.fence.run != task.run:
-        raise UndoFailed(f"{name} is at generation {now.generation} by another hand: decide by hand")
+    if fence is None or not ours or now.generation != work.expects + 1:
+        hand = f"by step {fence.step} of this run" if ours and fence is not None else "by another hand"
+        raise UndoFailed(f"{name} is at generation {now.generation} {hand}: decide by hand")
     if now.answer != work.answer:
         raise ChangedOutside(f"{name} was edited by hand: decide by hand")
     for place in task.sources:
         await _must_be_well(place, task, probes, pulse)
-    lineage = next_lineage(now.fence)
-    change = SteeringChange(now.generation, now.answer, work.before, origin, task.run, task.step, lineage)
-    routing = await pulse.through(steering.write(change))
+    change = _next(now, work.before, origin, task)
+    try:
+        routing = await pulse.through(steering.write(change))
+    except StaleGeneration as error:
+        await _object_to_ourselves(work, task, pulse, error)
+        raise
     return StepResult(routing=routing, text=f"{name} back at generation {routing.generation}")
 
 
-def _is_back(work: Steer, task: StepTask, now: Routing) -> bool:
-    """Whether another stage of this run has gone back already."""
-    ours = now.fence is not None and now.fence.run == task.run and now.generation > work.expects
-    return ours and now.fence is not None and now.fence.weights == work.before and now.answer == work.origin
+def _next(now: Routing, weights: Weights, answer: Answer, task: StepTask) -> SteeringChange:
+    """The write that replaces *now*."""
+    lineage = next_lineage(now.fence)
+    return SteeringChange(now.generation, now.answer, weights, answer, task.run, task.step, lineage)
+
+
+async def _sealed(work: Steer, task: StepTask, now: Routing, pulse: Pulse) -> StepResult:
+    """Nothing had landed. A new generation with the same answer keeps it so, whatever is still on its way.
+
+    A writer that was frozen in the middle of the step would otherwise move traffic after the run has ended. Where an
+    earlier stage of this run stands, its own undo does the same.
+    """
+    name = work.steering.name
+    if now.answer is None or now.fence is None or now.fence.run == task.run:
+        return StepResult(routing=now, text=f"{name} had not changed")
+    change = _next(now, now.fence.weights, now.answer, task)
+    try:
+        routing = await pulse.through(registry.steering(work.steering).write(change))
+    except StaleGeneration as error:
+        await _object_to_ourselves(work, task, pulse, error)
+        raise
+    except ProviderError as error:
+        # The same that kept the step from writing, as likely as not; the world is as it was.
+        return StepResult(routing=now, text=f"{name} had not changed; it takes no write now ({error})")
+    return StepResult(routing=routing, text=f"{name} had not changed; generation {routing.generation} keeps it so")
+
+
+async def _object_to_ourselves(work: Steer, task: StepTask, pulse: Pulse, error: StaleGeneration) -> None:
+    """Ask for another try where it was the step's own late write that came first."""
+    fence = (await pulse.through(registry.steering(work.steering).read())).fence
+    if fence is not None and fence.run == task.run:
+        raise Transient(f"step {fence.step} of this run wrote only now: {error}") from error
 
 
 async def _must_be_well(place: Place, task: StepTask, probes: ProbeClient, pulse: Pulse) -> None:
