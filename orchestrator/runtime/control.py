@@ -23,6 +23,7 @@ from orchestrator.core.topology import Topology
 from orchestrator.runtime import schedules
 from orchestrator.runtime.asking import AGAIN, Asking
 from orchestrator.runtime.connection import ControlPlaneAway, NoSuch, RefusedByRule, Stale, connect
+from orchestrator.runtime.evacuations import Evacuations
 from orchestrator.runtime.glance import glance
 from orchestrator.runtime.schedules import DrillSchedule
 from providers.base import FaultKind
@@ -81,6 +82,7 @@ class ControlPlane:
     def __init__(self, client: Client) -> None:
         self.client = client
         self._temporal = Asking(client)
+        self.evacuations = Evacuations(client)
 
     @classmethod
     async def connect(cls, address: str | None = None, namespace: str | None = None) -> ControlPlane:
