@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import assert_never
 
 from orchestrator.core import safety
-from orchestrator.core.errors import Unsteerable
-from orchestrator.core.move import Move, MoveKind, Objection, Trigger
-from orchestrator.core.names import EndpointId, nearest, region_of
+from orchestrator.core.move import Move, MoveKind, Objection
+from orchestrator.core.moves import Request, able, away, in_order, requested
+from orchestrator.core.names import EndpointId, nearest
 from orchestrator.core.quorum import Verdict
 from orchestrator.core.situation import Situation
-from orchestrator.core.steering import answer_for, evenly, full, serving
-from orchestrator.core.topology import Mode, Role, Weights
+from orchestrator.core.topology import Mode, Weights
 
 __all__ = [
     "REASONS",
@@ -29,24 +27,6 @@ __all__ = [
     "in_order",
     "wait_s",
 ]
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """What a person (or a drill, for the way home) asks for."""
-
-    kind: MoveKind
-    trigger: Trigger
-    target: EndpointId | None = None
-    """None: the best one that no rule speaks against."""
-    runbook: str | None = None
-    """None: the one that the service's policy names."""
-    values: tuple[tuple[str, str], ...] = ()
-    """For the runbook's parameters, as text; sorted."""
-    leaving: tuple[EndpointId, ...] = ()
-    """The endpoints that traffic must leave, each that carries none ignored; empty: all that carry it."""
-    after: Weights | None = None
-    """The weights wanted, where they are known exactly (the last good ones); then *target* is where most goes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,8 +67,34 @@ REASONS: tuple[tuple[str, str], ...] = (
     ("no-such-endpoint", "The request names an endpoint that the service does not have."),
     ("unknown-override", "The request overrides a rule that does not exist."),
     ("override-unexplained", "An override names the person and the reason."),
+    ("bad-weights", "Weights that are asked for are whole, sum to 100, and give the target something."),
+    ("contradiction", "The request names an endpoint as the target and as one that traffic must leave."),
 )
 """What may stand in an answer besides the safety rules (``safety.RULES``), each with its sentence for the docs."""
+
+OF_TRAFFIC = frozenset(
+    {
+        "no-steering",
+        "routing-unknown",
+        "not-adopted",
+        "changed-outside",
+        "unsteerable",
+        "already-there",
+        "everything-down",
+        "target-unknown",
+        "target-down",
+        "target-cold",
+        "target-degraded",
+        "target-not-proven",
+        "capacity-unknown",
+        "capacity-short",
+        "same-region",
+        "source-healthy",
+        "cool-down",
+        "confirm",
+    }
+)
+"""Rules that only a move of traffic can break; the others bind a preparation, too."""
 
 
 # ------------------------------------------------------------------ automation
@@ -102,10 +108,10 @@ def decide(situation: Situation) -> Decision:
     """
     if not situation.dead:
         return Hold(_worries(situation))
-    targets = _able(situation)
+    targets = able(situation)
     if situation.dark and not any(situation.cold(target) for target in targets):
         return Hold((Objection("everything-down", safety.dark_text(situation)),))
-    options = [(move, safety.objections(move, situation)) for move in _away(situation, targets)]
+    options = [(move, safety.objections(move, situation)) for move in away(situation, targets)]
     if not options:
         return Hold((_no_target(situation),))
     return _by_mode(situation, *min(options, key=lambda option: _weight_of(option[1])))
@@ -189,11 +195,11 @@ def consider(situation: Situation, request: Request) -> Decision:
     planned move that was asked for (a failover away from a working endpoint is a switchover).
     """
     wrong = _mistakes(situation, request)
-    if request.target is not None and situation.endpoint(request.target) is None:
+    if any(each.rule == "no-such-endpoint" for each in wrong):
         return Hold(wrong)
     weighed = []
-    for move in _requested(situation, request):
-        found = safety.objections(move, situation)
+    for move in requested(situation, request):
+        found = tuple(each for each in safety.objections(move, situation) if _concerns(each, move))
         weighed.append((move, *safety.before_person(found, move, request.trigger.overrides)))
     if not weighed:
         return Hold((*wrong, _no_target(situation, request.kind)))
@@ -201,12 +207,23 @@ def consider(situation: Situation, request: Request) -> Decision:
     return Hold((*wrong, *against), move) if wrong or against else Go(move, aside)
 
 
+def _concerns(objection: Objection, move: Move) -> bool:
+    """Whether *objection* is about *move*: where no traffic moves, what is said of traffic is not."""
+    return move.kind is not MoveKind.PREPARATION or objection.rule not in OF_TRAFFIC
+
+
 def _mistakes(situation: Situation, request: Request) -> tuple[Objection, ...]:
     found: list[Objection] = []
     known = tuple(str(endpoint.id) for endpoint in situation.service.endpoints)
-    if request.target is not None and request.target not in known:
-        text = f"service '{situation.service.id}' has no endpoint '{request.target}'{_meant(request.target, known)}"
+    named = (request.target, *request.leaving, *(name for name, _ in request.after or ()))
+    for name in dict.fromkeys(name for name in named if name is not None and name not in known):
+        text = f"service '{situation.service.id}' has no endpoint '{name}'{_meant(name, known)}"
         found.append(Objection("no-such-endpoint", text))
+    if request.target is not None and request.target in request.leaving:
+        text = f"traffic is to leave endpoint '{request.target}' and to go there; name another target, or none"
+        found.append(Objection("contradiction", text))
+    if request.after is not None and (text := _bad_weights(request.after, request.target)):
+        found.append(Objection("bad-weights", text))
     found += [
         Objection("unknown-override", f"no safety rule is called '{name}'{_meant(name, safety.NAMES)}")
         for name in request.trigger.overrides
@@ -218,6 +235,18 @@ def _mistakes(situation: Situation, request: Request) -> tuple[Objection, ...]:
     return tuple(found)
 
 
+def _bad_weights(after: Weights, target: EndpointId | None) -> str:
+    """What is wrong with the weights *after*; empty: nothing."""
+    said = " ".join(f"{endpoint}:{weight}" for endpoint, weight in after) or "(none)"
+    if any(not 0 <= weight <= 100 for _, weight in after) or sum(weight for _, weight in after) != 100:
+        return f"the weights {said} are not whole percents that sum to 100; correct them"
+    if len(dict(after)) != len(after):
+        return f"the weights {said} name an endpoint twice; name each once"
+    if target is not None and not dict(after).get(target):
+        return f"the weights {said} give nothing to the target '{target}'; give it some, or name no target"
+    return ""
+
+
 def _meant(name: str, known: tuple[str, ...]) -> str:
     close = nearest(name, known)
     return f"; did you mean '{close}'?" if close else f"; there are: {', '.join(known)}"
@@ -225,99 +254,10 @@ def _meant(name: str, known: tuple[str, ...]) -> str:
 
 def _no_target(situation: Situation, kind: MoveKind = MoveKind.FAILOVER) -> Objection:
     service = situation.service.id
+    if kind is MoveKind.PREPARATION:
+        return Objection("no-target", f"service '{service}' has no endpoint to make ready; add one to its topology")
     if kind is MoveKind.FAILBACK:
         return Objection(
             "no-target", f"service '{service}' has no endpoint of role active to go home to; name a target"
         )
     return Objection("no-target", f"service '{service}' has no other endpoint to move to; add one to its topology")
-
-
-# ------------------------------------------------------------------ the moves there are
-
-
-def in_order(situation: Situation) -> tuple[EndpointId, ...]:
-    """The service's endpoints as targets are tried: as the policy prefers, then role active, then by id."""
-    prefer = {endpoint: index for index, endpoint in reversed(list(enumerate(situation.service.policy.prefer)))}
-    ranked = sorted(
-        situation.service.endpoints,
-        key=lambda e: (prefer.get(e.id, len(situation.service.policy.prefer)), e.role is not Role.ACTIVE, e.id),
-    )
-    return tuple(endpoint.id for endpoint in ranked)
-
-
-def _able(situation: Situation) -> tuple[EndpointId, ...]:
-    """Endpoints that may take traffic, in order; cold standbys last."""
-    warm = tuple(e for e in in_order(situation) if not situation.cold(e) and situation.verdict(e) is not Verdict.DOWN)
-    return (*warm, *(e for e in in_order(situation) if situation.cold(e)))
-
-
-def _away(situation: Situation, targets: tuple[EndpointId, ...]) -> Iterator[Move]:
-    """Moves that take every dead endpoint out, the gentlest first.
-
-    The others carry on alone; or a target takes the place of the dead; or a target takes everything.
-    """
-    endpoints = situation.service.endpoints
-    alive = tuple(e for e in situation.carrying if e not in situation.dead)
-    for target in targets:
-        if target in alive:
-            yield _move(situation, MoveKind.FAILOVER, target, evenly(endpoints, alive))
-    for target in targets:
-        if alive and target not in situation.carrying:
-            yield _move(situation, MoveKind.FAILOVER, target, evenly(endpoints, (*alive, target)))
-    for target in targets:
-        if (target,) != alive:
-            yield _move(situation, MoveKind.FAILOVER, target, full(endpoints, target))
-
-
-def _requested(situation: Situation, request: Request) -> Iterator[Move]:
-    """The moves that would satisfy *request*, the best target first."""
-    order = in_order(situation)
-    if request.kind is MoveKind.FAILBACK:
-        yield from _home(situation, request.target, order)
-        return
-    if request.kind is MoveKind.FAILOVER and situation.dead:
-        able = _able(situation) or order
-        yield from _away(situation, (request.target,) if request.target is not None else able)
-        return
-    fresh = tuple(e for e in order if e not in situation.carrying)
-    targets = fresh or (order if len(order) > 1 else ())
-    for target in (request.target,) if request.target is not None else targets:
-        yield _move(situation, request.kind, target, full(situation.service.endpoints, target))
-
-
-def _home(situation: Situation, target: EndpointId | None, order: tuple[EndpointId, ...]) -> Iterator[Move]:
-    """The way home: to the endpoints of role active, sharing evenly where there are several that work."""
-    endpoints = situation.service.endpoints
-    active = tuple(e for e in order if any(e == each.id and each.role is Role.ACTIVE for each in endpoints))
-    staying = tuple(e for e in active if e in situation.carrying and e not in situation.dead)
-    if target is not None:
-        together = (*staying, target) if target in active else (target,)
-        yield _move(situation, MoveKind.FAILBACK, target, _steerable(situation, together, target))
-        return
-    fit = tuple(e for e in active if situation.verdict(e) is Verdict.HEALTHY)
-    for home in tuple(e for e in active if e not in situation.carrying) or active:
-        yield _move(situation, MoveKind.FAILBACK, home, _steerable(situation, (*staying, *fit, home), home))
-
-
-def _steerable(situation: Situation, together: tuple[EndpointId, ...], alone: EndpointId) -> Weights:
-    """Even shares for *together*, or everything to *alone* where the answer cannot name several (CNAME)."""
-    endpoints = situation.service.endpoints
-    weights = evenly(endpoints, together)
-    try:
-        answer_for(endpoints, weights)
-    except Unsteerable:
-        return full(endpoints, alone)
-    return weights
-
-
-def _move(situation: Situation, kind: MoveKind, target: EndpointId, after: Weights) -> Move:
-    """The move to *after*. Its sources are the endpoints that lose all their traffic: they can be drained."""
-    keeps = serving(after)
-    source = tuple(e for e in situation.carrying if e not in keeps)
-    down = tuple(e for e in source if e in situation.dead)
-    if down:
-        kind = MoveKind.FAILOVER
-    elif kind is MoveKind.FAILOVER:
-        kind = MoveKind.SWITCHOVER
-    regions = {region_of(e.region) for e in situation.service.endpoints if e.id in down}
-    return Move(situation.service.id, kind, source, target, after, tuple(sorted(regions)))

@@ -288,7 +288,12 @@ def requests(draw: st.DrawFn) -> Request:
         st.lists(st.sampled_from(["target-down", "target-degraded", "capacity-short", "nonsense"]), max_size=3)
     )
     target = draw(st.sampled_from([None, *NAMES, "gone"]))
-    return ask_for(draw(st.sampled_from(MoveKind)), target, *overrides, reason=draw(st.sampled_from(["", "a test"])))
+    made = ask_for(draw(st.sampled_from(MoveKind)), target, *overrides, reason=draw(st.sampled_from(["", "a test"])))
+    names = st.sampled_from([EndpointId(name) for name in (*NAMES, "gone")])
+    leaving = draw(st.one_of(st.just([]), st.lists(names, max_size=2, unique=True)))
+    one, other = draw(names), draw(names)
+    spreads = st.sampled_from([((one, 100),), ((one, 50), (other, 50)), ((one, 70), (other, 40)), (), ((one, -1),)])
+    return replace(made, leaving=tuple(leaving), after=draw(st.one_of(st.none(), st.none(), spreads)))
 
 
 @st.composite

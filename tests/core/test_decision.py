@@ -32,7 +32,7 @@ from orchestrator.core.quorum import Verdict
 from orchestrator.core.steering import Routing, answer_for, evenly, full, serving
 from orchestrator.core.topology import Answer, Mode, Role, Workload
 
-FAILOVER, SWITCHOVER, FAILBACK = MoveKind
+FAILOVER, SWITCHOVER, FAILBACK, _ = MoveKind
 HEALTHY, DEGRADED, DOWN, UNKNOWN = Verdict
 WELL = {"eu": HEALTHY}
 
@@ -411,8 +411,14 @@ def test_a_persons_request_is_answered_in_any_situation(facts: Situation, reques
         assert decision.reasons
         return
     assert isinstance(decision, Go)
-    sound(decision.move, facts)
     assert request_.target in {None, decision.move.target}
+    if request_.kind is MoveKind.PREPARATION:
+        assert decision.move.source == ()
+        assert facts.run is None
+        return
+    sound(decision.move, facts)
+    assert not set(request_.leaving) & set(serving(decision.move.after)) or request_.after is not None
+    assert request_.after is None or dict(request_.after).items() <= dict(decision.move.after).items()
 
 
 @given(facts=situations())

@@ -1,0 +1,172 @@
+"""The moves that a service could make: away from what fails, where a person wants it, and home. Pure and total.
+
+None of them is judged here: ``safety`` says what speaks against each, and ``decision`` chooses.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from orchestrator.core.errors import Unsteerable
+from orchestrator.core.move import Move, MoveKind, Trigger
+from orchestrator.core.names import EndpointId, region_of
+from orchestrator.core.quorum import Verdict
+from orchestrator.core.situation import Situation
+from orchestrator.core.steering import answer_for, evenly, full, serving
+from orchestrator.core.topology import Role, Weights
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What a person (or a drill, for the way home) asks for."""
+
+    kind: MoveKind
+    trigger: Trigger
+    target: EndpointId | None = None
+    """None: the best one that no rule speaks against."""
+    runbook: str | None = None
+    """None: the one that the service's policy names."""
+    values: tuple[tuple[str, str], ...] = ()
+    """For the runbook's parameters, as text; sorted."""
+    leaving: tuple[EndpointId, ...] = ()
+    """The endpoints that traffic must leave, each that carries none ignored; empty: all that carry it."""
+    after: Weights | None = None
+    """The weights wanted, where they are known exactly (the last good ones); then *target* is where most goes."""
+
+
+def in_order(situation: Situation) -> tuple[EndpointId, ...]:
+    """The service's endpoints as targets are tried: as the policy prefers, then role active, then by id."""
+    prefer = {endpoint: index for index, endpoint in reversed(list(enumerate(situation.service.policy.prefer)))}
+    ranked = sorted(
+        situation.service.endpoints,
+        key=lambda e: (prefer.get(e.id, len(situation.service.policy.prefer)), e.role is not Role.ACTIVE, e.id),
+    )
+    return tuple(endpoint.id for endpoint in ranked)
+
+
+def able(situation: Situation) -> tuple[EndpointId, ...]:
+    """Endpoints that may take traffic, in order; cold standbys last."""
+    warm = tuple(e for e in in_order(situation) if not situation.cold(e) and situation.verdict(e) is not Verdict.DOWN)
+    return (*warm, *(e for e in in_order(situation) if situation.cold(e)))
+
+
+def away(
+    situation: Situation,
+    targets: tuple[EndpointId, ...],
+    kind: MoveKind = MoveKind.FAILOVER,
+    leaving: tuple[EndpointId, ...] = (),
+) -> Iterator[Move]:
+    """Moves that take every dead endpoint out, and those of *leaving*; the gentlest first.
+
+    The others carry on alone; or a target takes the place of what is taken out; or a target takes everything.
+    """
+    endpoints = situation.service.endpoints
+    staying = tuple(e for e in situation.carrying if e not in situation.dead and e not in leaving)
+    for target in targets:
+        if target in staying:
+            yield _move(situation, kind, target, evenly(endpoints, staying))
+    for target in targets:
+        if staying and target not in situation.carrying:
+            yield _move(situation, kind, target, evenly(endpoints, (*staying, target)))
+    for target in targets:
+        if (target,) != staying:
+            yield _move(situation, kind, target, full(endpoints, target))
+
+
+def requested(situation: Situation, request: Request) -> Iterator[Move]:
+    """The moves that would satisfy *request*, the best target first."""
+    order = in_order(situation)
+    wanted = (request.target,) if request.target is not None else ()
+    if request.kind is MoveKind.PREPARATION:
+        for target in wanted or _idle_first(situation, order):
+            yield preparation(situation, target)
+        return
+    if request.after is not None:
+        yield from _exactly(situation, request.kind, request.target, request.after)
+        return
+    if request.leaving:
+        yield from _leaving(situation, request.kind, request.leaving, wanted or able(situation) or order)
+        return
+    if request.kind is MoveKind.FAILBACK:
+        yield from _home(situation, request.target, order)
+        return
+    if request.kind is MoveKind.FAILOVER and situation.dead:
+        yield from away(situation, wanted or able(situation) or order)
+        return
+    fresh = tuple(e for e in order if e not in situation.carrying)
+    targets = fresh or (order if len(order) > 1 else ())
+    for target in wanted or targets:
+        yield _move(situation, request.kind, target, full(situation.service.endpoints, target))
+
+
+def _leaving(
+    situation: Situation, kind: MoveKind, leaving: tuple[EndpointId, ...], targets: tuple[EndpointId, ...]
+) -> Iterator[Move]:
+    """The moves that take *leaving* out; where they carry nothing, the one that changes nothing."""
+    if any(e in leaving for e in situation.carrying):
+        yield from away(situation, tuple(e for e in targets if e not in leaving), kind, leaving)
+        return
+    stays = situation.shares or evenly(situation.service.endpoints, situation.carrying)
+    for target in situation.carrying[:1]:
+        yield _move(situation, kind, target, stays)
+
+
+def preparation(situation: Situation, target: EndpointId) -> Move:
+    """Make *target* ready: traffic stays as it is."""
+    stays = situation.shares or evenly(situation.service.endpoints, situation.carrying)
+    return Move(situation.service.id, MoveKind.PREPARATION, (), target, stays)
+
+
+def _idle_first(situation: Situation, order: tuple[EndpointId, ...]) -> tuple[EndpointId, ...]:
+    """Endpoints in the order in which they would be made ready: standbys without traffic before the others."""
+    standbys = {e.id for e in situation.service.endpoints if e.role is Role.STANDBY}
+    return tuple(sorted(order, key=lambda e: (e in situation.carrying, e not in standbys, order.index(e))))
+
+
+def _exactly(situation: Situation, kind: MoveKind, target: EndpointId | None, after: Weights) -> Iterator[Move]:
+    """The move to the weights *after*, with 0 for every endpoint that they do not name."""
+    given = dict(after)
+    whole = tuple(sorted((e.id, given.get(e.id, 0)) for e in situation.service.endpoints))
+    if target is None:
+        target = max(whole, key=lambda each: each[1], default=(None, 0))[0]
+    if target is not None:
+        yield _move(situation, kind, target, whole)
+
+
+def _home(situation: Situation, target: EndpointId | None, order: tuple[EndpointId, ...]) -> Iterator[Move]:
+    """The way home: to the endpoints of role active, sharing evenly where there are several that work."""
+    endpoints = situation.service.endpoints
+    active = tuple(e for e in order if any(e == each.id and each.role is Role.ACTIVE for each in endpoints))
+    staying = tuple(e for e in active if e in situation.carrying and e not in situation.dead)
+    if target is not None:
+        together = (*staying, target) if target in active else (target,)
+        yield _move(situation, MoveKind.FAILBACK, target, _steerable(situation, together, target))
+        return
+    fit = tuple(e for e in active if situation.verdict(e) is Verdict.HEALTHY)
+    for home in tuple(e for e in active if e not in situation.carrying) or active:
+        yield _move(situation, MoveKind.FAILBACK, home, _steerable(situation, (*staying, *fit, home), home))
+
+
+def _steerable(situation: Situation, together: tuple[EndpointId, ...], alone: EndpointId) -> Weights:
+    """Even shares for *together*, or everything to *alone* where the answer cannot name several (CNAME)."""
+    endpoints = situation.service.endpoints
+    weights = evenly(endpoints, together)
+    try:
+        answer_for(endpoints, weights)
+    except Unsteerable:
+        return full(endpoints, alone)
+    return weights
+
+
+def _move(situation: Situation, kind: MoveKind, target: EndpointId, after: Weights) -> Move:
+    """The move to *after*. Its sources are the endpoints that lose all their traffic: they can be drained."""
+    keeps = serving(after)
+    source = tuple(e for e in situation.carrying if e not in keeps)
+    down = tuple(e for e in source if e in situation.dead)
+    if down:
+        kind = MoveKind.FAILOVER
+    elif kind is MoveKind.FAILOVER:
+        kind = MoveKind.SWITCHOVER
+    regions = {region_of(e.region) for e in situation.service.endpoints if e.id in down}
+    return Move(situation.service.id, kind, source, target, after, tuple(sorted(regions)))
