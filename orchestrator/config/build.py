@@ -43,6 +43,7 @@ def _service(given: model.Service) -> core.Service:
         endpoints=tuple(_endpoint(each, given) for each in sorted(given.endpoints, key=lambda e: e.id)),
         steering=_steering(given.steering, given.name) if given.steering else None,
         policy=_policy(given.policy),
+        depends=tuple(sorted(ServiceId(each) for each in set(given.depends))),
     )
 
 
@@ -95,6 +96,7 @@ def _policy(given: model.Policy) -> core.Policy:
         runbook_unplanned=given.runbooks.unplanned.name,
         runbook_planned=given.runbooks.planned.name,
         runbook_back=given.runbooks.back.name,
+        tier=given.tier,
         book_values=_book_values(given.runbooks),
     )
 

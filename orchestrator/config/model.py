@@ -235,6 +235,8 @@ class Policy(Part):
     """After a run, the time in which no automatic run starts: 0s to 1d."""
     runbooks: Runbooks = Field(default_factory=Runbooks)
     """Which runbook is used for what."""
+    tier: Annotated[int, Field(ge=1, le=9)] = 3
+    """When a region is evacuated, services of tier 1 leave first."""
 
 
 class Service(Part):
@@ -256,6 +258,8 @@ class Service(Part):
     """Left out: the service is watched, and cannot be moved."""
     policy: Policy = Field(default_factory=Policy)
     """Left out: mode `observe` and the defaults."""
+    depends: Annotated[list[f.Id], Field(max_length=100)] = []
+    """Services that must have left before it when a region is evacuated."""
 
 
 class Vantage(Part):

@@ -40,6 +40,18 @@ def _all(document: Document) -> Iterator[Mistake]:
         yield from _service(document, trail, service, regions)
         yield from _policy(document, trail, service)
         yield from _steering(document, trail, service)
+        yield from _depends(document, trail, service, services)
+
+
+def _depends(document: Document, trail: Trail, service: dict[str, Any], services: _Items) -> Iterator[Mistake]:
+    names = [str(other.get("id")) for _, other in services]
+    for index, name in enumerate(_list(service, "depends")):
+        here: Trail = (*trail, "depends", index)
+        if name == service.get("id"):
+            yield document.mistake(here, f"{quoted(name)} cannot depend on itself; remove it")
+        elif isinstance(name, str) and name not in names:
+            yield document.mistake(here, f"no service is called {quoted(name)}; correct it{did_you_mean(name, names)}")
+    yield from _named_twice(document, (*trail, "depends"), _list(service, "depends"))
 
 
 def _list(mapping: object, field: str) -> list[Any]:
