@@ -268,6 +268,8 @@ class Plan:
     """The runbook's parameters, as text."""
     detection_s: float = 0.0
     """How long the outage had lasted when this was decided, or usually lasts: part of the predicted recovery."""
+    book: str = ""
+    """The fingerprint of the runbook's steps as they stood, nested ones included: a saved plan is compared by it."""
 
     @property
     def planned(self) -> bool:

@@ -5,6 +5,7 @@ Law 8 is worked in here: steps after a steer that has no way back never roll bac
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
@@ -68,6 +69,7 @@ def plan(
         objections=objections,
         values=tuple((name, said_as(value)) for name, value in book.values),
         detection_s=0.0 if move.planned else ground.detection_s,
+        book=hashlib.sha256(repr(flat.steps).encode()).hexdigest()[:16],
     )
 
 
