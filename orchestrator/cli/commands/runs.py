@@ -36,7 +36,7 @@ def kind_of(status: ServiceStatus) -> MoveKind:
     return MoveKind.FAILOVER if serving & down else MoveKind.SWITCHOVER
 
 
-def _checked(status: ServiceStatus, to: str | None) -> EndpointId | None:
+def checked(status: ServiceStatus, to: str | None) -> EndpointId | None:
     """*to* as an endpoint of the service. Raises BadInput with the nearest name."""
     from orchestrator.cli.calls import unknown  # noqa: PLC0415 - used on one path
 
@@ -46,7 +46,7 @@ def _checked(status: ServiceStatus, to: str | None) -> EndpointId | None:
     return EndpointId(to) if to is not None else None
 
 
-def _rules(override: list[str] | None) -> tuple[str, ...]:
+def rules(override: list[str] | None) -> tuple[str, ...]:
     """*override* without doubles. Raises BadInput for what is no rule, with the nearest name."""
     from orchestrator.cli.calls import unknown  # noqa: PLC0415 - used on one path
     from orchestrator.core.safety import NAMES  # noqa: PLC0415 - the same
@@ -57,21 +57,24 @@ def _rules(override: list[str] | None) -> tuple[str, ...]:
     return tuple(sorted(set(override or ())))
 
 
-def _show_refusal(desk: Desk, refusal: Refusal, kind: MoveKind, again: str) -> Objected:
+def show_refusal(desk: Desk, refusal: Refusal, kind: MoveKind, again: str) -> Objected:
+    """Show all that stands against a request; what to raise then."""
     from orchestrator.cli.render.plan import refusal as rendered  # noqa: PLC0415 - start-up time
 
     desk.err.print(rendered(refusal, planned=kind is not MoveKind.FAILOVER, again=again))
     return Objected("")
 
 
-def _planned(desk: Desk, service: str, request: Request, again: str) -> Plan:
+def planned(desk: Desk, service: str, request: Request, again: str) -> Plan:
+    """The control plane's plan for *request*. Raises Objected, having shown why not."""
     answer = of_service(desk, service, lambda control, name: control.plan(name, request))
     if isinstance(answer, Refusal):
-        raise _show_refusal(desk, answer, request.kind, again)
+        raise show_refusal(desk, answer, request.kind, again)
     return answer
 
 
-def _text(plan: Plan) -> str:
+def plan_text(plan: Plan) -> str:
+    """A plan as text that is fit for a terminal."""
     from orchestrator.cli.render.text import clean  # noqa: PLC0415 - start-up time
     from runbooks.planner import text  # noqa: PLC0415 - the same
 
@@ -97,10 +100,10 @@ def plan(
     desk = desk_of(ctx)
     status = of_service(desk, service, lambda control, name: control.status(name))
     kind = MoveKind.FAILBACK if back else kind_of(status)
-    trigger = Trigger(who(), "only planned, not asked for", _rules(override))
-    target = _checked(status, to)
+    trigger = Trigger(who(), "only planned, not asked for", rules(override))
+    target = checked(status, to)
     words = ["failover", "plan", service, *(["--to", to] if to else []), *(["--back"] if back else [])]
-    made = _planned(desk, service, Request(kind, trigger, target), shlex.join(words))
+    made = planned(desk, service, Request(kind, trigger, target), shlex.join(words))
     if as_json or form is As.JSON:
         desk.write(made)
     elif form is As.NSUPDATE:
@@ -108,7 +111,7 @@ def plan(
 
         desk.emit(as_nsupdate(made).rstrip("\n") + "\n")
     else:
-        desk.emit(_text(made).rstrip("\n") + "\n")
+        desk.emit(plan_text(made).rstrip("\n") + "\n")
 
 
 def run(
@@ -130,7 +133,7 @@ def run(
     """
     desk = desk_of(ctx)
     status = of_service(desk, service, lambda control, name: control.status(name))
-    target = _checked(status, to)
+    target = checked(status, to)
     wish = _Wish(
         kind=kind_of(status),
         target=target,
@@ -189,20 +192,20 @@ def _carry_out(desk: Desk, service: str, wish: _Wish) -> None:
     """Plan, show, ask, start, follow. Raises what the exit status says."""
     if not wish.yes and not desk.someone:
         raise BadInput("nobody can be asked here; add --yes to start the run without a question")
-    overrides = _rules(wish.override)
+    overrides = rules(wish.override)
     reason = reason_of(desk, wish.reason, "Why is the traffic moved?")
     trigger = Trigger(who(), reason, overrides)
     request = Request(wish.kind, trigger, wish.target)
     given = "".join(f" --override {rule}" for rule in trigger.overrides)
     again = f"{shlex.join(wish.words)} --reason {shlex.quote(reason)}{given}"
-    desk.emit(_text(_planned(desk, service, request, again)).rstrip("\n") + "\n")
+    desk.emit(plan_text(planned(desk, service, request, again)).rstrip("\n") + "\n")
     if not desk.confirm("Carry this out?", yes=wish.yes, undecided=""):
         desk.say("Nothing was started.")
         raise typer.Exit(130)
     asked = FailoverRequest(uuid.uuid4().hex, request)
     answer = of_service(desk, service, lambda control, name: control.request(name, asked))
     if isinstance(answer, Refusal):
-        raise _show_refusal(desk, answer, request.kind, again)
+        raise show_refusal(desk, answer, request.kind, again)
     _started(desk, ServiceId(service), answer, wish)
 
 
@@ -237,4 +240,4 @@ def explain(ctx: typer.Context, service: Service, as_json: Json = False) -> None
     desk.show(explanation(service, found.decision, found.reasons))
     if found.plan is not None:
         desk.show("", "What it would do:")
-        desk.emit(_text(found.plan).rstrip("\n") + "\n")
+        desk.emit(plan_text(found.plan).rstrip("\n") + "\n")
