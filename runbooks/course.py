@@ -23,9 +23,11 @@ under the same effect tokens, so that no effect is doubled or lost.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from orchestrator.core.record import RunStatus
+from orchestrator.core.steering import Fence, SteeringChange, next_lineage
+from orchestrator.core.topology import Answer
 from runbooks import endings
 from runbooks.plan import Demote, FenceOff, Plan, Steer, Step
 from runbooks.progress import BEGUN, Progress, StepState, returning
@@ -98,18 +100,20 @@ def _onward(plan: Plan, progress: Progress, running: tuple[Do, ...]) -> tuple[Ac
         for step in plan.steps
         if progress.state(step.id) is StepState.RUNNING or _may_begin(plan, progress, step)
     )
+    if progress.paused and going:
+        return running or (Hold(progress.paused),)
     return going or (Close(RunStatus.COMPLETED, endings.completed(plan, progress)),)
 
 
 def _held(plan: Plan, progress: Progress) -> Hold | None:
-    """Why no step begins until a person has spoken."""
+    """The step that a person is asked about: until they have spoken no other begins."""
     for step in plan.steps:
         asks = step.on_failure == "ask" or progress.state(step.id) is StepState.ASKING
         if step.id in progress.fallen and asks:
             why = next((text for name, text in reversed(progress.failures) if name == step.id), "")
             said = f"step {step.id} needs a person{f' ({why})' if why else ''}"
             return Hold(f"{said}: retry it, skip it, or abort the run", step)
-    return Hold(progress.paused) if progress.paused else None
+    return None
 
 
 def _may_begin(plan: Plan, progress: Progress, step: Step) -> bool:
@@ -125,9 +129,12 @@ def _may_begin(plan: Plan, progress: Progress, step: Step) -> bool:
 def _over(plan: Plan, progress: Progress, name: str) -> bool:
     """Whether what comes after the step *name* may begin, as far as that step is concerned."""
     state = progress.state(name)
-    if state in {StepState.DONE, StepState.SKIPPED}:
+    if state is StepState.DONE:
         return True
     step = next(each for each in plan.steps if each.id == name)
+    if state is StepState.SKIPPED:
+        # Skipped ahead of its turn: what comes after it still waits for what came before it.
+        return all(_over(plan, progress, each) for each in step.after)
     if state in {StepState.FAILED, StepState.REFUSED}:
         return name not in progress.fallen or step.on_failure == "continue"
     if state is not StepState.PENDING:
@@ -151,6 +158,27 @@ def _before(plan: Plan) -> Mapping[str, frozenset[str]]:
     return found
 
 
+def standing(plan: Plan, progress: Progress, step: Step) -> Step:
+    """*step* on the routing that this run itself has left, which a run that was switched on its way did not plan for.
+
+    Where all the steers before it that the plan counted have been made, and no others, it is *step* itself.
+    """
+    fence: Fence | None = None
+    answer: Answer | None = None
+    generation = plan.generation
+    for each in plan.steps[: plan.steps.index(step)]:
+        made = each.work
+        if not isinstance(made, Steer) or progress.state(each.id) is not StepState.DONE:
+            continue
+        lineage = made.lineage if fence is None else next_lineage(fence)
+        change = SteeringChange(generation, answer, made.weights, made.answer, plan.run, each.id, lineage)
+        fence, answer, generation = change.fence, made.answer, generation + 1
+    work = step.work
+    if isinstance(work, Steer) and fence is not None:
+        work = replace(work, expects=generation, was=answer, lineage=next_lineage(fence), stands=fence)
+    return replace(step, work=work, generation=generation)
+
+
 def _halt(plan: Plan, progress: Progress, why: str) -> Close:
     return Close(RunStatus.HALTED, endings.halted(plan, progress, why))
 
@@ -158,16 +186,18 @@ def _halt(plan: Plan, progress: Progress, why: str) -> Close:
 def _back(plan: Plan, progress: Progress) -> tuple[Action, ...]:
     """Once the way forward has ended: the undos, or the close that leaves or has put back the rest."""
     one_way, halting = one_way_step(plan, progress), _stopper(plan, progress)
+    why = endings.why(progress, halting)
     if one_way is not None:
-        kept = f"Nothing was put back: there is no safe way back behind step {one_way.id}."
-        return (_halt(plan, progress, f"{endings.why(progress)}. {kept}"),)
+        # A run that was switched to unplanned on its way back has put back some already.
+        kept = "Nothing more is put back" if returning(progress) else "Nothing was put back"
+        return (_halt(plan, progress, f"{why}. {kept}: there is no safe way back behind step {one_way.id}."),)
     if halting is not None and halting.on_failure == "halt" and not progress.aborted:
-        return (_halt(plan, progress, f"{progress.failure}. Nothing was put back."),)
+        return (_halt(plan, progress, f"{why}. Nothing was put back."),)
     back = _to_undo(plan, progress)
     if back:
         return tuple(Undo(step) for step in back)
     status = RunStatus.ABORTED if progress.aborted else RunStatus.UNDONE
-    return (Close(status, f"{endings.why(progress)}; everything done was put back. {endings.world(plan, progress)}"),)
+    return (Close(status, f"{why}; everything done was put back. {endings.world(plan, progress)}"),)
 
 
 def one_way_step(plan: Plan, progress: Progress) -> Step | None:
@@ -184,15 +214,21 @@ def one_way_step(plan: Plan, progress: Progress) -> Step | None:
 
 
 def _stopper(plan: Plan, progress: Progress) -> Step | None:
-    """The step whose failure ends the way forward; undoing it has begun or not."""
-    ends = (step for step in plan.steps if step.id in progress.fallen and step.on_failure in {"rollback", "halt"})
-    return next((step for step in ends if progress.state(step.id) is not StepState.ASKING), None)
+    """The step whose failure ends the way forward: the first in the plan, but one that halts before one that goes back.
+
+    Undoing it may have begun.
+    """
+    ends = [step for step in plan.steps if step.id in progress.fallen and step.on_failure in {"rollback", "halt"}]
+    ends = [step for step in ends if progress.state(step.id) is not StepState.ASKING]
+    return next((step for step in ends if step.on_failure == "halt"), next(iter(ends), None))
 
 
 def _arrived(plan: Plan, progress: Progress) -> bool:
     """Whether a run that was aborted late has nothing left to do, and no way back: then it is simply complete."""
-    left = any(step.id in progress.cut for step in plan.taken(planned=progress.planned))
-    return not left and one_way_step(plan, progress) is not None
+    taken = plan.taken(planned=progress.planned)
+    left = any(step.id in progress.cut for step in taken)
+    asked = any(step.id in progress.fallen and step.on_failure != "continue" for step in taken)
+    return not left and not asked and one_way_step(plan, progress) is not None
 
 
 def _to_undo(plan: Plan, progress: Progress) -> tuple[Step, ...]:

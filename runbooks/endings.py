@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from runbooks.plan import Call, Demote, FenceOff, Plan, Promote, Steer
+from runbooks.plan import Call, Demote, FenceOff, Plan, Promote, Steer, Step
 from runbooks.printed import spread
-from runbooks.progress import BEGUN, Progress, StepState
+from runbooks.progress import BEGUN, Progress, StepState, returning
 
 
 def completed(plan: Plan, progress: Progress) -> str:
@@ -15,7 +15,8 @@ def completed(plan: Plan, progress: Progress) -> str:
 
 def stale(progress: Progress) -> str:
     """A run that the fence refused."""
-    return f"somebody else is ahead ({progress.failure}); nothing was put back, read the routing and plan again"
+    kept = "nothing more was put back" if returning(progress) else "nothing was put back"
+    return f"somebody else is ahead ({progress.failure}); {kept}, read the routing and plan again"
 
 
 def halted(plan: Plan, progress: Progress, why: str) -> str:
@@ -38,11 +39,12 @@ def _ways(plan: Plan, progress: Progress) -> str:
     return f"Look first: failover explain {plan.service}; {ways}."
 
 
-def why(progress: Progress) -> str:
-    """Why the way forward ended."""
+def why(progress: Progress, stopper: Step | None = None) -> str:
+    """Why the way forward ended: by whom it was stopped, or what happened to the step *stopper*."""
     if progress.aborted:
         return f"stopped: {progress.stopped}" if progress.stopped else "stopped"
-    return progress.failure or "failed"
+    own = next((each for each in reversed(progress.failures) if stopper is not None and each[0] == stopper.id), None)
+    return ": ".join(part for part in own if part) if own else progress.failure or "failed"
 
 
 def world(plan: Plan, progress: Progress) -> str:

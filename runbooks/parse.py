@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any, get_args
@@ -11,8 +11,8 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from orchestrator.config.document import Document, Key, Trail, compose
-from orchestrator.config.fields import SAID
-from orchestrator.config.mistakes import Mistake, Mistakes, did_you_mean
+from orchestrator.config.fields import SAID, quoted
+from orchestrator.config.mistakes import Mistake, Mistakes, did_you_mean, shown
 from orchestrator.core.errors import BadInput
 from orchestrator.core.names import nearest
 from runbooks.model import API_VERSION, KIND, Parameter, ParameterType, Runbook, StepType, Value
@@ -51,12 +51,14 @@ def read(text: str, file: str) -> Template:
     parameters, wrong = _parameters(document)
     mistakes += wrong
     examples = {each.name: sample(each.type) if each.default is None else each.default for each in parameters}
-    bound, unknown = _bound(document, examples)
-    book, slips = _validated(bound)
-    mistakes += [*unknown, *slips, *senseless(bound)]
-    if mistakes or book is None:
+    bound = _bound(document, examples)
+    # An example proves nothing: what a step makes of the value that will be given is seen when it is given.
+    open_ = {each.name for each in parameters if each.default is None}
+    mistakes += [*bound.unknown, *bound.mistakes(leaving=open_)]
+    if mistakes:
         raise Mistakes(mistakes)
-    return Template(book.metadata.name, book.description.strip(), parameters, text, file)
+    said = str(document.data.get("description", "")).strip()
+    return Template(document.data["metadata"]["name"], said, parameters, text, file)
 
 
 def parse(text: str, file: str) -> Runbook:
@@ -89,11 +91,10 @@ def bind(template: Template, values: Mapping[str, Value] = MappingProxyType({}))
             )
         else:
             chosen[each.name] = each.default
-    document, _ = _bound(compose(template.text, template.file), chosen)
-    book, mistakes = _validated(document)
-    mistakes += senseless(document)
-    if mistakes or book is None:
+    bound = _bound(compose(template.text, template.file), chosen)
+    if mistakes := bound.mistakes():
         raise Mistakes(mistakes)
+    book = BookSchema.model_validate(bound.document.data)
     return Runbook(
         name=template.name,
         description=template.description,
@@ -108,11 +109,34 @@ def schema() -> dict[str, Any]:  # JSON Schema is plain data
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **BookSchema.model_json_schema()}
 
 
-def _validated(document: Document) -> tuple[BookSchema | None, list[Mistake]]:
-    try:
-        return BookSchema.model_validate(document.data), []
-    except ValidationError as error:
-        return None, [_told(document, each) for each in error.errors(include_url=False)]
+@dataclass(frozen=True, slots=True)
+class _Bound:
+    """A document with values in the places of its parameters."""
+
+    document: Document
+    places: tuple[tuple[Trail, str], ...]
+    """Where which parameter was put."""
+    unknown: tuple[Mistake, ...]
+    """References to parameters that there are not."""
+
+    def mistakes(self, *, leaving: Collection[str] = ()) -> list[Mistake]:
+        """What is wrong, but for what the values of the parameters *leaving* are to blame for."""
+        found = [*self._misfits(), *senseless(self.document)]
+        told: list[Mistake] = []
+        for trail, mistake in found:
+            of = next((name for place, name in self.places if trail[: len(place)] == place), None)
+            if of is None:
+                told.append(mistake)
+            elif of not in leaving and of:
+                told.append(replace(mistake, text=f"{mistake.text} (it is the value of parameter '{of}')"))
+        return told
+
+    def _misfits(self) -> Iterator[tuple[Trail, Mistake]]:
+        try:
+            BookSchema.model_validate(self.document.data)
+        except ValidationError as error:
+            for each in error.errors(include_url=False):
+                yield _told(self.document, each)
 
 
 # ------------------------------------------------------------------ parameters
@@ -159,18 +183,24 @@ def _used(data: object) -> Iterator[str]:
             return
 
 
-def _bound(document: Document, values: Mapping[str, Value]) -> tuple[Document, list[Mistake]]:
-    """*document* with the values of the parameters in their places, and references to none that there is."""
+def _bound(document: Document, values: Mapping[str, Value]) -> _Bound:
+    """*document* with the values of the parameters in their places."""
+    written = document.data.get("parameters")
+    named = [*written] if isinstance(written, dict) else []
+    places: list[tuple[Trail, str]] = []
     mistakes: list[Mistake] = []
 
     def put(data: object, trail: Trail) -> object:
         if isinstance(data, dict) and set(data) == {PARAM}:
             name = data[PARAM]
-            if isinstance(name, str) and name in values:
+            known = isinstance(name, str) and name in values
+            # What stands for nothing is told once, not also as a mapping in a wrong place.
+            places.append((trail, name if known else ""))
+            if known:
                 value = values[name]
                 return list(value) if isinstance(value, tuple) else value
-            if name not in (document.data.get("parameters") or {}):
-                text = f"no parameter is called '{name}'{did_you_mean(str(name), values)}; add it under parameters"
+            if name not in named:
+                text = f"no parameter is called {quoted(name)}{did_you_mean(str(name), named)}; add it under parameters"
                 mistakes.append(document.mistake(trail, text))
             return data
         if isinstance(data, dict):
@@ -180,26 +210,29 @@ def _bound(document: Document, values: Mapping[str, Value]) -> tuple[Document, l
         return data
 
     data = {key: put(value, (key,)) if key == "steps" else value for key, value in document.data.items()}
-    return replace(document, data=data), mistakes
+    return _Bound(replace(document, data=data), tuple(places), tuple(mistakes))
 
 
 # ------------------------------------------------------------------ what pydantic found, in words
 
 
-def _told(document: Document, error: ErrorDetails) -> Mistake:
+def _told(document: Document, error: ErrorDetails) -> tuple[Trail, Mistake]:
+    """Where, and the mistake."""
     trail = _trail(document, error["loc"])
     kind = error["type"]
     if kind == "extra_forbidden":
         known = _fields(document, trail[:-1])
-        return document.mistake(trail, f"unknown field '{trail[-1]}'{did_you_mean(str(trail[-1]), known)}", key=True)
+        text = f"unknown field '{shown(str(trail[-1]))}'{did_you_mean(str(trail[-1]), known)}"
+        return trail, document.mistake(trail, text, key=True)
     if kind == "missing":
-        return document.mistake(trail[:-1], f"'{trail[-1]}' is missing; add it")
+        return trail, document.mistake(trail[:-1], f"'{trail[-1]}' is missing; add it")
     if kind == "union_tag_not_found":
-        return document.mistake(trail, f"'type' is missing; add one of: {', '.join(StepType)}")
+        return trail, document.mistake(trail, f"'type' is missing; add one of: {', '.join(StepType)}")
     if kind == "union_tag_invalid":
-        said = str(_at(document.data, trail)["type"])
-        return document.mistake((*trail, "type"), f"no step is of type '{said}'{did_you_mean(said, StepType)}")
-    return document.mistake(trail, _sentence(kind, error, trail[-1] if trail else ""))
+        said, here = str(_at(document.data, trail)["type"]), (*trail, "type")
+        return here, document.mistake(here, f"no step is of type {quoted(said)}{did_you_mean(said, StepType)}")
+    field = next((key for key in reversed(trail) if isinstance(key, str)), "")
+    return trail, document.mistake(trail, _sentence(kind, error, field))
 
 
 def _trail(document: Document, where: Iterable[Key]) -> Trail:
@@ -235,7 +268,12 @@ _WORDS: Mapping[str, str] = MappingProxyType(
         "int_type": "{said} is not a whole number; write one without quotes",
         "bool_type": "{said} is neither true nor false; write one of them",
         "string_type": "{said} is not text; write text, in quotes if need be",
-        "tuple_type": "{said} is not a list; begin each step with '- '",
+        "tuple_type": "{said} is not a list; write one like [a, b]",
+        "dict_type": "{said} stands where fields are expected; write 'name: value' lines",
+        "float_type": "{said} is not a number; write one such as 1.5",
+        "float_parsing": "{said} is not a number; write one such as 1.5",
+        "too_short": "at least {min_length} belongs here; add what is missing",
+        "too_long": "at most {max_length} may stand here; remove some",
         "model_type": "{said} stands where fields are expected; write 'name: value' lines",
         "model_attributes_type": "{said} stands where fields are expected; write 'name: value' lines",
     }
@@ -258,7 +296,7 @@ def _expected(error: ErrorDetails) -> list[str]:
 
 
 def _sentence(kind: str, error: ErrorDetails, field: Key) -> str:
-    said = _shown(error["input"])
+    said = "nothing" if error["input"] is None else quoted(error["input"])
     if field in {"apiVersion", "kind"}:
         wanted = API_VERSION if field == "apiVersion" else KIND
         return f"{said} is not what this program reads; write {wanted}"
@@ -266,24 +304,10 @@ def _sentence(kind: str, error: ErrorDetails, field: Key) -> str:
         known = _CHOICES.get(str(field)) or [str(each) for each in _expected(error)]
         close = nearest(str(error["input"]), known)
         return f"{said} is not known{f' (did you mean {close!r}?)' if close else ''}; choose {' | '.join(known)}"
+    if kind == "tuple_type" and field in {"steps", "branches"}:
+        return f"{said} is not a list; begin each {'step' if field == 'steps' else 'branch'} with '- '"
     context = {**error.get("ctx", {}), "said": said}
     return _WORDS[kind].format_map(context) if kind in _WORDS else f"{error['msg'].lower()}; mend it"
-
-
-def _shown(value: object) -> str:
-    match value:
-        case None:
-            return "nothing"
-        case bool():
-            return str(value).lower()
-        case str():
-            return f"'{value}'"
-        case list():
-            return "a list"
-        case dict():
-            return "a mapping"
-        case _:
-            return str(value)
 
 
 def _fields(document: Document, trail: Trail) -> list[str]:
@@ -298,6 +322,9 @@ def _fields(document: Document, trail: Trail) -> list[str]:
         step = next(t for t in (trail[:n] for n in range(len(trail), 0, -1)) if isinstance(t[-1], int))
         schema = STEPS[_at(document.data, step)["type"]]
         for key in trail[len(step) :] if inner else ():
-            names = get_args(schema.model_fields[key].annotation) or (schema.model_fields[key].annotation,)
-            schema = next(each for each in names if hasattr(each, "model_fields"))
+            info = schema.model_fields.get(key)
+            names = (*get_args(info.annotation), info.annotation) if info is not None else ()
+            schema = next((each for each in names if hasattr(each, "model_fields")), None)
+            if schema is None:
+                return []
     return [field.alias or name for name, field in schema.model_fields.items()]

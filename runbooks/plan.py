@@ -281,6 +281,15 @@ class Plan:
         return tuple(step for step in self.steps if step.when.holds(planned=planned))
 
     @property
+    def longest_s(self) -> float:
+        """How long its steps may take at the very most: the longest way through them, by their timeouts."""
+        ends: dict[str, float] = {}
+        for step in self.steps:
+            taken = step.when.holds(planned=self.planned)
+            ends[step.id] = max((ends[each] for each in step.after), default=0.0) + (step.timeout_s if taken else 0.0)
+        return max(ends.values(), default=0.0)
+
+    @property
     def predicted_s(self) -> float:
         """How long it usually takes until clients are served: the longest way to the last steer or converge."""
         ends: dict[str, float] = {}

@@ -15,7 +15,7 @@ from orchestrator.core.names import RunId
 from runbooks.ground import Case, Ground, Unplannable, the_case
 from runbooks.model import BookStep, ParallelTask, Runbook, SteerTask, every
 from runbooks.nesting import unnested
-from runbooks.plan import Plan, Steer, Step
+from runbooks.plan import Converge, Demote, Drain, FenceOff, Plan, Promote, Steer, Step, When
 from runbooks.printed import as_nsupdate, brief, text
 from runbooks.resolve import resolved, staged
 from runbooks.values import said_as
@@ -48,9 +48,13 @@ def plan(
             f"runbook '{book.name}' does not have exactly one step that steers in {kind} moves; "
             f"name another runbook in the policy of service '{ground.service.id}'"
         )
+    aside = next((step.id for step in taken if step not in flat.steps), None)
+    if aside is not None:
+        raise Unplannable(f"step '{aside}' of runbook '{book.name}' steers in a branch beside others; put it outside")
     case = the_case(move, ground, run, trigger)
     course = _Course(case, case.generation)
     steps = tuple(course.walk(flat.steps, ()))
+    _sound(book.name, steps)
     return Plan(
         run=run,
         service=ground.service.id,
@@ -71,6 +75,35 @@ def plan(
         detection_s=0.0 if move.planned else ground.detection_s,
         book=hashlib.sha256(repr(flat.steps).encode()).hexdigest()[:16],
     )
+
+
+def _sound(book: str, steps: tuple[Step, ...]) -> None:
+    """Raises Unplannable for what nesting can bring together: two steps of one name, or an order without sense."""
+    names: set[str] = set()
+    for step in steps:
+        if step.id in names:
+            raise Unplannable(f"runbook '{book}' has two steps that would be called '{step.id}' in a plan; rename one")
+        names.add(step.id)
+    traffic = [step for step in steps if isinstance(step.work, Steer)]
+    at_once = next((number for number, step in enumerate(traffic) if step.when is When.UNPLANNED), len(traffic))
+    if any(step.when is When.PLANNED for step in traffic[at_once:]):
+        raise Unplannable(
+            f"runbook '{book}' steers for unplanned moves before it does for planned ones; put the step for planned "
+            "moves first, so that the other can take over when the run is switched"
+        )
+    moves = bool(traffic)
+    for planned in (False, True):
+        taken = [step for step in steps if step.when.holds(planned=planned)]
+        steers = [number for number, step in enumerate(taken) if isinstance(step.work, Steer)]
+        if moves and not steers:
+            continue  # a kind of move that this runbook is not for
+        first = steers[0] if steers else len(taken)
+        for number, step in enumerate(taken):
+            where = f"step '{step.id}' of runbook '{book}' stands where traffic"
+            if isinstance(step.work, Converge | Drain | Demote | FenceOff) and number < first:
+                raise Unplannable(f"{where} has not moved; put it after a step that steers")
+            if isinstance(step.work, Promote) and number > first:
+                raise Unplannable(f"{where} has moved already; put it before the step that steers")
 
 
 @dataclass(slots=True)
@@ -97,12 +130,13 @@ class _Course:
                 yield self._placed(step)
 
     def _side_by_side(self, said: BookStep, task: ParallelTask) -> Iterator[Step]:
-        begin, ends = self.ends, []
+        begin, ends = self.ends, list[str]()
         for branch in task.branches:
             kept = tuple(_under(said, step) for step in branch if _together(said, step))
             yield from self.walk(kept, begin)
-            ends.append(self.ends)
-        self.ends = tuple(dict.fromkeys(end for each in ends for end in each)) or begin
+            # A branch of which nothing is left to do holds up nobody.
+            ends += [] if self.ends == begin else self.ends
+        self.ends = tuple(dict.fromkeys(ends)) or begin
 
     def _placed(self, step: Step) -> Step:
         """*step* in its place: after what, under which generation, and with no way back where there is none."""
@@ -112,13 +146,15 @@ class _Course:
         self.ends = (step.id,)
         if isinstance(step.work, Steer):
             self.moved = True
-            self.generation += 1
+            # A steer that this move leaves out writes nothing; for a run that is switched there is course.standing.
+            self.generation += step.when.holds(planned=self.case.move.planned)
         return step
 
 
 def _together(outer: BookStep, step: BookStep) -> bool:
-    return outer.when is step.when or "always" in {outer.when, step.when}
+    return outer.when is step.when or When.ALWAYS in {outer.when, step.when}
 
 
 def _under(outer: BookStep, step: BookStep) -> BookStep:
-    return replace(step, when=outer.when if step.when == "always" else step.when)
+    when = outer.when if step.when is When.ALWAYS else step.when
+    return replace(step, when=when, undo=step.undo and outer.undo)

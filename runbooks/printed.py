@@ -79,8 +79,9 @@ def _header(plan: Plan) -> Iterator[str]:
     else:
         yield f"{plan.kind} of {plan.service} from {origin} to {spread(plan.after)}"
     yield f"  run         {plan.run}"
-    with_ = "".join(f", {name} {value}" for name, value in plan.values)
-    yield f"  runbook     {plan.runbook} ({'planned' if plan.planned else 'unplanned'}{with_})"
+    yield f"  runbook     {plan.runbook} ({'planned' if plan.planned else 'unplanned'})"
+    if plan.values:
+        yield f"  with        {'; '.join(f'{name}={_line(value)}' for name, value in plan.values)}"
     yield f"  by          {_line(plan.trigger.by)}"
     yield f"  because     {_line(plan.trigger.reason)}"
     for rule in plan.trigger.overrides:
@@ -96,7 +97,9 @@ def _header(plan: Plan) -> Iterator[str]:
 
 
 def _predicted(plan: Plan) -> str:
-    """When clients will be served by the new answer, against the objective."""
+    """When clients will be served by the new answer, against the objective; in a planned move they are anyway."""
+    if plan.planned:
+        return f"{spoken(round(plan.predicted_s, 1))} until traffic has moved"
     whole = round(plan.detection_s + plan.predicted_s, 1)
     left = round(plan.objective_s - whole, 1)
     margin = f"{spoken(left)} inside the objective" if left >= 0 else f"{spoken(-left)} beyond the objective"
@@ -107,7 +110,7 @@ def _predicted(plan: Plan) -> str:
 def _steps(plan: Plan) -> Iterator[str]:
     taken = plan.taken(planned=plan.planned)
     count = len(taken)
-    bound = spoken(sum(step.timeout_s for step in taken))
+    bound = spoken(plan.longest_s)
     yield f"{count} step{'s' if count != 1 else ''}, {bound} at the very most:"
     names = {step.id: number for number, step in enumerate(taken, 1)}
     for number, step in enumerate(taken, 1):

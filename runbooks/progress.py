@@ -119,6 +119,10 @@ class Progress:
     """Who stopped it and why, where *aborted*."""
     paused: str = ""
     """Who wants no further step to begin, and why."""
+    asks: tuple[str, ...] = ()
+    """Steps whose failure waits for a person."""
+    left_out: tuple[str, ...] = ()
+    """Steps that are no part of the move as it is, planned or unplanned."""
 
     @property
     def failure(self) -> str | None:
@@ -135,7 +139,16 @@ class Progress:
 
 def begin(plan: Plan) -> Progress:
     """The progress of a plan of which nothing is done yet."""
-    return Progress(tuple((step.id, StepState.PENDING) for step in plan.steps), planned=plan.planned)
+    return Progress(
+        tuple((step.id, StepState.PENDING) for step in plan.steps),
+        planned=plan.planned,
+        asks=tuple(step.id for step in plan.steps if step.on_failure == "ask"),
+        left_out=_left_out(plan, planned=plan.planned),
+    )
+
+
+def _left_out(plan: Plan, *, planned: bool) -> tuple[str, ...]:
+    return tuple(step.id for step in plan.steps if not step.when.holds(planned=planned))
 
 
 def advance(progress: Progress, step_id: str, event: Event, detail: str = "") -> Progress:
@@ -190,13 +203,19 @@ def _aborted(progress: Progress, why: str) -> Progress:
 def switched(plan: Plan, progress: Progress, *, planned: bool) -> Progress:
     """*progress* of a run that is (un)planned from now on. A step under way that is no part of it any more is let go.
 
-    What has begun stays as it is: a step whose turn is over is not taken after all.
+    What has begun stays as it is: a step whose turn is over is not taken after all. On the way back only the
+    question changes whether the source may get traffic again.
     """
-    progress = replace(progress, planned=planned)
-    for step in plan.steps:
-        if progress.state(step.id) is StepState.RUNNING and not step.when.holds(planned=planned):
+    progress = replace(progress, planned=planned, left_out=_left_out(plan, planned=planned))
+    for step in plan.steps if not (progress.aborted or returning(progress)) else ():
+        asked = step.id in progress.fallen and (step.on_failure == "ask" or _asking(progress, step.id))
+        if step.id in progress.left_out and (asked or progress.state(step.id) is StepState.RUNNING):
             progress = advance(progress, step.id, Event.SKIP, "no part of the move any more")
     return progress
+
+
+def _asking(progress: Progress, step: str) -> bool:
+    return progress.state(step) is StepState.ASKING
 
 
 def diagram() -> str:
@@ -219,9 +238,12 @@ def _node(state: str) -> str:
 
 
 def _open(progress: Progress) -> bool:
-    """Whether the way forward is still being walked."""
-    states = {state for _, state in progress.states}
-    return bool(states & {StepState.PENDING, StepState.RUNNING, StepState.ASKING}) and not returning(progress)
+    """Whether the way forward is still being walked: something is left of it, or a person is asked."""
+    walked = {StepState.PENDING, StepState.RUNNING, StepState.ASKING}
+    left = any(state in walked and name not in progress.left_out for name, state in progress.states)
+    running = any(state is StepState.RUNNING for _, state in progress.states)
+    asked = bool(set(progress.asks) & set(progress.fallen))
+    return (left or running or asked) and not returning(progress)
 
 
 def returning(progress: Progress) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import assert_never
 
@@ -148,13 +148,14 @@ def _verify(said: BookStep, task: VerifyTask, case: Case) -> Step:
 def _approve(said: BookStep, task: ApproveTask, case: Case) -> Step:
     known = dict(case.ground.roles)
     asked: list[Asked] = []
+    able: set[str] = set()
     for role in (task.role, *task.escalate):
         who = known.get(role, ()) if role is not None else ()
         if role is not None and not who:
             raise Unplannable(
                 f"step '{said.id}' asks role '{role}', in which there is nobody; name its people under roles"
             )
-        able = set(who) - ({case.trigger.by} if task.people > 1 else set())
+        able |= set(who) - ({case.trigger.by} if task.people > 1 else set())
         if who and len(able) < task.people:
             raise Unplannable(
                 f"step '{said.id}' needs a yes from {task.people} people of role '{role}', and only {len(able)} may "
@@ -162,8 +163,7 @@ def _approve(said: BookStep, task: ApproveTask, case: Case) -> Step:
             )
         asked.append(Asked(role, tuple(sorted(who))))
     work = Approve(tuple(asked), task.people, said.timeout_s, task.on_timeout)
-    waits = said.timeout_s * (len(asked) - 1)
-    return _step(said, work, people(work), case, more_s=waits)
+    return _step(replace(said, timeout_s=said.timeout_s * len(asked)), work, people(work), case)
 
 
 # ------------------------------------------------------------------ the traffic
@@ -179,9 +179,12 @@ def staged(said: BookStep, task: SteerTask, case: Case) -> Iterator[Step]:
         raise Unplannable(
             f"service '{case.service.id}' answers no known set of endpoints, so its traffic cannot move by stages"
         )
-    standing = case.routing
+    standing, stood = case.routing, case.before
     for percent in dict.fromkeys((*task.stages, 100)):
         weights = partway(case.before, after, percent)
+        if percent < 100 and weights == stood:
+            continue  # too few shares for so small a stage: a write would change nothing
+        stood = weights
         step, standing = _steer(replace(said, id=f"{said.id}.{percent}"), case, weights, standing)
         yield step
         if percent < 100:
@@ -189,19 +192,41 @@ def staged(said: BookStep, task: SteerTask, case: Case) -> Iterator[Step]:
 
 
 def partway(before: Weights, after: Weights, percent: int) -> Weights:
-    """The weights when *percent* of the move is made: whoever gains has 1 at least, and the sum stays."""
-    old = dict(before)
+    """The weights when *percent* of the move is made: each moves one way only, and the sum is that of *after*.
+
+    Whoever gains has at least 1 in the first stage already, as far as there are shares to give.
+    """
     if percent >= 100:
         return after
-    found: dict[EndpointId, int] = {}
-    for name, to in after:
-        came = old.get(name, 0)
-        exact = came + (to - came) * percent / 100
-        found[name] = max(1, int(exact + 0.5)) if to > came else max(0, int(exact + 0.5))
-    # What rounding has added or taken is settled with whoever has most.
-    most = max(found, key=lambda name: (found[name], name))
-    found[most] += sum(weight for _, weight in after) - sum(found.values())
-    return tuple(sorted(found.items()))
+    total = sum(weight for _, weight in after)
+    old = dict(_scaled(before, total))
+    new = dict(after)
+    gains = {name: new[name] - old.get(name, 0) for name in new if new[name] > old.get(name, 0)}
+    losses = {name: old[name] - new.get(name, 0) for name in old if old[name] > new.get(name, 0)}
+    moved = max(len(gains), (sum(gains.values()) * percent + 50) // 100)
+    # Whoever has come least far is next: so nobody goes back from one stage to the next.
+    given, taken = _in_turn(gains, moved, 0.0), _in_turn(losses, moved, 0.5)
+    return tuple((name, old.get(name, 0) + given.get(name, 0) - taken.get(name, 0)) for name, _ in after)
+
+
+def _in_turn(whole: Mapping[EndpointId, int], count: int, ahead: float) -> dict[EndpointId, int]:
+    """*count* shares of *whole* one by one, each to whom it brings least far beyond what is due (a divisor method)."""
+    parts = dict.fromkeys(whole, 0)
+    for _ in range(min(count, sum(whole.values()))):
+        able = [name for name in sorted(whole) if parts[name] < whole[name]]
+        parts[min(able, key=lambda name: (parts[name] + ahead) / whole[name])] += 1
+    return parts
+
+
+def _scaled(weights: Weights, total: int) -> Weights:
+    """*weights* as shares of *total*."""
+    given = {name: weight for name, weight in weights if weight}
+    if sum(given.values()) in {0, total}:
+        return weights
+    whole = sum(given.values())
+    shares = {name: weight * total // whole for name, weight in given.items()}
+    rest = sorted(given, key=lambda name: (-(given[name] * total % whole), name))[: total - sum(shares.values())]
+    return tuple((name, shares.get(name, 0) + (name in rest)) for name, _ in weights)
 
 
 def _steer(said: BookStep, case: Case, weights: Weights, standing: Routing) -> tuple[Step, Routing]:
@@ -233,7 +258,8 @@ def _steer(said: BookStep, case: Case, weights: Weights, standing: Routing) -> t
 
 def _analyse(said: BookStep, task: SteerTask, case: Case, percent: int, weights: Weights) -> Step:
     given = serving(weights)
-    source = next((name for name in case.move.source if name in given), None)
+    # An endpoint that is down is no measure of another.
+    source = next((name for name in case.move.source if name in given and case.move.planned), None)
     target, _ = _place(case.target.id, case)
     beside = _place(source, case)[0] if source is not None else None
     work = Analyse(target, beside if task.analysis else None, task.hold_s, task.analysis)
@@ -291,15 +317,14 @@ def _drain(said: BookStep, case: Case) -> Iterator[Step]:
     for name, workload in _leaving(case) if said.when is not When.UNPLANNED else ():
         line = f"let requests in flight at {name} finish, for {spoken(said.timeout_s)} at most"
         # An endpoint that is down has nothing that could finish.
-        here = replace(said, when=When.PLANNED)
-        step = _step(here, Drain(name, workload), line, case, f"let {name} take new requests again")
-        yield _numbered(step, name, case)
+        here = _numbered(replace(said, when=When.PLANNED), name, case)
+        yield _step(here, Drain(name, workload), line, case, f"let {name} take new requests again")
 
 
 def _fence(said: BookStep, case: Case) -> Iterator[Step]:
     for name, workload in _leaving(case):
         line = f"keep {name} from serving: scale it to nothing, if it has no traffic"
-        yield _numbered(_step(said, FenceOff(name, workload), line, case), name, case)
+        yield _step(_numbered(said, name, case), FenceOff(name, workload), line, case)
 
 
 def _demote(said: BookStep, task: DemoteTask, case: Case) -> Iterator[Step]:
@@ -310,12 +335,13 @@ def _demote(said: BookStep, task: DemoteTask, case: Case) -> Iterator[Step]:
             f"after a bake of {spoken(task.bake_s)} return {name} to {_replicas(replicas)}, if it still has no traffic"
         )
         # GPUs that are given back in an outage may not come back.
-        yield _numbered(_step(replace(said, when=When.PLANNED), work, line, case, more_s=task.bake_s), name, case)
+        here = _numbered(replace(said, when=When.PLANNED), name, case)
+        yield _step(here, work, line, case, more_s=task.bake_s)
 
 
-def _numbered(step: Step, name: EndpointId, case: Case) -> Step:
-    """*step* under an id of its own where several endpoints leave."""
-    return replace(step, id=f"{step.id}-{name}") if len(tuple(_leaving(case))) > 1 else step
+def _numbered(said: BookStep, name: EndpointId, case: Case) -> BookStep:
+    """*said* under an id of its own where several endpoints leave."""
+    return replace(said, id=f"{said.id}-{name}") if len(tuple(_leaving(case))) > 1 else said
 
 
 def _replicas(count: int) -> str:

@@ -7,7 +7,16 @@ from itertools import pairwise
 from types import MappingProxyType
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, StrictInt
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainValidator,
+    StrictBool,
+    StrictInt,
+    WithJsonSchema,
+)
 
 from orchestrator.config import fields as f
 from orchestrator.config.fields import seconds, spoken
@@ -52,6 +61,13 @@ def _span(value: object) -> float:
     return span
 
 
+def _budget(value: object) -> float:
+    span = _span(value)
+    if span <= 0:
+        f.say(f"{value} leaves no time to do anything; write how long it may take, such as 30s")
+    return span
+
+
 def _stages(value: object) -> tuple[int, ...]:
     numbers = value if isinstance(value, list | tuple) else None
     whole = numbers is not None and all(isinstance(n, int) and not isinstance(n, bool) for n in numbers)
@@ -62,10 +78,25 @@ def _stages(value: object) -> tuple[int, ...]:
     return tuple(numbers)
 
 
+def _given(value: object) -> Value:
+    whole = isinstance(value, list) and all(isinstance(each, int) and not isinstance(each, bool) for each in value)
+    if not whole and not isinstance(value, str | int | float):
+        f.say(f"{f.quoted(value)} is no value of a parameter; write text, a number, true, false or whole percents")
+    return frozen(value)
+
+
 Seconds = Annotated[float, BeforeValidator(_span, json_schema_input_type=str)]
+Budget = Annotated[float, BeforeValidator(_budget, json_schema_input_type=str)]
 Count = Annotated[StrictInt, Field(ge=1, le=100)]
 Again = Annotated[StrictInt, Field(ge=0, le=99)]
 Stages = Annotated[tuple[int, ...], BeforeValidator(_stages, json_schema_input_type=list[int])]
+Given = Annotated[
+    Value,
+    PlainValidator(_given),
+    WithJsonSchema(
+        {"anyOf": [{"type": ["string", "number", "boolean"]}, {"type": "array", "items": {"type": "integer"}}]}
+    ),
+]
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,39}$")]
 Percent = Annotated[float, Field(ge=0, le=100)]
 
@@ -77,7 +108,7 @@ class Schema(BaseModel):
 class StepSchema(Schema):
     id: Name
     """Unique in the runbook."""
-    timeout: Seconds | None = None
+    timeout: Budget | None = None
     """For all attempts together."""
     retry: Again | None = None
     """How often it is tried again after the first attempt."""
@@ -308,11 +339,11 @@ class RunbookStep(StepSchema):
     type: Literal["runbook"]
     runbook: Name
     """Its name."""
-    values: Annotated[dict[str, Any], Field(max_length=50)] = Field(default={}, alias="with")
+    values: Annotated[dict[str, Given], Field(max_length=50)] = Field(default={}, alias="with")
     """Values for its parameters."""
 
     def task(self) -> Task:
-        return RunbookTask(self.runbook, tuple(sorted((name, frozen(value)) for name, value in self.values.items())))
+        return RunbookTask(self.runbook, tuple(sorted(self.values.items())))
 
 
 AnyStep = Annotated[

@@ -7,54 +7,73 @@ from types import MappingProxyType
 from typing import Any
 
 from orchestrator.config.document import Document, Trail
-from orchestrator.config.mistakes import Mistake, did_you_mean
+from orchestrator.config.fields import quoted
+from orchestrator.config.mistakes import Mistake, did_you_mean, shown
 from orchestrator.core import safety
 from runbooks.model import DEEPEST
 from runbooks.plan import When
 from runbooks.schemas import STEPS
 
+_GONE = "may not come back, so"
 _NEVER = MappingProxyType(
     {
-        ("demote", "rollback"): "capacity that is given back may not come back, so demote has no way back; "
+        ("demote", "on_failure", "rollback"): f"capacity that is given back {_GONE} demote has no way back; "
         "choose halt, continue or ask",
-        ("fence", "rollback"): "an endpoint that was fenced may not come back, so fence has no way back; "
+        ("fence", "on_failure", "rollback"): f"an endpoint that was fenced {_GONE} fence has no way back; "
         "choose halt, continue or ask",
-        ("steer", "continue"): "when steer fails, no later step makes sense; choose rollback, halt or ask",
+        ("steer", "on_failure", "continue"): "no later step makes sense when steer fails; choose rollback, halt or ask",
+        ("drain", "when", "unplanned"): "an endpoint that is down has nothing that could finish; choose planned",
+        ("demote", "when", "unplanned"): "capacity that is given back in an outage may not come back; choose planned",
     }
 )
-"""Rules for failures that a type of step cannot have."""
+"""What a type of step cannot say in a field."""
+_HOLDERS = MappingProxyType({"parallel": "parallel", "runbook": "a runbook that is named here"})
+"""Types that only hold other steps."""
+_OF_ITS_STEPS = frozenset({"timeout", "retry", "on_failure", "expected"})
 _AFTER_STEER = frozenset({"converge", "drain", "demote", "fence"})
 _BEFORE_STEER = frozenset({"promote"})
 _Written = tuple[Trail, dict[str, Any]]
 """A step as it was written, and where."""
+_Told = tuple[Trail, str]
+"""What is wrong, and where."""
 
 
-def senseless(document: Document) -> Iterator[Mistake]:
-    """Mistakes that each step alone does not show. Works on what was written, however wrong the rest is."""
+def senseless(document: Document) -> Iterator[tuple[Trail, Mistake]]:
+    """Mistakes that each step alone does not show, and where. Works on what was written, however wrong the rest is."""
+    for trail, text in _found(document):
+        yield trail, document.mistake(trail, text)
+
+
+def _found(document: Document) -> Iterator[_Told]:
     steps = document.data.get("steps")
     if not isinstance(steps, list):
         return
     if not steps:
-        yield document.mistake(("steps",), "no steps are given; add at least one")
+        yield ("steps",), "no steps are given; add at least one"
     written = list(_written(steps, ("steps",)))
     yield from _twice(document, written)
     for trail, step in written:
-        text = _NEVER.get((str(step.get("type")), str(step.get("on_failure"))))
-        if text:
-            yield document.mistake((*trail, "on_failure"), text)
-        if step.get("type") == "parallel" and sum(isinstance(key, int) for key in trail) > 2 * DEEPEST:
-            yield document.mistake(trail, f"branches stand in one another more than {DEEPEST} deep; flatten them")
-        if step.get("type") == "check":
-            yield from _rules(document, trail, step)
+        kind = str(step.get("type"))
+        for field in ("on_failure", "when"):
+            text = _NEVER.get((kind, field, str(step.get(field))))
+            if text:
+                yield (*trail, field), text
+        for field in sorted(_OF_ITS_STEPS & set(step)) if kind in _HOLDERS else ():
+            yield (*trail, field), f"{_HOLDERS[kind]} has no {field} of its own; give one to the steps in it"
+        if kind == "parallel" and sum(isinstance(key, int) for key in trail) > 2 * DEEPEST:
+            yield trail, f"branches stand in one another more than {DEEPEST} deep; flatten them"
+        if kind == "check":
+            yield from _rules(trail, step)
     if any(str(step.get("type")) not in STEPS for _, step in written):
         return  # a type that is misspelt would look like a step that is missing
+    yield from _in_turn(written)
     told: set[Trail] = set()
     for planned in (False, True):
         taken = list(_written(steps, ("steps",), planned=planned))
         for trail, text in _misplaced(taken, "planned" if planned else "unplanned"):
             if trail not in told:
                 told.add(trail)
-                yield document.mistake(trail, text)
+                yield trail, text
 
 
 def _written(steps: list[Any], trail: Trail, *, planned: bool | None = None) -> Iterator[_Written]:
@@ -77,7 +96,7 @@ def _taken(step: dict[str, Any], *, planned: bool) -> bool:
     return step.get("enabled", True) is not False and str(step.get("when", "always")) in whens
 
 
-def _twice(document: Document, written: list[_Written]) -> Iterator[Mistake]:
+def _twice(document: Document, written: list[_Written]) -> Iterator[_Told]:
     first: dict[str, Trail] = {}
     for trail, step in written:
         name = step.get("id")
@@ -85,19 +104,28 @@ def _twice(document: Document, written: list[_Written]) -> Iterator[Mistake]:
             continue
         if name in first:
             line, _ = document.place((*first[name], "id"))
-            yield document.mistake((*trail, "id"), f"'{name}' is the id of the step in line {line} too; rename one")
+            yield (*trail, "id"), f"'{shown(name)}' is the id of the step in line {line} too; rename one"
         first.setdefault(name, trail)
 
 
-def _rules(document: Document, trail: Trail, step: dict[str, Any]) -> Iterator[Mistake]:
+def _rules(trail: Trail, step: dict[str, Any]) -> Iterator[_Told]:
     rules = step.get("rules")
     for index, name in enumerate(rules if isinstance(rules, list) else ()):
         if name not in safety.NAMES:
-            text = f"no safety rule is called '{name}'{did_you_mean(str(name), safety.NAMES)}; name one that exists"
-            yield document.mistake((*trail, "rules", index), text)
+            close = did_you_mean(str(name), safety.NAMES)
+            yield (*trail, "rules", index), f"no safety rule is called {quoted(name)}{close}; name one that exists"
 
 
-def _misplaced(taken: list[_Written], moves: str) -> Iterator[tuple[Trail, str]]:
+def _in_turn(written: list[_Written]) -> Iterator[_Told]:
+    """A steer for unplanned moves before the one for planned moves: it could not take over when a run is switched."""
+    steers = [(trail, str(step.get("when", "always"))) for trail, step in written if step.get("type") == "steer"]
+    whens = [when for _, when in steers]
+    if "unplanned" in whens and "planned" in whens[whens.index("unplanned") :]:
+        text = "a steer for planned moves comes after it, and could not be taken over from when a run is switched"
+        yield steers[whens.index("unplanned")][0], f"{text}; put this one after that"
+
+
+def _misplaced(taken: list[_Written], moves: str) -> Iterator[_Told]:
     """Steps of one kind of move that stand in a place where they make no sense."""
     steers = [number for number, (_, step) in enumerate(taken) if step["type"] == "steer"]
     for number in steers[1:]:

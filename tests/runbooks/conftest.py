@@ -141,8 +141,7 @@ def plan_of() -> Callable[[MoveKind], Plan]:
 @pytest.fixture
 def with_demote() -> Runbook:
     """The switchover book with its demote step switched on."""
-    switchover = book("switchover")
-    return replace(switchover, steps=tuple(replace(step, enabled=True) for step in switchover.steps))
+    return book("switchover", {"demote": True})
 
 
 @pytest.fixture(scope="session")

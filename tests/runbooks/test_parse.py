@@ -14,18 +14,23 @@ from orchestrator.core.errors import BadInput
 from runbooks.books import LIBRARY, book
 from runbooks.model import (
     DEFAULTS,
+    ApproveTask,
     BookStep,
+    CheckTask,
     ConvergeTask,
     DemoteTask,
     DrainTask,
+    FenceTask,
     PromoteTask,
     Runbook,
     SteerTask,
     StepType,
     VerifyTask,
     When,
+    every,
 )
-from runbooks.parse import parse, schema
+from runbooks.parse import bind, parse, schema
+from runbooks.values import sample
 
 HEAD = "apiVersion: failover/v1\nkind: Runbook\nmetadata: {name: mine}\nsteps:\n"
 WHENS = "planned | unplanned | always"
@@ -41,14 +46,38 @@ def mistakes(text: str) -> list[str]:
 
 def test_a_short_book_gets_the_defaults() -> None:
     """Id and type are enough for a step."""
-    steps = "".join(f"  - {{id: {kind}, type: {kind}}}\n" for kind in StepType)
-    tasks = (PromoteTask(), VerifyTask(), SteerTask(), ConvergeTask(), DrainTask(), DemoteTask())
+    tasks = (
+        PromoteTask(),
+        VerifyTask(),
+        ApproveTask(),
+        CheckTask(),
+        SteerTask(),
+        ConvergeTask(),
+        DrainTask(),
+        FenceTask(),
+        DemoteTask(),
+    )
+    steps = "".join(f"  - {{id: {task.type}, type: {task.type}}}\n" for task in tasks)
     usual = [(task, DEFAULTS[task.type]) for task in tasks]
     assert parse(HEAD + steps, "mine.yaml") == Runbook(
         "mine",
         "",
         tuple(BookStep(str(t.type), t, d.timeout_s, d.attempts, d.on_failure, When.ALWAYS, True) for t, d in usual),
     )
+
+
+def test_some_types_cannot_do_without_more() -> None:
+    """What a call asks, a note says, a wait lasts, a branch and a nested runbook is cannot be guessed."""
+    kinds = ("call", "notify", "wait", "parallel", "runbook")
+    assert set(StepType) == {*kinds, *(str(t) for t in StepType if t not in kinds)}
+    told = mistakes(HEAD + "".join(f"  - {{id: {kind}, type: {kind}}}\n" for kind in kinds))
+    assert told == [
+        "mine.yaml:5:5: steps[call]: 'hook' is missing; add it",
+        "mine.yaml:6:5: steps[notify]: 'text' is missing; add it",
+        "mine.yaml:7:5: steps[wait]: 'for' is missing; add it",
+        "mine.yaml:8:5: steps[parallel]: 'branches' is missing; add it",
+        "mine.yaml:9:5: steps[runbook]: 'runbook' is missing; add it",
+    ]
 
 
 def test_every_field_can_be_said() -> None:
@@ -98,11 +127,14 @@ def test_all_mistakes_are_told_at_once_with_their_places() -> None:
         "mine.yaml:2:7: kind: 'Runbok' is not what this program reads; write Runbook",
         "mine.yaml:3:11: metadata: 'name' is missing; add it",
         "mine.yaml:3:12: metadata.nam: unknown field 'nam' (did you mean 'name'?)",
-        "mine.yaml:4:1: extra: unknown field 'extra' (there are: apiVersion, description, kind, metadata, steps)",
+        (
+            "mine.yaml:4:1: extra: unknown field 'extra' (there are: apiVersion, description, kind, metadata, "
+            "parameters, steps)"
+        ),
         "mine.yaml:7:11: steps[0].type: no step is of type 'stear' (did you mean 'steer'?)",
         "mine.yaml:8:9: steps[1].id: 'a' is the id of the step in line 6 too; rename one",
         "mine.yaml:10:13: steps[1].passes: '3' is not a whole number; write one without quotes",
-        "mine.yaml:11:12: steps[1].retry: -1 is too small; write 1 or more",
+        "mine.yaml:11:12: steps[1].retry: -1 is too small; write 0 or more",
         "mine.yaml:12:5: steps[1].tiemout: unknown field 'tiemout' (did you mean 'timeout'?)",
         "mine.yaml:13:14: steps[1].timeout: 30 has no unit; write 30s if seconds are meant",
         "mine.yaml:14:11: steps[1].when: 'plannd' is not known (did you mean 'planned'?); choose " + WHENS,
@@ -121,9 +153,6 @@ def test_all_mistakes_are_told_at_once_with_their_places() -> None:
     [
         ("  []\n", "no steps are given"),
         ("  {}\n", "a mapping is not a list"),
-        ("  - {id: verify, type: verify}\n", "no step steers in unplanned moves"),
-        ("  - {id: steer, type: steer, enabled: false}\n  - {id: v, type: verify}\n", "no step steers in unplanned"),
-        ("  - {id: steer, type: steer, when: planned}\n  - {id: v, type: verify}\n", "no step steers in unplanned"),
         (STEER + "  - {id: again, type: steer}\n", "a second steer in unplanned moves"),
         ("  - {id: drain, type: drain}\n" + STEER, "drain stands before steer"),
         ("  - {id: converge, type: converge}\n" + STEER, "converge stands before steer"),
@@ -144,6 +173,20 @@ def test_a_book_that_makes_no_sense_is_refused(steps: str, said: str) -> None:
     assert len(told) == 1
     assert said in told[0]
     assert re.match(r"mine\.yaml:\d+:\d+: steps", told[0])
+
+
+@pytest.mark.parametrize(
+    "steps",
+    [
+        "  - {id: verify, type: verify}\n",
+        "  - {id: steer, type: steer, enabled: false}\n  - {id: v, type: verify}\n",
+        "  - {id: steer, type: steer, when: planned}\n  - {id: v, type: verify}\n",
+        "  - {id: converge, type: converge}\n  - {id: drain, type: drain}\n",
+    ],
+)
+def test_a_book_need_not_move_traffic(steps: str) -> None:
+    """A runbook may prepare a standby, or be a part of another: the planner says where it is of no use."""
+    assert parse(HEAD + steps, "mine.yaml").steps
 
 
 def test_a_book_may_be_for_planned_moves_only() -> None:
@@ -188,10 +231,20 @@ def test_any_yaml_is_a_runbook_or_a_list_of_mistakes(steps: str, metadata: str) 
 # ------------------------------------------------------------------ the library
 
 
-def test_the_library_has_the_three_books() -> None:
-    """The books that policies name by default are there."""
-    assert set(LIBRARY) == {"region-failover", "switchover", "failback"}
+def test_the_library_has_its_books() -> None:
+    """The books that policies name by default are there, and those that people ask for by name."""
+    assert set(LIBRARY) == {
+        "region-failover",
+        "switchover",
+        "failback",
+        "canary-shift",
+        "promote-standby",
+        "drain-endpoint",
+        "scale-ahead",
+        "restore-last-good",
+    }
     assert all(found.description for found in LIBRARY.values())
+    assert all(each.description for found in LIBRARY.values() for each in found.parameters)
 
 
 def test_region_failover_gives_nothing_back() -> None:
@@ -204,8 +257,8 @@ def test_region_failover_gives_nothing_back() -> None:
 def test_demote_is_in_no_move_until_a_person_switches_it_on() -> None:
     """The library's demote is off; a bake stands beside it."""
     for found in LIBRARY.values():
-        for planned in (True, False):
-            assert not any(isinstance(step.task, DemoteTask) for step in found.chosen(planned=planned))
+        needed = {each.name: sample(each.type) for each in found.parameters if each.default is None}
+        assert not any(isinstance(step.task, DemoteTask) for step in every(bind(found, needed).steps))
     assert any(isinstance(step.task, DemoteTask) and not step.enabled for step in book("switchover").steps)
 
 

@@ -21,6 +21,7 @@ from runbooks.progress import NEXT, Event, Progress, StepState, advance, begin, 
 
 Made = Callable[[MoveKind], Plan]
 FAILOVER, SWITCHOVER = MoveKind.FAILOVER, MoveKind.SWITCHOVER
+MOVES = [kind for kind in MoveKind if kind is not MoveKind.PREPARATION]
 
 
 @pytest.fixture(scope="session")
@@ -30,14 +31,13 @@ def plans(request: pytest.FixtureRequest) -> list[Plan]:
     from orchestrator.core.topology import Answer
 
     world = request.getfixturevalue("worlds")
-    out = [world().plan(world().move(kind)) for kind in MoveKind]
+    out = [world().plan(world().move(kind)) for kind in MOVES]
     first = world()
     first.routing = Routing(Answer("addresses", ("127.0.9.9",)), 30)
     out.append(first.plan(first.move(SWITCHOVER)))
     from runbooks.books import book
 
-    steps = tuple(replace(step, enabled=True) for step in book("switchover").steps)
-    out.append(world().plan(world().move(SWITCHOVER), book_=replace(book("switchover"), steps=steps)))
+    out.append(world().plan(world().move(SWITCHOVER), book_=book("switchover", {"demote": True})))
     return out
 
 
@@ -145,7 +145,7 @@ def test_an_unplanned_steer_that_was_refused_is_put_back(plan_of: Made) -> None:
     assert closed(plan, play(plan, *events, *undone("promote"))).status is RunStatus.UNDONE
 
 
-@pytest.mark.parametrize("kind", list(MoveKind))
+@pytest.mark.parametrize("kind", MOVES)
 def test_a_stale_plan_stops_without_compensation(plan_of: Made, kind: MoveKind) -> None:
     """Somebody else is ahead: whatever would be put back is theirs now."""
     plan = plan_of(kind)
@@ -249,10 +249,10 @@ def test_a_pair_that_the_table_lacks_is_illegal(plan_of: Made) -> None:
     """Every state and event outside the table is refused with a sentence that names both."""
     plan = plan_of(SWITCHOVER)
     for state, event in product(StepState, Event):
-        if event is Event.ABORT or (state, event) in NEXT:
+        if event in {Event.ABORT, Event.PAUSE, Event.RESUME} or (state, event) in NEXT:
             continue
         progress = replace(begin(plan), states=(("promote", state),))
-        with pytest.raises(IllegalTransition, match=f"'promote' is {state}, and {event}"):
+        with pytest.raises(IllegalTransition, match=f"{event} cannot happen to (it|step 'promote') then"):
             advance(progress, "promote", event)
 
 
