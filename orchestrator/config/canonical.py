@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, fields, is_dataclass
+from datetime import datetime
 from functools import cache
 from typing import Any, Literal
 
@@ -34,7 +35,13 @@ DIGITS = 16
 
 def dump(topology: Topology) -> str:
     """Canonical JSON: every field, sorted, no spaces, ASCII. Equal topologies give equal text."""
-    return json.dumps(asdict(topology), sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return json.dumps(asdict(topology), sort_keys=True, separators=(",", ":"), allow_nan=False, default=_moment)
+
+
+def _moment(value: object) -> str:
+    if isinstance(value, datetime):
+        return value.isoformat()
+    raise TypeError(f"a topology holds no {type(value).__name__}")
 
 
 @cache

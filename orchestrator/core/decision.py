@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import assert_never
 
-from orchestrator.core import safety
+from orchestrator.core import safety, waiting
 from orchestrator.core.move import Move, MoveKind, Objection
 from orchestrator.core.moves import Request, able, away, in_order, requested
 from orchestrator.core.names import EndpointId, nearest
@@ -67,6 +67,9 @@ REASONS: tuple[tuple[str, str], ...] = (
     ("no-such-endpoint", "The request names an endpoint that the service does not have."),
     ("unknown-override", "The request overrides a rule that does not exist."),
     ("override-unexplained", "An override names the person and the reason."),
+    ("bad-runbook", "The request names a runbook that there is not, or values that do not fit it."),
+    ("unplannable", "What was decided cannot be planned; the sentence says what is missing."),
+    ("world-moved", "A saved plan is refused when anything that it stands on has changed since."),
     ("bad-weights", "Weights that are asked for are whole, sum to 100, and give the target something."),
     ("contradiction", "The request names an endpoint as the target and as one that traffic must leave."),
 )
@@ -88,8 +91,15 @@ OF_TRAFFIC = frozenset(
         "target-not-proven",
         "capacity-unknown",
         "capacity-short",
+        "pool-full",
+        "too-few-serving",
+        "residency",
         "same-region",
         "source-healthy",
+        "change-guard",
+        "too-many-at-once",
+        "freeze",
+        "not-acknowledged",
         "cool-down",
         "confirm",
     }
@@ -129,7 +139,7 @@ def _by_mode(situation: Situation, move: Move, found: tuple[Objection, ...]) -> 
             return Hold((Objection("manual", text), *found))
         case Mode.APPROVAL:
             # Cool-down keeps automatic runs apart; a run that a person approves is not one.
-            found = tuple(objection for objection in found if objection.rule != "cool-down")
+            found = tuple(objection for objection in found if objection.rule not in {"cool-down", "not-acknowledged"})
             yes = Objection("approval", f"service '{service}' is in mode approval: {would}", asks=True)
             return Ask(move, (yes, *found)) if _only_asks(found) else Hold(found)
         case Mode.AUTOMATIC:
@@ -151,8 +161,8 @@ def wait_s(situation: Situation) -> float | None:
     if not situation.dead:
         return None
     failing = [e for e in situation.carrying if situation.verdict(e) in {Verdict.DOWN, Verdict.UNKNOWN}]
-    lefts = [safety.confirm_left_s(endpoint, situation) for endpoint in failing]
-    ahead = [left for left in (*lefts, safety.cooldown_left_s(situation)) if left is not None and 0 < left < math.inf]
+    lefts = [waiting.confirm_left_s(endpoint, situation) for endpoint in failing]
+    ahead = [left for left in (*lefts, waiting.cooldown_left_s(situation)) if left is not None and 0 < left < math.inf]
     return min(ahead, default=None)
 
 

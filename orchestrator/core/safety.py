@@ -9,12 +9,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
+from orchestrator.core import targets, waiting
 from orchestrator.core.errors import Unsteerable
 from orchestrator.core.move import Move, MoveKind, Objection
-from orchestrator.core.names import EndpointId, encloses
+from orchestrator.core.names import EndpointId
 from orchestrator.core.quorum import Verdict
 from orchestrator.core.situation import Situation
-from orchestrator.core.steering import answer_for, evenly, serving, stands, weights_in
+from orchestrator.core.steering import answer_for, serving, stands, weights_in
 from orchestrator.core.topology import Weights
 
 
@@ -52,106 +53,6 @@ class Rule:
 
     def yields(self, move: Move) -> Yields:
         return self.planned if move.planned else self.unplanned
-
-
-def gaining(move: Move, situation: Situation) -> tuple[EndpointId, ...]:
-    """The target, and every other endpoint that begins to carry traffic."""
-    begin = {e for e in serving(move.after) if e not in situation.carrying}
-    return tuple(sorted({move.target} | begin))
-
-
-def load(move: Move, situation: Situation) -> Iterator[tuple[EndpointId, int | None, int | None]]:
-    """Each endpoint that would serve, its capacity, and the requests in flight that would come to it."""
-    serves = serving(move.after)
-    even = move.after == evenly(situation.service.endpoints, serves)
-    total = sum(weight for _, weight in move.after if weight > 0)
-    need = situation.service.policy.capacity
-    for name, weight in move.after:
-        if weight <= 0:
-            continue
-        endpoint = situation.endpoint(name)
-        part, parts = (1, len(serves)) if even else (weight, total)
-        yield name, endpoint.capacity if endpoint else None, None if need is None else -(-need * part // parts)
-
-
-def confirm_left_s(endpoint: EndpointId, situation: Situation) -> float | None:
-    """Seconds until *endpoint* has been failing for ``confirm_s``; 0 or less: it has; None: nobody knows since when."""
-    first_bad = situation.assessment(endpoint).first_bad
-    if situation.service.policy.confirm_s <= 0:
-        return 0.0
-    if first_bad is None:
-        return None
-    return situation.service.policy.confirm_s - (situation.now - first_bad).total_seconds()
-
-
-def cooldown_left_s(situation: Situation) -> float:
-    """Seconds until automation may run again after the last run; 0 or less: it may."""
-    if situation.last_closed is None:
-        return 0.0
-    return situation.service.policy.cooldown_s - (situation.now - situation.last_closed).total_seconds()
-
-
-# ------------------------------------------------------------------ the target
-
-
-def _target_unknown(move: Move, situation: Situation) -> Iterator[str]:
-    for name in gaining(move, situation):
-        if situation.verdict(name) is Verdict.UNKNOWN and not situation.cold(name):
-            seen = situation.assessment(name).text
-            yield f"nobody can say whether endpoint '{name}' works ({seen}); get its vantages going or choose another"
-
-
-def _target_down(move: Move, situation: Situation) -> Iterator[str]:
-    for name in gaining(move, situation):
-        if situation.verdict(name) is Verdict.DOWN and not situation.cold(name):
-            yield f"endpoint '{name}' is down itself ({situation.assessment(name).text}); choose another target"
-
-
-def _target_cold(move: Move, situation: Situation) -> Iterator[str]:
-    for name in gaining(move, situation):
-        if situation.cold(name):
-            yield (
-                f"endpoint '{name}' is a cold standby without replicas: it gets traffic only once it is promoted and "
-                "has completed inferences, which takes as long as loading its model"
-            )
-
-
-def _target_degraded(move: Move, situation: Situation) -> Iterator[str]:
-    for name in gaining(move, situation):
-        if situation.verdict(name) is Verdict.DEGRADED:
-            yield f"endpoint '{name}' is degraded ({situation.assessment(name).text}); relieve it or choose another"
-
-
-def _target_not_proven(move: Move, situation: Situation) -> Iterator[str]:
-    for name in gaining(move, situation):
-        if not situation.assessment(name).proven and not situation.cold(name):
-            yield f"no completed answer of endpoint '{name}' has been seen lately; try it with: failover probe {name}"
-
-
-def _capacity_unknown(move: Move, situation: Situation) -> Iterator[str]:
-    service = situation.service
-    if service.policy.capacity is None:
-        yield f"how many requests in flight service '{service.id}' needs is not known; set its policy's capacity"
-    for name, capacity, _ in load(move, situation):
-        if capacity is None:
-            yield f"how many requests in flight endpoint '{name}' can carry is not known; set its capacity"
-
-
-def _capacity_short(move: Move, situation: Situation) -> Iterator[str]:
-    for name, capacity, need in load(move, situation):
-        if capacity is not None and need is not None and capacity < need:
-            yield (
-                f"endpoint '{name}' can carry {capacity} requests in flight and {need} would come to it; "
-                "raise its capacity or shed load first"
-            )
-
-
-def _same_region(move: Move, situation: Situation) -> Iterator[str]:
-    for name in gaining(move, situation):
-        endpoint = situation.endpoint(name)
-        near = [domain for domain in move.failing if endpoint and encloses(domain, endpoint.region)]
-        if near:
-            yield f"endpoint '{name}' stands in {near[0]}, where the trouble is; choose a target elsewhere"
 
 
 # ------------------------------------------------------------------ the steering
@@ -247,48 +148,13 @@ def _one_run_at_a_time(_: Move, situation: Situation) -> Iterator[str]:
         yield f"run {situation.run} holds service '{service}'; wait for its end: failover show {situation.run}"
 
 
-def _paused(_: Move, situation: Situation) -> Iterator[str]:
-    if situation.paused is not None:
-        service, why = situation.service.id, situation.paused or "no reason given"
-        yield f"service '{service}' is paused ({why}); resume it with: failover resume {service}"
+def _crowded(name: str) -> Check:
+    """What was found, by that name, in what moves elsewhere: it is known outside the service only."""
 
+    def check(_: Move, situation: Situation) -> Iterator[str]:
+        yield from (each.text for each in situation.crowd if each.rule == name)
 
-def _cool_down(_: Move, situation: Situation) -> Iterator[str]:
-    left, policy = cooldown_left_s(situation), situation.service.policy
-    if left > 0:
-        yield (
-            f"the last run of service '{situation.service.id}' closed {_seconds(policy.cooldown_s - left)} ago and "
-            f"automation waits {_seconds(policy.cooldown_s)}; act by hand with: failover run {situation.service.id}"
-        )
-
-
-def _confirm(move: Move, situation: Situation) -> Iterator[str]:
-    need = situation.service.policy.confirm_s
-    for name in move.source:
-        # An unknown source counts as failing since nobody knows when: silence must not shorten the wait.
-        if situation.verdict(name) not in {Verdict.DOWN, Verdict.UNKNOWN}:
-            continue
-        left = confirm_left_s(name, situation)
-        if left is None:
-            yield f"no vantage says since when endpoint '{name}' fails; automation waits for {_seconds(need)} of it"
-        elif left > 0:
-            yield (
-                f"endpoint '{name}' has been failing for {_seconds(need - left)} and automation waits for "
-                f"{_seconds(need)}; act now with: failover run {situation.service.id}"
-            )
-
-
-def _held(_: Move, situation: Situation) -> Iterator[str]:
-    for standing in situation.held:
-        service = situation.service.id
-        yield (
-            f"automation of service '{service}' is held ({standing.rule}: {standing.text}); "
-            f"release it with: failover resume {service}"
-        )
-
-
-def _seconds(seconds: float) -> str:
-    return f"{seconds:.1f} s" if abs(seconds) < 10 else f"{seconds:.0f} s"
+    return check
 
 
 # ------------------------------------------------------------------ the table
@@ -304,19 +170,45 @@ RULES: tuple[Rule, ...] = (
     Rule("already-there", "A move that changes nothing is not made.", _already_there, _N, _N),
     Rule("one-run-at-a-time", "Two runs of one service would undo each other.", _one_run_at_a_time, _N, _N),
     Rule("everything-down", "When nothing is known to work, routing stays as it is.", _everything_down, _O, _O),
-    Rule("target-unknown", "Silence is not health: nothing moves to where nobody looks.", _target_unknown, _O, _O),
-    Rule("target-down", "Nothing moves to an endpoint that is down.", _target_down, _N, _N),
-    Rule("target-cold", "A cold standby has yet to load its model and prove itself.", _target_cold, _R, _R, asks=True),
-    Rule("target-degraded", "A degraded target may fall under more load.", _target_degraded, _R, _O, asks=True),
-    Rule("target-not-proven", "A target is proven by completed answers.", _target_not_proven, _R, _O, asks=True),
-    Rule("capacity-unknown", "Unknown capacity means ask.", _capacity_unknown, _R, _R, asks=True),
-    Rule("capacity-short", "More load than a target carries takes it down too.", _capacity_short, _R, _O, asks=True),
-    Rule("same-region", "What took the source down may take its neighbour.", _same_region, _R, _R, asks=True),
+    Rule(
+        "target-unknown", "Silence is not health: nothing moves to where nobody looks.", targets.target_unknown, _O, _O
+    ),
+    Rule("target-down", "Nothing moves to an endpoint that is down.", targets.target_down, _N, _N),
+    Rule(
+        "target-cold",
+        "A cold standby has yet to load its model and prove itself.",
+        targets.target_cold,
+        _R,
+        _R,
+        asks=True,
+    ),
+    Rule("target-degraded", "A degraded target may fall under more load.", targets.target_degraded, _R, _O, asks=True),
+    Rule("target-not-proven", "A target is proven by completed answers.", targets.target_not_proven, _R, _O, asks=True),
+    Rule("capacity-unknown", "Unknown capacity means ask.", targets.capacity_unknown, _R, _R, asks=True),
+    Rule(
+        "capacity-short",
+        "More load than a target carries takes it down too.",
+        targets.capacity_short,
+        _R,
+        _O,
+        asks=True,
+    ),
+    Rule("pool-full", "Services that share hardware are counted together.", targets.pool_full, _R, _O, asks=True),
+    Rule("too-few-serving", "Enough endpoints serve after a move.", targets.too_few_serving, _R, _O, asks=True),
+    Rule("residency", "A service's data stays in its jurisdictions.", targets.outside_residency, _O, _N),
+    Rule("same-region", "What took the source down may take its neighbour.", targets.same_region, _R, _R, asks=True),
     Rule("source-healthy", "An endpoint that is not down keeps its traffic.", _source_healthy, _O, _O, asks=True),
-    Rule("paused", "Automation that was paused waits until somebody resumes it.", _paused, _R, _R),
-    Rule("held", "Automation was held for a reason that still stands.", _held, _R, _R),
-    Rule("cool-down", "Automation does not chase its own tail: runs keep a distance.", _cool_down, _U, _U),
-    Rule("confirm", "A short blip must not move traffic by itself.", _confirm, _U, _U),
+    Rule(
+        "change-guard", "Much that moves at once is a person's to decide.", _crowded("change-guard"), _R, _O, asks=True
+    ),
+    Rule("too-many-at-once", "What moves at one time is bounded.", _crowded("too-many-at-once"), _O, _O),
+    Rule("freeze", "In a freeze window nothing moves that need not.", waiting.frozen, _R, _O, asks=True),
+    Rule("gate", "Somebody has turned all automation off.", waiting.gate, _R, _R, asks=True),
+    Rule("paused", "Automation that was paused waits until somebody resumes it.", waiting.paused, _R, _R),
+    Rule("held", "Automation was held for a reason that still stands.", waiting.held, _R, _R),
+    Rule("not-acknowledged", "A person looks at what automation did.", waiting.not_acknowledged, _U, _U),
+    Rule("cool-down", "Automation does not chase its own tail: runs keep a distance.", waiting.cool_down, _U, _U),
+    Rule("confirm", "A short blip must not move traffic by itself.", waiting.confirm, _U, _U),
 )
 """All rules, in the order in which people read them: what is missing, what is wrong with the target, what says wait."""
 

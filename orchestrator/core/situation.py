@@ -7,9 +7,22 @@ from datetime import datetime
 
 from orchestrator.core.move import Objection
 from orchestrator.core.names import EndpointId, RunId
+from orchestrator.core.orders import NO_ORDERS, Orders
 from orchestrator.core.quorum import Assessment, Verdict
 from orchestrator.core.steering import Routing, serving, shares_now
 from orchestrator.core.topology import Endpoint, Mode, Role, Service, Weights
+
+
+@dataclass(frozen=True, slots=True)
+class Shift:
+    """A planned move that a person made for a time only."""
+
+    run: RunId
+    by: str
+    reason: str
+    expires: datetime
+    before: Weights
+    """Where traffic went, and goes again when it has expired."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +45,18 @@ class Situation:
     held: tuple[Objection, ...] = ()
     """Standing reasons not to automate: ``changed-outside``, ``recreated`` ..."""
     revision: int = 0
+    orders: Orders = NO_ORDERS
+    """What holds for every service."""
+    automatic: tuple[datetime, ...] = ()
+    """When the service's automatic runs closed, the latest at least."""
+    acknowledged: datetime | None = None
+    """When a person last said that they have seen what automation did."""
+    shift: Shift | None = None
+    """The move for a time that still stands."""
+    promised: tuple[tuple[str, int], ...] = ()
+    """Requests in flight of each shared pool that are promised to other services."""
+    crowd: tuple[Objection, ...] = ()
+    """What speaks against one move more while others are on their way; see ``core.crowd``."""
 
     def endpoint(self, endpoint: EndpointId) -> Endpoint | None:
         """The endpoint of that id, or None."""

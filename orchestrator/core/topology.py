@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from orchestrator.core.names import Domain, EndpointId, ServiceId, VantageId
+from orchestrator.core.orders import NO_ORDERS, Freeze, Orders
 
 Weights = tuple[tuple[EndpointId, int], ...]
 """Share of traffic for every endpoint of a service, sorted by endpoint id, each 0-100."""
@@ -148,6 +149,8 @@ class Endpoint:
     """Requests in flight that it can carry when promoted; None: unknown, which means ask."""
     workload: Workload | None = None
     probes: tuple[ProbeSpec, ...] = ()
+    pool: str | None = None
+    """The shared pool of hardware that it takes its capacity from, by name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,6 +192,16 @@ class Policy:
     """At least this long between the first failed probe and an automatic write."""
     cooldown_s: float = 300.0
     """After a run, the time in which no automatic run starts."""
+    flap_window_s: float = 21600.0
+    """Each further automatic run within this time doubles the cool-down."""
+    acknowledge: bool = False
+    """After an automatic run, automation waits until a person has said that they have seen it."""
+    least: int = 1
+    """Endpoints that serve after a move, at least."""
+    residency: tuple[str, ...] = ()
+    """Jurisdictions that its traffic may go to; empty: any. Sorted."""
+    freezes: tuple[Freeze, ...] = ()
+    """Besides those that hold for every service."""
     runbook_unplanned: str = "region-failover"
     runbook_planned: str = "switchover"
     runbook_back: str = "failback"
@@ -253,6 +266,8 @@ class Topology:
     """Named roles, and who is in them; sorted."""
     books: tuple[tuple[str, str], ...] = ()
     """Own runbooks: file name and text; sorted."""
+    orders: Orders = NO_ORDERS
+    """What holds for every service."""
 
     def service(self, service: ServiceId) -> Service:
         """The service of that id; KeyError when there is none."""

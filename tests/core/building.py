@@ -13,6 +13,7 @@ from orchestrator.core.errors import Unsteerable
 from orchestrator.core.health import EndpointState, Health
 from orchestrator.core.move import Move, MoveKind, Objection, Trigger
 from orchestrator.core.names import Domain, EndpointId, RunId, ServiceId, VantageId
+from orchestrator.core.orders import Freeze, Limits, Orders, Pool, Span, Weekly
 from orchestrator.core.probe import Outcome, OutcomeKind
 from orchestrator.core.quorum import Assessment, Opinion, Report, Verdict, View
 from orchestrator.core.steering import Fence, Routing, answer_for, evenly
@@ -143,6 +144,48 @@ def report(vantage: str, epoch: int, seq: int, *states: EndpointState, **changes
 
 # ------------------------------------------------------------------ strategies
 
+freezes = st.builds(
+    Freeze,
+    st.just("audit"),
+    st.one_of(
+        st.builds(lambda a, b: Span(ago(a), ago(b)), st.integers(-99, 99), st.integers(-99, 99)),
+        st.builds(
+            Weekly,
+            st.lists(st.integers(0, 6), min_size=1, max_size=7, unique=True).map(lambda days: tuple(sorted(days))),
+            st.integers(0, 1439),
+            st.integers(0, 1440),
+            st.sampled_from(["UTC", "Europe/Berlin", "America/St_Johns"]),
+        ),
+    ),
+    st.booleans(),
+)
+
+
+@st.composite
+def orders(draw: st.DrawFn) -> Orders:
+    """Anything that may hold for all services."""
+    return Orders(
+        gate=draw(mostly(None, "", "the vendor is at work")),
+        freezes=tuple(draw(st.lists(freezes, max_size=2))),
+        jurisdictions=draw(
+            st.sampled_from([(), ((Domain("cloud"), "eu"),), ((Domain("cloud"), "us"), (Domain("cloud/eu"), "eu"))])
+        ),
+        pools=draw(st.sampled_from([(), (Pool("h100", 100),)])),
+        limits=draw(st.sampled_from([Limits()])),
+    )
+
+
+standing = st.fixed_dictionaries(
+    {
+        "orders": st.one_of(st.just(Orders()), orders()),
+        "automatic": st.lists(st.integers(0, 30000).map(ago), max_size=4).map(lambda times: tuple(sorted(times))),
+        "acknowledged": st.sampled_from([None, ago(60), ago(40000)]),
+        "promised": st.sampled_from([(), (("h100", 60),)]),
+        "crowd": st.sampled_from([(), (), (Objection("change-guard", "many are on the move", asks=True),)]),
+    }
+)
+"""What a situation knows beyond the service itself."""
+
 NAMES = ("ap", "eu", "us", "za")
 ages = st.one_of(st.none(), st.floats(0, 1000, allow_nan=False))
 capacities = st.one_of(st.none(), st.integers(0, 200))
@@ -171,6 +214,10 @@ def services(draw: st.DrawFn) -> Service:
     )
     chat = service(
         endpoint("eu"),
+        least=draw(st.integers(1, 3)),
+        residency=draw(st.sampled_from([(), ("eu",), ("us",)])),
+        acknowledge=draw(st.booleans()),
+        flap_window_s=draw(st.floats(0, 30000)),
         steering=draw(st.sampled_from([STEERING, STEERING, None])),
         mode=draw(st.sampled_from(Mode)),
         prefer=tuple(draw(st.lists(st.sampled_from([*NAMES, "gone"]), max_size=3))),
@@ -222,6 +269,7 @@ def outages(draw: st.DrawFn) -> Situation:
             role=draw(st.sampled_from(Role)),
             capacity=draw(mostly(100, 50, 20, None)),
             region=Domain(draw(mostly(f"cloud/{name}", "cloud/shared"))),
+            pool=draw(mostly(None, "h100")),
             **({"answer": Answer("cname", (f"{name}.example.",))} if cname else {}),
         )
         for name in names
@@ -232,6 +280,10 @@ def outages(draw: st.DrawFn) -> Situation:
         prefer=tuple(EndpointId(name) for name in draw(st.lists(st.sampled_from(names), max_size=2))),
         capacity=draw(mostly(80, 150, None)),
         confirm_s=draw(mostly(10.0, 100.0, 0.0)),
+        least=draw(mostly(1, 2, 3)),
+        residency=draw(mostly((), ("eu",))),
+        acknowledge=draw(mostly(False, True)),
+        freezes=tuple(draw(mostly((), (Freeze("audit", Weekly((2,), 600, 900)),)))),
     )
     carrying = tuple(EndpointId(name) for name in names[: 1 if cname else draw(st.integers(1, 2))])
     verdicts = st.sampled_from([Verdict.HEALTHY] * 3 + list(Verdict))
@@ -249,6 +301,7 @@ def outages(draw: st.DrawFn) -> Situation:
         run=draw(mostly(None, RunId("run-2"))),
         last_closed=draw(mostly(None, ago(10), ago(1000))),
         held=draw(mostly((), (Objection("recreated", "the service workflow was lost"),))),
+        **draw(mostly(st.just({}), standing).flatmap(lambda chosen: chosen)),
     )
 
 
@@ -278,6 +331,7 @@ def wild_situations(draw: st.DrawFn) -> Situation:
         run=draw(st.sampled_from([None, None, RunId("run-2")])),
         last_closed=_at(draw(ages)),
         held=draw(st.sampled_from([(), (), held])),
+        **draw(standing),
     )
 
 

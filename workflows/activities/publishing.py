@@ -105,6 +105,7 @@ class Publishing:
             shards=topology.shards,
             roles=topology.roles,
             books=topology.books,
+            orders=topology.orders,
         )
         held = Objection(
             "recreated",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
+from orchestrator.core.orders import NO_ORDERS, Orders
 from orchestrator.core.topology import Notify, Service, Vantage
 
 
@@ -52,3 +53,5 @@ class Slice:
     """Named roles, and who is in them."""
     books: tuple[tuple[str, str], ...] = ()
     """The topology's own runbooks: file name and text. They come before the library's."""
+    orders: Orders = NO_ORDERS
+    """What holds for every service: gate, freeze windows, jurisdictions, pools, limits."""
