@@ -17,6 +17,7 @@ from orchestrator import __version__
 from orchestrator.cli.commands import (
     acts,
     beginning,
+    breakglass,
     doctor,
     drills,
     evacuations,
@@ -142,12 +143,14 @@ COMMANDS: tuple[tuple[str, Callable[..., None]], ...] = (
     (LOOK, history.history),
     (LOOK, history.show),
     (LOOK, doctor.doctor),
+    (LOOK, breakglass.card),
     (STEER, runs.plan),
     (STEER, runs.run),
     (STEER, runs.failback),
     (STEER, evacuations.evacuate),
     (STEER, evacuations.evacuation),
     (STEER, evacuations.stop_evacuation),
+    (STEER, breakglass.export_plan),
     (STEER, services.mode),
     (STEER, services.pause),
     (STEER, services.resume),
@@ -185,6 +188,7 @@ def assemble() -> typer.Typer:
     for panel, command in COMMANDS:
         app.command(rich_help_panel=panel)(command)
     app.add_typer(drills.app, rich_help_panel=REHEARSE)
+    app.add_typer(breakglass.app, rich_help_panel=STEER)
     return app
 
 

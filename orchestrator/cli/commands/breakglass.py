@@ -1,0 +1,375 @@
+"""Break-glass: plans that need no Temporal, carried out from this machine, and taken into the record afterwards."""
+
+from __future__ import annotations
+
+import shlex
+from datetime import UTC, datetime
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from orchestrator.cli.calls import of_service, reason_of
+from orchestrator.cli.commands.runs import checked, kind_of, plan_text, planned, rules, show_refusal
+from orchestrator.cli.desk import Desk, desk_of, who
+from orchestrator.cli.options import File, FileOption, Json, Override, Reason, Service, To, Yes
+from orchestrator.core.decision import Request
+from orchestrator.core.errors import BadInput
+from orchestrator.core.move import Trigger
+from orchestrator.core.names import EndpointId, ServiceId
+
+if TYPE_CHECKING:
+    from orchestrator.core.topology import Topology
+    from orchestrator.runtime.breakglass.ahead import Seen
+    from orchestrator.runtime.breakglass.sealed import Sealed
+
+FAILOVER_YAML = Path("failover.yaml")
+_KEY = "failover.plan-key"
+
+app = typer.Typer(
+    name="break-glass",
+    help="Carry a plan out from this machine while Temporal is away: same steps, same fence, with a journal.",
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+)
+
+KeyFile = Annotated[
+    Path | None,
+    typer.Option("--key-file", metavar="FILE", help="The key that signs plans.", show_default="$FAILOVER_PLAN_KEY"),
+]
+PlanFile = Annotated[Path, typer.Argument(metavar="PLAN", help="A sealed plan's file.", show_default=False)]
+Journals = Annotated[
+    Path | None,
+    typer.Option("--journal", metavar="DIR", help="Folder of journals.", show_default="journals, beside the plan"),
+]
+Out = Annotated[
+    Path | None, typer.Option("--out", "-o", metavar="FILE", help="Where to.", show_default="SERVICE.plan.json")
+]
+Book = Annotated[
+    str | None, typer.Option("--runbook", metavar="NAME", help="Which runbook.", show_default="the policy's")
+]
+Unverified = Annotated[
+    bool, typer.Option("--unverified", help="Take a plan that is not signed, or whose signature cannot be checked.")
+]
+Approvals = Annotated[
+    list[str] | None,
+    typer.Option("--approve", metavar="NAME", help="Who has said yes, for steps that ask; repeat for more."),
+]
+
+
+class Decision(StrEnum):
+    RETRY = "retry"
+    SKIP = "skip"
+    ABORT = "abort"
+
+
+Decide = Annotated[
+    Decision | None,
+    typer.Option(
+        "--decide",
+        help="What to do with a step that ended without an answer; a step is retried once.",
+        show_default="asked for",
+    ),
+]
+
+
+@app.callback()
+def break_glass(ctx: typer.Context, *, key_file: KeyFile = None) -> None:
+    """Carry a plan out from this machine while Temporal is away: same steps, same fence, with a journal."""
+    ctx.meta[_KEY] = key_file
+
+
+# ------------------------------------------------------------------ plans
+
+
+def export_plan(
+    ctx: typer.Context,
+    service: Service,
+    *,
+    to: To = None,
+    reason: Reason = None,
+    override: Override = None,
+    out: Out = None,
+    key_file: KeyFile = None,
+) -> None:
+    """Write a signed plan that can be carried out later without Temporal, as long as the record stays as it is.
+
+    Example: [cyan]failover export-plan chat --to us --reason "if eu fails tonight"[/]
+    """
+    from orchestrator.runtime.breakglass.ahead import as_run, run_id  # noqa: PLC0415 - start-up time
+    from orchestrator.runtime.breakglass.sealed import KEY_ENV, Sealed, key_of  # noqa: PLC0415 - the same
+
+    desk = desk_of(ctx)
+    key = key_of(key_file)
+    if key is None:
+        raise BadInput(f"an exported plan is signed, and there is no key: put one in {KEY_ENV}, or use --key-file")
+    status = of_service(desk, service, lambda control, name: control.status(name))
+    trigger = Trigger(who(), reason_of(desk, reason, "What is this plan for?"), rules(override))
+    request = Request(kind_of(status), trigger, checked(status, to))
+    again = shlex.join(["failover", "export-plan", service, *(["--to", to] if to else [])])
+    made = planned(desk, service, request, again)
+    _, topology = desk.wait(desk.control().topology())
+    now = datetime.now(UTC)
+    sealed = Sealed(as_run(made, run_id(made.service, now)), topology.service(made.service), now, who())
+    _keep(desk, sealed, out or Path(f"{service}.plan.json"), key)
+
+
+@app.command("plan")
+def plan(
+    ctx: typer.Context,
+    file: File,
+    service: Service,
+    *,
+    to: To = None,
+    reason: Reason = None,
+    override: Override = None,
+    runbook: Book = None,
+    out: Out = None,
+) -> None:
+    """Plan from the topology file, the live record and this machine's own probes. Temporal is not asked.
+
+    Says what could not be asked. Exit status 3 means that a safety rule refused.
+
+    Example: [cyan]failover break-glass plan failover.yaml chat --to us --reason "eu is gone, Temporal with it"[/]
+    """
+    desk = desk_of(ctx)
+    sealed = _plan_here(desk, file, service, _Wish(to, reason, override, runbook))
+    _keep(desk, sealed, out or Path(f"{service}.plan.json"), _key(ctx))
+
+
+@app.command("take-over")
+def take_over(
+    ctx: typer.Context,
+    file: File,
+    service: Service,
+    *,
+    to: To = None,
+    reason: Reason = None,
+    override: Override = None,
+    runbook: Book = None,
+    yes: Yes = False,
+) -> None:
+    """Finish, or go back from, what a run left half done: plan from the record as it stands, and carry it out.
+
+    The fence says who wrote last. A run that holds an older generation is refused from then on.
+
+    Example: [cyan]failover break-glass take-over failover.yaml chat --to us --reason "Temporal died half way"[/]
+    """
+    desk = desk_of(ctx)
+    _must_be_able_to_ask(desk, yes=yes)
+    sealed = _plan_here(desk, file, service, _Wish(to, reason, override, runbook))
+    path = Path(f"{sealed.plan.run}.plan.json")
+    _keep(desk, sealed, path, _key(ctx))
+    _carry_out(desk, sealed, path, _Manner(yes=yes))
+
+
+class _Wish:
+    """What a person asks a plan for."""
+
+    def __init__(self, to: str | None, reason: str | None, override: list[str] | None, runbook: str | None) -> None:
+        self.to, self.reason, self.override, self.runbook = to, reason, override, runbook
+
+
+def _plan_here(desk: Desk, file: Path, service: str, wish: _Wish) -> Sealed:
+    """A plan made on this machine alone. Raises Objected when a rule is against it, having shown why."""
+    from orchestrator.config import load  # noqa: PLC0415 - start-up time
+    from orchestrator.runtime.breakglass import ahead  # noqa: PLC0415 - the same
+    from orchestrator.runtime.breakglass.sealed import Sealed  # noqa: PLC0415 - the same
+    from workflows.wire import Refusal  # noqa: PLC0415 - the same
+
+    topology = load(file)
+    found = ahead.service_of(topology, ServiceId(service))
+    if wish.to is not None and wish.to not in [endpoint.id for endpoint in found.endpoints]:
+        names = ", ".join(endpoint.id for endpoint in found.endpoints)
+        raise BadInput(f"service '{service}' has no endpoint '{wish.to}'; it has: {names}")
+    trigger = Trigger(who(), reason_of(desk, wish.reason, "Why is the traffic moved?"), rules(wish.override))
+    seen = _seen(desk, topology, ServiceId(service))
+    target = EndpointId(wish.to) if wish.to else None
+    kind = ahead.kind_of(found, seen)
+    request = Request(kind, trigger, target, runbook=wish.runbook)
+    now = datetime.now(UTC)
+    made = ahead.plan_here(topology, ServiceId(service), request, seen, now=now)
+    if isinstance(made, ahead.Unplanned):
+        words = ["failover", "break-glass", "plan", str(file), service, *(["--to", wish.to] if wish.to else [])]
+        again = f"{shlex.join(words)} --reason {shlex.quote(trigger.reason)}"
+        raise show_refusal(desk, Refusal(made.reasons), kind, again)
+    return Sealed(made, found, now, who(), ahead.unasked())
+
+
+def _seen(desk: Desk, topology: Topology, service: ServiceId) -> Seen:
+    """Ask from here, and show what was seen."""
+    from orchestrator.runtime.breakglass import ahead  # noqa: PLC0415 - start-up time
+    from providers.probes import Probes  # noqa: PLC0415 - the same
+
+    found = ahead.service_of(topology, service)
+
+    async def ask() -> Seen:
+        probes = Probes()
+        try:
+            return await ahead.look(found, probes)
+        finally:
+            await probes.close()
+
+    seen = desk.wait(ask())
+    for each in seen.assessments:
+        desk.say(f"{each.endpoint}: {each.text}")
+    if seen.routing is not None:
+        desk.say(f"the record: {ahead.ahead(seen.routing.fence)}")
+    return seen
+
+
+def _keep(desk: Desk, sealed: Sealed, path: Path, key: bytes | None) -> None:
+    """Show the plan, and write it to *path*."""
+    from orchestrator.runtime.breakglass.sealed import keep, written  # noqa: PLC0415 - start-up time
+
+    desk.emit(plan_text(sealed.plan).rstrip("\n") + "\n")
+    for sentence in sealed.unasked:
+        desk.say(f"note: {sentence}")
+    keep(path, written(sealed, key))
+    more = "" if key is not None else " --unverified"
+    signed = "signed" if key is not None else "not signed, for there is no key"
+    desk.say(f"Written to {path}, {signed}. To carry it out: failover break-glass run {path}{more}")
+
+
+def _key(ctx: typer.Context) -> bytes | None:
+    from orchestrator.runtime.breakglass.sealed import key_of  # noqa: PLC0415 - start-up time
+
+    return key_of(ctx.meta.get(_KEY))
+
+
+# ------------------------------------------------------------------ runs
+
+
+class _Manner:
+    """How a run is carried out: what people have said beforehand."""
+
+    def __init__(
+        self,
+        *,
+        journal: Path | None = None,
+        approve: list[str] | None = None,
+        decide: Decision | None = None,
+        yes: bool = False,
+        abort: str = "",
+    ) -> None:
+        self.journal, self.approve, self.decide, self.yes, self.abort = journal, approve, decide, yes, abort
+
+
+@app.command("run")
+def run(
+    ctx: typer.Context,
+    plan_file: PlanFile,
+    *,
+    journal: Journals = None,
+    unverified: Unverified = False,
+    approve: Approvals = None,
+    decide: Decide = None,
+    yes: Yes = False,
+) -> None:
+    """Carry a sealed plan out from this machine, or go on with one that was interrupted. Temporal is not asked.
+
+    The journal survives Ctrl-C and kill -9: the same command goes on where it was, and does nothing twice. Exit
+    status 3 means that the fence refused: somebody has written the record since the plan was made.
+
+    Example: [cyan]failover break-glass run chat.plan.json[/]
+    """
+    from orchestrator.runtime.breakglass.sealed import load  # noqa: PLC0415 - start-up time
+
+    desk = desk_of(ctx)
+    _must_be_able_to_ask(desk, yes=yes)
+    sealed = load(plan_file, _key(ctx), unverified=unverified)
+    _carry_out(desk, sealed, plan_file, _Manner(journal=journal, approve=approve, decide=decide, yes=yes))
+
+
+@app.command("abort")
+def abort(
+    ctx: typer.Context,
+    plan_file: PlanFile,
+    *,
+    journal: Journals = None,
+    unverified: Unverified = False,
+    reason: Reason = None,
+    decide: Decide = None,
+    yes: Yes = False,
+) -> None:
+    """End a break-glass run that was interrupted: what it has done is put back, as far as there is a safe way back.
+
+    Example: [cyan]failover break-glass abort chat.plan.json --reason "eu is back"[/]
+    """
+    from orchestrator.runtime.breakglass.sealed import load  # noqa: PLC0415 - start-up time
+
+    desk = desk_of(ctx)
+    _must_be_able_to_ask(desk, yes=yes)
+    sealed = load(plan_file, _key(ctx), unverified=unverified)
+    why = reason_of(desk, reason, "Why is it stopped?")
+    _carry_out(desk, sealed, plan_file, _Manner(journal=journal, decide=decide, yes=yes, abort=why))
+
+
+def _must_be_able_to_ask(desk: Desk, *, yes: bool) -> None:
+    if not yes and not desk.someone:
+        raise BadInput("nobody can be asked here; add --yes to carry the plan out without a question")
+
+
+def _carry_out(desk: Desk, sealed: Sealed, path: Path, manner: _Manner) -> None:
+    """Print, ask, carry out, and say how it ended. Raises what the exit status says."""
+    from orchestrator.cli.attending import Attendant  # noqa: PLC0415 - start-up time
+    from orchestrator.runtime.breakglass.journal import SUFFIX, Journal  # noqa: PLC0415 - the same
+
+    folder = manner.journal if manner.journal is not None else path.parent / "journals"
+    with Journal.open(folder / f"{sealed.plan.run}{SUFFIX}") as journal:
+        journal.belongs_to(sealed)
+        attendant = Attendant(desk, sealed, journal, f"failover break-glass run {path}")
+        attendant.said_yes = tuple(manner.approve or ())
+        attendant.decision = str(manner.decide) if manner.decide else ""
+        if journal.opened is not None:
+            attendant.resume(yes=manner.yes, abort=manner.abort)
+        elif manner.abort:
+            raise BadInput(f"run {sealed.plan.run} was never begun under {journal.path}, so there is nothing to stop")
+        else:
+            attendant.begin(yes=manner.yes)
+        attendant.attend()
+
+
+@app.command("take-in")
+def take_in(
+    ctx: typer.Context,
+    journal: Annotated[Path, typer.Argument(metavar="JOURNAL", help="A journal's file.", show_default=False)],
+    *,
+    as_json: Json = False,
+) -> None:
+    """Take a break-glass run into the record, once Temporal is back: history, page and service know of it then.
+
+    Doing it again changes nothing.
+
+    Example: [cyan]failover break-glass take-in journals/chat-20260301-021500-1a2b.journal[/]
+    """
+    from orchestrator.runtime.breakglass.taking_in import record_of, take_in  # noqa: PLC0415 - start-up time
+
+    desk = desk_of(ctx)
+    record, routing = record_of(journal)
+    taken = desk.wait(take_in(desk.control(), record, routing))
+    if as_json:
+        desk.write({"run": record.run, "service": record.service, "status": record.status, "new": taken})
+        return
+    word = "is in the record" if taken else "was in the record already"
+    desk.say(f"Run {record.run} ({record.status}) {word}: failover show {record.run}")
+
+
+# ------------------------------------------------------------------ the card
+
+
+def card(ctx: typer.Context, service: Service, *, file: FileOption = FAILOVER_YAML) -> None:
+    """Print a service's card: what to do by hand, command by command, when nothing else works.
+
+    [bold]apply[/] writes the same text for each service; print it, and keep it where it can be read in an outage.
+
+    Example: [cyan]failover card chat --file failover.yaml[/]
+    """
+    from orchestrator.config import load  # noqa: PLC0415 - start-up time
+    from orchestrator.runtime.breakglass.ahead import service_of  # noqa: PLC0415 - the same
+    from orchestrator.runtime.breakglass.cards import card as written  # noqa: PLC0415 - the same
+
+    topology = load(file)
+    service_of(topology, ServiceId(service))
+    desk_of(ctx).emit(written(topology, ServiceId(service), file))

@@ -1,0 +1,244 @@
+"""Planning on the spot: from the topology file, the live record and this machine's own probes. Temporal is not needed.
+
+There is no quorum here. What one machine sees decides nothing by itself: a person reads the plan and says yes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from types import MappingProxyType
+
+from orchestrator.core.decision import Go, Request, Situation, consider
+from orchestrator.core.errors import FailoverError
+from orchestrator.core.move import Move, MoveKind, Objection
+from orchestrator.core.names import RunId, ServiceId, nearest
+from orchestrator.core.probe import SOFT, OutcomeKind
+from orchestrator.core.quorum import Assessment, Verdict
+from orchestrator.core.safety import NAMES
+from orchestrator.core.steering import Fence, Routing
+from orchestrator.core.topology import Endpoint, Mode, ProbeKind, Service, Topology
+from orchestrator.core.underway import UnderWay, still_against
+from orchestrator.runtime.breakglass.sealed import Sealed
+from orchestrator.runtime.connection import NoSuch
+from providers import registry
+from providers.base import ProbeClient, StaleGeneration, Transient
+from providers.base import Refused as NoAnswer
+from runbooks.plan import Check, Plan, Steer
+from runbooks.planner import Unplannable
+from workflows import situation
+from workflows.wire import ServiceState, Slice, StepTask
+
+TRIES = 2
+"""Questions to an endpoint before it counts as down from here."""
+READ_S = 10.0
+
+UNASKED: Mapping[str, str] = MappingProxyType(
+    {
+        "one-run-at-a-time": "whether a run holds the service",
+        "paused": "whether somebody has paused it",
+        "held": "whether its automation is held",
+        "cool-down": "when its last run was",
+        "confirm": "since when an endpoint has been failing",
+    }
+)
+"""Rules that only the control plane can answer, each with what nobody knows here."""
+ONE_EYE = "only this machine was asked: no vantage and no quorum has confirmed what it sees"
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What one machine sees of a service now."""
+
+    assessments: tuple[Assessment, ...]
+    routing: Routing | None
+    routing_error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Unplanned:
+    """Why no plan came of a request. Every reason at once."""
+
+    reasons: tuple[Objection, ...]
+    seen: Seen
+
+
+def unasked() -> tuple[str, ...]:
+    """What could not be asked, in sentences: for the plan and the record."""
+    known = [(rule, what) for rule, what in UNASKED.items() if rule in NAMES]
+    said = "; ".join(f"{what} ({rule})" for rule, what in known)
+    return (f"not asked, for want of the control plane: {said}", ONE_EYE)
+
+
+def service_of(topology: Topology, service: ServiceId) -> Service:
+    """The service of that id. Raises NoSuch with the nearest name."""
+    try:
+        return topology.service(service)
+    except KeyError:
+        names = [each.id for each in topology.services]
+        close = nearest(service, names)
+        hint = f"did you mean '{close}'?" if close else f"it has: {', '.join(names) or 'none'}"
+        raise NoSuch(f"the topology has no service '{service}'; {hint}") from None
+
+
+def kind_of(service: Service, seen: Seen) -> MoveKind:
+    """What a person's move is: unplanned when something that serves is down as seen from here."""
+    facts = _situation(service, seen, datetime.now(UTC))
+    return MoveKind.FAILOVER if facts.dead else MoveKind.SWITCHOVER
+
+
+async def look(service: Service, probes: ProbeClient) -> Seen:
+    """Ask every endpoint from here, and read the routing at the primary. Never raises for what does not answer."""
+    reading = asyncio.create_task(_routing(service))
+    found = await asyncio.gather(*(_assess(service, endpoint, probes) for endpoint in service.endpoints))
+    routing, error = await reading
+    return Seen(tuple(found), routing, error)
+
+
+def plan_here(
+    topology: Topology, service: ServiceId, request: Request, seen: Seen, *, now: datetime
+) -> Plan | Unplanned:
+    """The plan that *request* becomes, as the control plane would make it from what is *seen*."""
+    piece = _slice(topology, service)
+    state = ServiceState(piece, mode=Mode.MANUAL, routing=seen.routing, routing_error=seen.routing_error)
+    decision = consider(_situation(piece.service, seen, now), request)
+    if not isinstance(decision, Go):
+        return Unplanned(decision.reasons, seen)
+    run = run_id(service, now)
+    try:
+        return situation.make_plan(
+            state,
+            decision.move,
+            run=run,
+            trigger=request.trigger,
+            objections=decision.overridden,
+            asked=request,
+            now=now,
+        )
+    except Unplannable as error:
+        return Unplanned((Objection("unplannable", str(error)),), seen)
+
+
+async def weigh(sealed: Sealed, probes: ProbeClient, task: StepTask) -> tuple[Objection, ...]:
+    """What stands against the run's move now, as far as this machine can tell. Raises Transient, Refused."""
+    if task.target is None:
+        raise NoAnswer(f"run {task.run} names no target, so no safety rule can be asked about it")
+    seen = await look(sealed.service, probes)
+    if seen.routing is None:
+        raise Transient(seen.routing_error)
+    rules = task.work.rules if isinstance(task.work, Check) else ()
+    move = Move(task.service, task.kind, task.source, task.target, task.after)
+    way = UnderWay(task.run, move, rules, task.overrides)
+    facts = _situation(sealed.service, seen, datetime.now(UTC))
+    return still_against(facts, way, by=sealed.plan.trigger.by)
+
+
+async def must_still_stand(sealed: Sealed) -> None:
+    """Raise StaleGeneration where the record is not as the plan found it, before anything is begun.
+
+    A record that this very run has written is its own. Raises what ``Steering.read`` does.
+    """
+    steers = [step.work for step in sealed.plan.steps if isinstance(step.work, Steer)]
+    if not steers:
+        return
+    first = steers[0]
+    try:
+        async with asyncio.timeout(READ_S):
+            now = await registry.steering(first.steering).read()
+    except TimeoutError:
+        raise Transient(f"{first.steering.primary} did not answer within {READ_S:g} s") from None
+    if now.fence is not None and now.fence.run == sealed.plan.run:
+        return
+    plan = sealed.plan
+    cure = f"plan again: failover break-glass plan failover.yaml {plan.service} --to {plan.target}"
+    if now.generation != first.expects:
+        raise StaleGeneration(f"{first.steering.name} has changed since this plan was made: {ahead(now.fence)}; {cure}")
+    if now.answer != first.was:
+        said = ", ".join(now.answer.values) if now.answer else "nothing"
+        raise StaleGeneration(f"{first.steering.name} answers {said} now, which the plan does not know of; {cure}")
+
+
+def ahead(fence: Fence | None) -> str:
+    """Who wrote the record last, in a phrase."""
+    if fence is None:
+        return "it has no fence"
+    return f"it is at generation {fence.generation}, by run {fence.run}, step {fence.step}"
+
+
+def run_id(service: ServiceId, now: datetime) -> RunId:
+    """A new run's id, of the same form as the control plane's."""
+    return RunId(f"{service}-{now:%Y%m%d-%H%M%S}-{secrets.token_hex(2)}")
+
+
+def as_run(plan: Plan, run: RunId) -> Plan:
+    """*plan* under the id *run*: what later stages expect of earlier ones names the run too."""
+    old = f"{plan.run}/"
+
+    def own(token: str) -> str:
+        return f"{run}/{token.removeprefix(old)}" if token.startswith(old) else token
+
+    def renamed(work: Steer) -> Steer:
+        lineage = tuple((generation, own(token)) for generation, token in work.lineage)
+        stands = work.stands
+        if stands is not None:
+            writer = str(run) if stands.run == plan.run else stands.run
+            stands = replace(stands, run=writer, lineage=tuple((g, own(token)) for g, token in stands.lineage))
+        return replace(work, lineage=lineage, stands=stands)
+
+    steps = tuple(
+        replace(step, work=renamed(step.work)) if isinstance(step.work, Steer) else step for step in plan.steps
+    )
+    return replace(plan, run=run, steps=steps)
+
+
+# ------------------------------------------------------------------ asking
+
+
+async def _routing(service: Service) -> tuple[Routing | None, str]:
+    if service.steering is None:
+        return None, f"service '{service.id}' has no steering"
+    try:
+        async with asyncio.timeout(READ_S):
+            return await registry.steering(service.steering).read(), ""
+    except TimeoutError:
+        return None, f"{service.steering.primary} did not answer within {READ_S:g} s"
+    except FailoverError as error:
+        return None, str(error)
+
+
+async def _assess(service: Service, endpoint: Endpoint, probes: ProbeClient) -> Assessment:
+    """The verdict of this machine alone."""
+    if not endpoint.probes:
+        return Assessment(endpoint.id, Verdict.UNKNOWN, "has no probe, so nobody can ask it", None, None, proven=False)
+    asked = await asyncio.gather(*(_ask(service, endpoint, number, probes) for number in range(len(endpoint.probes))))
+    chats = [done for spec, (_, _, done) in zip(endpoint.probes, asked, strict=True) if spec.kind is ProbeKind.CHAT]
+    now = datetime.now(UTC)
+    if bad := next((each for each in asked if each[0] not in {OutcomeKind.PASSED, *SOFT}), None):
+        text = f"is down as seen from here: {bad[1] or bad[0]}"
+        return Assessment(endpoint.id, Verdict.DOWN, text, None, now, proven=False, votes=1)
+    if soft := next((each for each in asked if each[0] in SOFT), None):
+        text = f"is degraded as seen from here: {soft[1] or soft[0]}"
+        return Assessment(endpoint.id, Verdict.DEGRADED, text, now, None, proven=False, votes=1)
+    return Assessment(endpoint.id, Verdict.HEALTHY, "answers as seen from here", now, None, proven=all(chats), votes=1)
+
+
+async def _ask(service: Service, endpoint: Endpoint, number: int, probes: ProbeClient) -> tuple[OutcomeKind, str, bool]:
+    """How one question ends; one that fails is asked again."""
+    spec = endpoint.probes[number]
+    for _ in range(TRIES):
+        outcome = await probes.ask(spec, endpoint.url, name=service.name, fresh=True)
+        if outcome.kind is OutcomeKind.PASSED:
+            break
+    return outcome.kind, outcome.detail, outcome.completed
+
+
+def _slice(topology: Topology, service: ServiceId) -> Slice:
+    found = service_of(topology, service)
+    return Slice(0, found, topology.vantages, topology.notify, roles=topology.roles, books=topology.books)
+
+
+def _situation(service: Service, seen: Seen, now: datetime) -> Situation:
+    return Situation(service, seen.assessments, seen.routing, Mode.MANUAL, now)
