@@ -24,6 +24,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from itertools import takewhile
 
 from orchestrator.core.record import RunStatus
 from orchestrator.core.steering import Fence, SteeringChange, next_lineage
@@ -166,7 +167,7 @@ def standing(plan: Plan, progress: Progress, step: Step) -> Step:
     fence: Fence | None = None
     answer: Answer | None = None
     generation = plan.generation
-    for each in plan.steps[: plan.steps.index(step)]:
+    for each in takewhile(lambda other: other.id != step.id, plan.steps):
         made = each.work
         if not isinstance(made, Steer) or progress.state(each.id) is not StepState.DONE:
             continue

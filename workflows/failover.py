@@ -16,7 +16,7 @@ from temporalio.exceptions import ApplicationError, FailureError, is_cancelled_e
 with workflow.unsafe.imports_passed_through():
     from orchestrator.core.record import Mark, Record, RunStatus
     from orchestrator.core.steering import Routing
-    from runbooks.course import Close, Do, Hold, Undo, next_actions
+    from runbooks.course import Close, Do, Hold, Undo, next_actions, standing
     from runbooks.plan import (
         Approve,
         Converge,
@@ -314,6 +314,8 @@ class FailoverWorkflow:
 
     def _task(self, step: Step) -> StepTask:
         plan = self._carry.plan
+        # A run that was switched on its way does not stand on the generation that it was planned for.
+        step = standing(plan, self._progress, step)
         return StepTask(
             service=plan.service,
             name=self._carry.service.name,
