@@ -86,6 +86,10 @@ def situation(state: ServiceState, found: tuple[Assessment, ...], now: datetime)
         last_closed=state.last_closed,
         held=state.held,
         revision=state.slice.revision,
+        orders=state.slice.orders,
+        automatic=state.automatic,
+        acknowledged=state.acknowledged,
+        shift=state.shift,
     )
 
 

@@ -10,6 +10,7 @@ from orchestrator.core.move import Objection
 from orchestrator.core.names import Domain, EndpointId, RunId, ServiceId
 from orchestrator.core.quorum import Assessment, View
 from orchestrator.core.record import Record, RunStatus
+from orchestrator.core.situation import Shift
 from orchestrator.core.steering import Routing
 from orchestrator.core.topology import Mode
 from orchestrator.core.underway import UnderWay
@@ -48,6 +49,14 @@ class Refusal:
 class Pause:
     by: str
     reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Acknowledge:
+    """Update ``acknowledge``: a person has seen what automation did, and it may go on."""
+
+    by: str
+    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +128,12 @@ class ServiceState:
     told: tuple[str, ...] = ()
     """What people were told in the present incident, so that they are told once."""
     retired: bool = False
+    automatic: tuple[datetime, ...] = ()
+    """When its automatic runs closed; see ``waiting.remembered``."""
+    acknowledged: datetime | None = None
+    """When a person last said that they have seen what automation did."""
+    shift: Shift | None = None
+    """The move for a time that still stands."""
 
 
 @dataclass(frozen=True, slots=True)
