@@ -35,6 +35,7 @@ from workflows.wire.ids import (
 from workflows.wire.news import Herald, Publication, Telling
 from workflows.wire.run import Carry, RecheckRequest, StepResult, StepTask
 from workflows.wire.service import (
+    Acknowledge,
     ActiveRun,
     AdoptRequest,
     Answered,
@@ -61,6 +62,7 @@ __all__ = [
     "NOTHING_HEARD",
     "TELLING_QUEUE",
     "TOPOLOGY_ID",
+    "Acknowledge",
     "ActKind",
     "Acted",
     "ActiveRun",
