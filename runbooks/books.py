@@ -10,7 +10,7 @@ from types import MappingProxyType
 from orchestrator.config.mistakes import did_you_mean
 from orchestrator.core.errors import BadInput
 from runbooks.model import Runbook, Value
-from runbooks.parse import Template, bind, read
+from runbooks.parse import Template, bind, read, unpacked
 
 
 def _library() -> Mapping[str, Template]:
@@ -61,9 +61,15 @@ def _bind(template: Template, values: tuple[tuple[str, Value], ...]) -> Runbook:
 
 
 @lru_cache(maxsize=256)
-def template_of(text: str, file: str) -> Template:
-    """The template that *text* describes, read once per process. Raises Mistakes."""
-    return read(text, file)
+def packed(text: str, file: str) -> str:
+    """The data of the runbook that *text* describes, for ``unpacked``: workflows read no YAML. Raises Mistakes."""
+    return read(text, file).data
+
+
+@lru_cache(maxsize=256)
+def template_of(data: str, file: str) -> Template:
+    """The template that was packed, unpacked once per process."""
+    return unpacked(data, file)
 
 
 def book(name: str, values: Mapping[str, Value] = MappingProxyType({})) -> Runbook:

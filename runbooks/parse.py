@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
@@ -32,9 +33,11 @@ class Template:
     name: str
     description: str
     parameters: tuple[Parameter, ...]
-    text: str
-    """The file's text."""
+    data: str
+    """What the file says, as JSON: workflows bind it to values, and read no YAML."""
     file: str
+    text: str = ""
+    """The file's text, for the places of mistakes; empty where it was packed."""
 
 
 def read(text: str, file: str) -> Template:
@@ -58,7 +61,15 @@ def read(text: str, file: str) -> Template:
     if mistakes:
         raise Mistakes(mistakes)
     said = str(document.data.get("description", "")).strip()
-    return Template(document.data["metadata"]["name"], said, parameters, text, file)
+    return Template(document.data["metadata"]["name"], said, parameters, json.dumps(document.data), file, text)
+
+
+def unpacked(data: str, file: str) -> Template:
+    """The template whose ``data`` that is, of the file of that name. It was sound when it was read."""
+    document = Document(file, json.loads(data), MappingProxyType({}), MappingProxyType({}))
+    parameters, _ = _parameters(document)
+    said = str(document.data.get("description", "")).strip()
+    return Template(document.data["metadata"]["name"], said, parameters, data, file)
 
 
 def parse(text: str, file: str) -> Runbook:
@@ -91,9 +102,11 @@ def bind(template: Template, values: Mapping[str, Value] = MappingProxyType({}))
             )
         else:
             chosen[each.name] = each.default
-    bound = _bound(compose(template.text, template.file), chosen)
+    bound = _bound(
+        Document(template.file, json.loads(template.data), MappingProxyType({}), MappingProxyType({})), chosen
+    )
     if mistakes := bound.mistakes():
-        raise Mistakes(mistakes)
+        raise Mistakes(_bound(compose(template.text, template.file), chosen).mistakes() if template.text else mistakes)
     book = BookSchema.model_validate(bound.document.data)
     return Runbook(
         name=template.name,

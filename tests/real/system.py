@@ -142,6 +142,9 @@ class System:
     """The topology as a file, as far as a file can say it."""
     running: Running
     eye: Eye
+    module: str = "orchestrator.runtime.worker"
+    """What each worker process runs."""
+    environment: dict[str, str] = field(default_factory=dict)
 
     # ------------------------------------------------------------------ start and end
 
@@ -156,10 +159,13 @@ class System:
         history: str | None = None,
         load_s: float = 1.0,
         adopt: bool = True,
+        module: str = "orchestrator.runtime.worker",
+        environment: dict[str, str] | None = None,
+        longest_s: float = LONGEST_S,
         **settings: Any,
     ) -> AsyncIterator[System]:
         """Start everything side by side; *vantages* None: one in each region of the world, as ``up`` has it."""
-        async with asyncio.timeout(LONGEST_S), contextlib.AsyncExitStack() as stack:
+        async with asyncio.timeout(longest_s), contextlib.AsyncExitStack() as stack:
             temporal = EmbeddedTemporal(folder / "up", free_port())
             stack.push_async_callback(lambda: _kill(temporal.process))
             starting = asyncio.create_task(temporal.start())
@@ -184,7 +190,7 @@ class System:
                 lambda: ControlPlane.connect(temporal.address, "default"), lambda _: True, "Temporal answers"
             )
             running = Running(plane, temporal, folder / "up")
-            system = cls(world, dns, change(topology), text, running, Eye(dns))
+            system = cls(world, dns, change(topology), text, running, Eye(dns), module, environment or {})
             stack.push_async_callback(system._end)
             for vantage in topology.vantages:
                 await system.start_worker(vantage, history=history)
@@ -209,12 +215,16 @@ class System:
         """Start a worker process of *vantage*, kept under *key* (its vantage, unless said otherwise)."""
         key = key or vantage.id
         self.running.workers[key] = await spawn(
-            *(sys.executable, "-m", "orchestrator.runtime.worker"),
+            *(sys.executable, "-m", self.module),
             *("--vantage", vantage.id, "--domain", vantage.region),
             *("--state", str(self.running.state / f"worker-{key}")),
             *("--history", history or self.running.history),
             log=self.running.state / f"worker-{key}.log",
-            environment={"TEMPORAL_ADDRESS": self.running.temporal.address, "TEMPORAL_NAMESPACE": "default"},
+            environment={
+                "TEMPORAL_ADDRESS": self.running.temporal.address,
+                "TEMPORAL_NAMESPACE": "default",
+                **self.environment,
+            },
         )
 
     # ------------------------------------------------------------------ who does what

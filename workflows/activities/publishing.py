@@ -14,6 +14,7 @@ from orchestrator.config import restore
 from orchestrator.core.move import Objection
 from orchestrator.core.names import ServiceId
 from orchestrator.core.topology import Service, Topology
+from runbooks.books import packed
 from workflows import options
 from workflows.activities.documents import unpack
 from workflows.wire import (
@@ -104,7 +105,7 @@ class Publishing:
             simulates_hosts=topology.simulates_hosts,
             shards=topology.shards,
             roles=topology.roles,
-            books=topology.books,
+            books=tuple((file, packed(text, file)) for file, text in topology.books),
             orders=topology.orders,
         )
         held = Objection(

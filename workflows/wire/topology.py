@@ -52,6 +52,6 @@ class Slice:
     roles: tuple[tuple[str, tuple[str, ...]], ...] = ()
     """Named roles, and who is in them."""
     books: tuple[tuple[str, str], ...] = ()
-    """The topology's own runbooks: file name and text. They come before the library's."""
+    """The topology's own runbooks: file name and data (JSON). They come before the library's."""
     orders: Orders = NO_ORDERS
     """What holds for every service: gate, freeze windows, jurisdictions, pools, limits."""
