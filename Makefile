@@ -8,7 +8,7 @@ TESTS ?= tests
 # Debian keeps named, haproxy and others where only root looks for programs.
 export PATH := $(PATH):/usr/local/sbin:/usr/sbin:/sbin
 
-.PHONY: demo test check unit packages lock clean help
+.PHONY: demo test crash-matrix check unit packages lock clean help
 
 help: ## What can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
@@ -25,6 +25,9 @@ check: $(VENV)/test.stamp
 
 unit: $(VENV)/test.stamp
 	$(BIN)/python -m pytest $(TESTS)
+
+crash-matrix: $(VENV)/test.stamp packages ## Every step, every moment, everybody who may die; STORY=steer,call chooses
+	CRASH_MATRIX=$(or $(STORY),all) $(BIN)/python -m pytest -n 0 tests/crashes -k whole
 
 packages: ## Debian packages that the tests use as real servers: BIND, HAProxy, PostgreSQL, Chromium
 	@bash .ci/packages

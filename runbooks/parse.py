@@ -66,10 +66,14 @@ def read(text: str, file: str) -> Template:
 
 def unpacked(data: str, file: str) -> Template:
     """The template whose ``data`` that is, of the file of that name. It was sound when it was read."""
-    document = Document(file, json.loads(data), MappingProxyType({}), MappingProxyType({}))
+    document = _document(data, file)
     parameters, _ = _parameters(document)
     said = str(document.data.get("description", "")).strip()
     return Template(document.data["metadata"]["name"], said, parameters, data, file)
+
+
+def _document(data: str, file: str) -> Document:
+    return Document(file, json.loads(data), MappingProxyType({}), MappingProxyType({}))
 
 
 def parse(text: str, file: str) -> Runbook:
@@ -102,9 +106,7 @@ def bind(template: Template, values: Mapping[str, Value] = MappingProxyType({}))
             )
         else:
             chosen[each.name] = each.default
-    bound = _bound(
-        Document(template.file, json.loads(template.data), MappingProxyType({}), MappingProxyType({})), chosen
-    )
+    bound = _bound(_document(template.data, template.file), chosen)
     if mistakes := bound.mistakes():
         raise Mistakes(_bound(compose(template.text, template.file), chosen).mistakes() if template.text else mistakes)
     book = BookSchema.model_validate(bound.document.data)
