@@ -1,0 +1,338 @@
+"""The verbs on a local world: real name server, real model servers, real capacity, without Temporal."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import pytest_asyncio
+
+from orchestrator.core.move import Objection
+from orchestrator.core.topology import Workload
+from providers.base import ChangedOutside, FaultKind, Inconclusive, Refused, StaleGeneration, UndoFailed
+from real.enacting import PARIS, Enactor, enactor
+from real.hook import Answered, Automation, automation
+from real.ports import free_port
+from runbooks.plan import Analyse, FenceOff, Plan
+from workflows.wire import StepTask
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+STAGED = """
+  - id: shift
+    type: steer
+    stages: [25, 50, 100]
+    hold: 300ms
+    analysis: {samples: 4, slower: 2}
+  - {id: fence, type: fence, timeout: 5s}
+"""
+STAGES = ("shift.25", "shift.50", "shift.100")
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def world(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Enactor]:
+    async with enactor(tmp_path_factory.mktemp("verbs") / "world") as made:
+        yield made
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def here(world: Enactor) -> Enactor:
+    """The one world of this file, as it was at first."""
+    await world.reset()
+    return world
+
+
+# ------------------------------------------------------------------ a move by stages
+
+
+async def test_a_move_by_stages_goes_on_while_the_target_is_as_good(here: Enactor) -> None:
+    """Each stage is a write of its own; between them both are asked, and the record says what was seen."""
+    made = await here.plan(STAGED)
+    seen = []
+    for step in made.steps[:-1]:
+        result = await here.do(made, step)
+        seen.append((step.id, await here.weights()))
+        if isinstance(step.work, Analyse):
+            assert "ohio beside paris: 4 of 4 answers good, the first token after 0." in result.text
+    quarter, half, full = {"paris": 75, "ohio": 25}, {"paris": 50, "ohio": 50}, {"ohio": 100}
+    weights = [quarter, quarter, half, half, full]
+    assert seen == list(
+        zip(("shift.25", "shift.25.hold", "shift.50", "shift.50.hold", "shift.100"), weights, strict=True)
+    )
+    assert (await here.routing()).generation == made.generation + 3
+
+
+async def test_the_way_back_from_the_middle_is_one_write(here: Enactor) -> None:
+    """The third stage never came: undoing all three writes once, all the way home, whoever is asked first."""
+    made = await here.plan(STAGED)
+    for stage in STAGES[:2]:
+        await here.do(made, stage)
+    there = (await here.routing()).generation
+    never, second, first = [await here.undo(made, stage) for stage in reversed(STAGES)]
+    now = await here.routing()
+    assert await here.weights() == {"paris": 100}
+    assert now.answer == here.service.endpoint(PARIS).answer
+    assert now.generation == there + 1
+    assert now.fence is not None
+    assert now.fence.token == f"{made.run}/shift.50-undo"
+    assert "had not changed" in never.text
+    assert f"back at generation {now.generation}" in second.text
+    assert "already" in first.text
+
+
+async def test_undoing_a_stage_twice_is_undoing_it_once(here: Enactor) -> None:
+    """The worker died after the write of the way back: the next attempt finds it and writes nothing."""
+    made = await here.plan(STAGED)
+    await here.do(made, "shift.25")
+    await here.undo(made, "shift.25")
+    back = await here.routing()
+    await here.undo(made, "shift.25")
+    assert await here.routing() == back
+
+
+async def test_the_way_back_leads_to_healthy_endpoints_only(here: Enactor) -> None:
+    """Paris answers no completion any more: traffic stays where it is, and a person is called."""
+    made = await here.plan(STAGED)
+    await here.do(made, "shift.25")
+    await here.suffer(FaultKind.ERRORS, "paris")
+    with pytest.raises(UndoFailed, match="will not go back to paris, which is not healthy"):
+        await here.undo(made, "shift.25", timeout_s=2.0)
+    assert await here.weights() == {"paris": 75, "ohio": 25}
+
+
+async def test_a_hand_edit_in_the_middle_of_a_move_is_kept(here: Enactor) -> None:
+    """A person has put another address into the answer: the way back does not overwrite it."""
+    made = await here.plan(STAGED)
+    await here.do(made, "shift.25")
+    await here.edit("127.9.9.9")
+    with pytest.raises(ChangedOutside, match="edited by hand"):
+        await here.undo(made, "shift.25")
+    now = await here.routing()
+    assert now.answer is not None
+    assert now.answer.values == ("127.9.9.9",)
+
+
+async def test_another_runs_routing_is_not_taken_back(here: Enactor) -> None:
+    """Somebody else has moved traffic since: this run's undo calls a human instead of writing over it."""
+    made = await here.plan(STAGED)
+    await here.do(made, "shift.25")
+    other = await here.plan(STAGED)
+    await here.do(other, "shift.25")
+    with pytest.raises(UndoFailed, match="by another hand"):
+        await here.undo(made, "shift.25")
+
+
+async def test_a_writer_that_wakes_late_moves_nothing(here: Enactor) -> None:
+    """A worker froze before its write, the run was undone, the worker wakes: the name server refuses it."""
+    made = await here.plan(STAGED)
+    result = await here.undo(made, "shift.25")
+    assert f"had not changed; generation {made.generation + 1} keeps it so" in result.text
+    with pytest.raises(StaleGeneration):
+        await here.do(made, "shift.25")
+    assert await here.weights() == {"paris": 100}
+
+
+# ------------------------------------------------------------------ analysis
+
+
+def holding(made: Plan, **changes: Any) -> Any:
+    """The hold behind the first stage, with fields of its work replaced."""
+    step = next(each for each in made.steps if each.id == "shift.25.hold")
+    return replace(step, work=replace(step.work, **changes))
+
+
+async def test_a_target_that_fails_backs_out(here: Enactor) -> None:
+    """Ohio answers with errors while Paris is well: refused, with the count and the status."""
+    made = await here.plan(STAGED)
+    await here.suffer(FaultKind.ERRORS, "ohio")
+    with pytest.raises(Refused, match=r"4 of 4 answers of the target failed \(.*50\d.*\), and 0 % may"):
+        await here.do(made, "shift.25.hold")
+
+
+async def test_a_target_that_is_slow_backs_out(here: Enactor) -> None:
+    """Ohio's first token takes many times as long as Paris's, and every answer is right."""
+    made = await here.plan(STAGED)
+    await here.world.pace("ohio", first_token_s=0.4)
+    with pytest.raises(Refused, match=r"the target's first token takes \d\.\d\d s and the source's 0\.0\d s"):
+        await here.do(made, "shift.25.hold")
+
+
+async def test_a_first_token_that_never_comes_in_time_backs_out(here: Enactor) -> None:
+    """The fault slow-first-token holds every answer beyond the probe's time: that is a failure, not a lack of data."""
+    made = await here.plan(STAGED)
+    await here.suffer(FaultKind.SLOW, "ohio")
+    with pytest.raises(Refused, match="4 of 4 answers of the target failed"):
+        await here.do(made, "shift.25.hold")
+
+
+async def test_trouble_that_both_have_is_left_to_a_person(here: Enactor) -> None:
+    """Paris and Ohio fail alike: neither forward nor back is known to help, so a person is asked."""
+    made = await here.plan(STAGED)
+    for place in ("paris", "ohio"):
+        await here.suffer(FaultKind.ERRORS, place)
+    with pytest.raises(Inconclusive, match="the source fails alike"):
+        await here.do(made, "shift.25.hold")
+
+
+async def test_an_analysis_that_has_no_time_for_its_answers_is_no_pass(here: Enactor) -> None:
+    """The step's time is over before the answers have come: inconclusive, although nothing bad was seen."""
+    made = await here.plan(STAGED)
+    await here.world.pace("ohio", first_token_s=0.9)
+    with pytest.raises(Inconclusive, match="0 of 4 answers came from the target: too few to judge by"):
+        await here.do(made, "shift.25.hold", timeout_s=1.2)
+
+
+async def test_a_hold_without_an_analysis_just_holds(here: Enactor) -> None:
+    """It lasts as long as it says, beating all the while, and asks nobody."""
+    made = await here.plan(STAGED)
+    began, served = time.monotonic(), (await here.world.endpoint("ohio"))["served"]
+    await here.do(made, holding(made, analysis=None, source=None, hold_s=1.2), timeout_s=32.0)
+    assert 1.15 <= time.monotonic() - began < 2.5
+    assert len(here.beats) >= 3
+    assert (await here.world.endpoint("ohio"))["served"] == served
+
+
+# ------------------------------------------------------------------ the fence
+
+
+async def test_a_fenced_endpoint_serves_nobody(here: Enactor) -> None:
+    """After the move Paris is scaled to nothing, and that is read back; the run's own generation stands."""
+    made = await here.plan(STAGED)
+    for stage in STAGES:
+        await here.do(made, stage)
+    result = await here.do(made, "fence")
+    assert "paris can serve no more: no replica is left" in result.text
+    assert (await here.world.endpoint("paris"))["ready"] == 0
+    await here.do(made, "fence")
+    assert (await here.undo(made, "fence")).text == "nothing to undo"
+    assert (await here.world.endpoint("paris"))["ready"] == 0
+
+
+async def test_an_endpoint_with_traffic_is_not_fenced(here: Enactor) -> None:
+    """In the middle of the move Paris still serves half: it keeps its replicas."""
+    made = await here.plan(STAGED)
+    for stage in STAGES[:2]:
+        await here.do(made, stage)
+    with pytest.raises(StaleGeneration, match="and not our"):
+        await here.do(made, "fence")
+    with pytest.raises(Refused, match="will not fence paris: it carries traffic"):
+        await here.do(made, "fence", generation=made.generation + 2)
+    assert (await here.world.endpoint("paris"))["ready"] == 2
+
+
+async def test_a_fence_that_nobody_can_confirm_is_no_fence(here: Enactor) -> None:
+    """Who controls Paris's capacity is away: the step says that Paris may still serve, and what to do."""
+    made = await here.plan(STAGED)
+    for stage in STAGES:
+        await here.do(made, stage)
+    away = Workload("local", "paris", 2, 1, (("world", f"http://127.0.0.1:{free_port()}"),))
+    with pytest.raises(Refused, match=r"paris may still serve: .* could not be confirmed within 1\.5 s .*by hand"):
+        await here.do(made, "fence", work=FenceOff(PARIS, away), timeout_s=1.5)
+
+
+# ------------------------------------------------------------------ hooks, rules, people
+
+CALLS = """
+  - id: warm
+    type: call
+    hook:
+      url: {url}/warm
+      data: {{pool: gpu}}
+    back:
+      url: {url}/cool
+      method: DELETE
+  - id: page
+    type: call
+    hook: {{url: "{url}/page"}}
+  - {{id: again, type: check}}
+  - {{id: some, type: check, rules: [paused, target-down]}}
+  - {{id: rest, type: wait, for: 600ms}}
+  - {{id: yes, type: approve}}
+  - {{id: tell, type: notify, text: hello}}
+"""
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def hooks() -> AsyncIterator[Automation]:
+    async with automation() as made:
+        yield made
+
+
+async def calling(here: Enactor, hooks: Automation) -> Plan:
+    steer = "  - {id: steer, type: steer}\n"
+    return await here.plan(CALLS.format(url=hooks.url) + steer)
+
+
+async def test_a_call_and_its_way_back_have_keys_of_their_own(here: Enactor, hooks: Automation) -> None:
+    """The hook hears of run, step, service, both ends and kind; the way back is another request with another key."""
+    made = await calling(here, hooks)
+    await here.do(made, "warm")
+    await here.do(made, "warm")
+    await here.undo(made, "warm")
+    assert [(asked.method, asked.path) for asked in hooks.asked] == [("POST", "/warm")] * 2 + [("DELETE", "/cool")]
+    assert list(hooks.done) == [f"{made.run}/warm", f"{made.run}/warm-undo"]
+    assert hooks.asked[0].body == {
+        "run": made.run,
+        "step": "warm",
+        "service": "chat",
+        "source": ["paris"],
+        "target": "ohio",
+        "kind": "switchover",
+        "pool": "gpu",
+    }
+
+
+async def test_a_call_without_a_way_back_has_nothing_to_undo(here: Enactor, hooks: Automation) -> None:
+    """Nobody is asked when it is undone."""
+    made = await calling(here, hooks)
+    assert (await here.undo(made, "page")).text == "nothing to undo"
+    assert hooks.asked == []
+
+
+async def test_a_hook_that_says_no_fails_its_step(here: Enactor, hooks: Automation) -> None:
+    """A 422 is a no, told with the status and what it said."""
+    made = await calling(here, hooks)
+    hooks.script = [Answered(422, '{"error": "no such pool"}')]
+    with pytest.raises(Refused, match=r"/warm answered 422: .*no such pool"):
+        await here.do(made, "warm")
+
+
+async def test_a_check_tells_every_objection(here: Enactor, hooks: Automation) -> None:
+    """Whatever stands against the move now is told at once, with the rules' names; nothing is a yes."""
+    made = await calling(here, hooks)
+    standing = [Objection("paused", "service 'chat' is paused"), Objection("target-down", "endpoint 'ohio' is down")]
+    asked: list[StepTask] = []
+
+    async def weigh(task: StepTask) -> tuple[Objection, ...]:
+        asked.append(task)
+        return tuple(standing)
+
+    verbs = here.verbs(weigh)
+    with pytest.raises(Refused, match="paused: service 'chat' is paused; target-down: endpoint 'ohio' is down"):
+        await verbs.do(here.task(made, "again"))
+    standing.clear()
+    assert "nothing stands against it" in (await verbs.do(here.task(made, "some"))).text
+    assert [task.step for task in asked] == ["again", "some"]
+
+
+async def test_a_check_that_nobody_can_answer_is_no_yes(here: Enactor, hooks: Automation) -> None:
+    """Without a way to the service's workflow the rules cannot be asked, and the step says so."""
+    made = await calling(here, hooks)
+    with pytest.raises(Refused, match="the safety rules cannot be asked about service 'chat' from here"):
+        await here.do(made, "again")
+
+
+async def test_a_wait_beats_and_what_concerns_people_is_for_the_driver(here: Enactor, hooks: Automation) -> None:
+    """A wait holds; approvals and news are refused here, since whoever drives the run carries them out."""
+    made = await calling(here, hooks)
+    began = time.monotonic()
+    await here.do(made, "rest")
+    assert time.monotonic() - began >= 0.6
+    assert here.beats
+    for step in ("yes", "tell"):
+        with pytest.raises(Refused, match="about people"):
+            await here.do(made, step)
+        assert (await here.undo(made, step)).text == "nothing to undo"
