@@ -12,12 +12,14 @@ from temporalio.exceptions import ApplicationError, FailureError
 
 with workflow.unsafe.imports_passed_through():
     from orchestrator.core.decision import Ask, Decision, Go, Hold, Situation, consider, decide, wait_s
-    from orchestrator.core.move import Move, Objection, Trigger
+    from orchestrator.core.errors import BadInput
+    from orchestrator.core.move import Move, MoveKind, Objection, Trigger
     from orchestrator.core.names import RunId
     from orchestrator.core.quorum import Assessment, Report, fold
     from orchestrator.core.record import RunStatus
     from orchestrator.core.steering import Routing
     from orchestrator.core.topology import Mode
+    from runbooks.compare import WorldMoved, as_saved
     from runbooks.plan import Plan
     from runbooks.planner import Unplannable
     from workflows import options, situation
@@ -228,9 +230,19 @@ class ServiceWorkflow:
         overridden: tuple[Objection, ...] = (),
         request: FailoverRequest | None = None,
     ) -> Plan:
-        """Plan *move* and start its run. Raises Unplannable. The lock must be held."""
+        """Plan *move* and start its run. Raises Unplannable, WorldMoved. The lock must be held."""
         run = self._run_id()
-        plan = situation.make_plan(self._state, move, run=run, trigger=trigger, objections=overridden)
+        plan = situation.make_plan(
+            self._state,
+            move,
+            run=run,
+            trigger=trigger,
+            objections=overridden,
+            asked=request.request if request else None,
+            now=workflow.now(),
+        )
+        if request is not None and request.saved is not None:
+            plan = as_saved(request.saved, plan)
         carry = situation.carry(self._state, plan, move, found, now=workflow.now(), request=request)
         active = ActiveRun(
             run,
@@ -349,6 +361,8 @@ class ServiceWorkflow:
         # One that was stopped for its target's fall has moved nothing either, and the next one goes elsewhere.
         again |= self._stopped == closed.run and closed.status in {RunStatus.UNDONE, RunStatus.ABORTED}
         self._state = situation.remember(self._state, closed.record)
+        # A preparation has moved nothing: what fails after it is met at once.
+        again |= closed.record.kind is MoveKind.PREPARATION
         last_closed = self._state.last_closed if again else workflow.now()
         self._state = replace(self._state, run=None, routing=closed.routing, last_closed=last_closed, told=())
         self._pause_s = LOOK_AGAIN_S[0]
@@ -375,7 +389,11 @@ class ServiceWorkflow:
             facts = situation.situation(self._state, found, workflow.now())
             if situation.unread(self._state, asked.request):
                 facts = replace(facts, routing=None)
-            decision: Decision = consider(facts, asked.request)
+            try:
+                meant = situation.meant(self._state, asked.request)
+            except BadInput as error:
+                return situation.refusal(self._state, (Objection("bad-runbook", str(error)),))
+            decision: Decision = consider(facts, meant)
             if not isinstance(decision, Go):
                 return situation.refusal(self._state, decision.reasons)
             trigger = asked.request.trigger
@@ -383,6 +401,8 @@ class ServiceWorkflow:
                 plan = await self._start(decision.move, trigger, found, decision.overridden, asked)
             except Unplannable as error:
                 return situation.refusal(self._state, (Objection("unplannable", str(error)),))
+            except WorldMoved as error:
+                return situation.refusal(self._state, tuple(Objection("world-moved", text) for text in error.texts))
             workflow_id = run_workflow_id(plan.service, plan.run)
             kept = (*self._state.answered, Answered(asked.id, plan.run, workflow_id))[-KEPT_ANSWERS:]
             self._state = replace(self._state, answered=kept)

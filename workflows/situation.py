@@ -18,7 +18,8 @@ from orchestrator.core.steering import shares_now
 from orchestrator.core.topology import Weights
 from orchestrator.core.underway import still_against
 from runbooks.books import Shelf, template_of
-from runbooks.model import Runbook, Value
+from runbooks.model import Runbook, Value, steers
+from runbooks.nesting import unnested
 from runbooks.plan import Plan
 from runbooks.planner import Ground, Unplannable, brief, plan
 from workflows import options
@@ -39,6 +40,8 @@ from workflows.wire import (
     steps_queue,
 )
 
+PREVIEW = RunId("preview")
+"""The run of a plan that is only shown."""
 ENOUGH_RUNS = 3
 """Fewer say nothing of what is usual."""
 KEPT_RUNS = 5
@@ -112,7 +115,7 @@ def weights_of(state: ServiceState) -> Weights | None:
 
 def shelf(state: ServiceState) -> Shelf:
     """The runbooks there are for the service."""
-    return Shelf(template_of(text, file) for file, text in state.slice.books)
+    return Shelf(template_of(data, file) for file, data in state.slice.books)
 
 
 def book_for(state: ServiceState, kind: MoveKind, asked: Request | None = None) -> Runbook:
@@ -129,6 +132,16 @@ def book_for(state: ServiceState, kind: MoveKind, asked: Request | None = None) 
         return shelf(state).book(name, {**values, **dict(asked.values if asked else ())})
     except BadInput as error:
         raise Unplannable(str(error)) from error
+
+
+def meant(state: ServiceState, asked: Request) -> Request:
+    """*asked* as a preparation where its runbook moves no traffic. Raises BadInput for a runbook that cannot be."""
+    if asked.runbook is None:
+        return asked
+    there = shelf(state)
+    values: dict[str, Value] = dict(dict(state.slice.service.policy.book_values).get(asked.runbook, ()))
+    book = unnested(there.book(asked.runbook, {**values, **dict(asked.values)}), there)
+    return asked if steers(book.steps) else replace(asked, kind=MoveKind.PREPARATION)
 
 
 def make_plan(
@@ -348,15 +361,27 @@ def preview(state: ServiceState, question: PlanQuestion) -> Explanation:
         decision = at_rest(decision, facts) if isinstance(decision, Hold) else decision
         trigger = Trigger("automatic", "the active endpoint is down")
     else:
-        decision = consider(facts, question.request)
-        trigger = question.request.trigger
+        try:
+            asked = meant(state, question.request)
+        except BadInput as error:
+            return Explanation("hold", (Objection("bad-runbook", str(error)),))
+        decision = consider(facts, asked)
+        trigger = asked.trigger
     reasons = decision.overridden if isinstance(decision, Go) else decision.reasons
     name = type(decision).__name__.lower()
     if decision.move is None:
         return Explanation(name, reasons)
     refused = isinstance(decision, Hold) and bool(reasons)
     try:
-        made = make_plan(state, decision.move, run=RunId("preview"), trigger=trigger, objections=reasons)
+        made = make_plan(
+            state,
+            decision.move,
+            run=PREVIEW,
+            trigger=trigger,
+            objections=reasons,
+            asked=question.request,
+            now=question.now,
+        )
     except Unplannable as error:
         # What holds the move already says why: a plan for it need not exist.
         return Explanation("hold", reasons if refused else (*reasons, Objection("unplannable", str(error))))

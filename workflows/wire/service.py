@@ -26,6 +26,8 @@ class FailoverRequest:
     id: str
     request: Request
     drill: str | None = None
+    saved: Plan | None = None
+    """A plan made earlier for the same wish: exactly its steps run, and only if nothing they stand on has moved."""
 
 
 @dataclass(frozen=True, slots=True)
