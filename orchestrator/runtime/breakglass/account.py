@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
-from types import MappingProxyType
 
 from orchestrator.core.record import Entry, Mark, Record, RunStatus
 from orchestrator.core.steering import Routing
@@ -22,9 +21,9 @@ class Account:
     opened: Opened
     progress: Progress
     entries: tuple[Entry, ...] = ()
-    replicas: Mapping[str, int] = MappingProxyType({})
+    replicas: Mapping[str, int] = field(default_factory=dict)
     """What each promotion found when it first began."""
-    began: Mapping[str, datetime] = MappingProxyType({})
+    began: Mapping[str, datetime] = field(default_factory=dict)
     """When each step was first begun."""
     routing: Routing | None = None
     status: RunStatus | None = None
@@ -50,8 +49,8 @@ class Account:
             self.opened,
             progress,
             (*self.entries, *noted.entries),
-            MappingProxyType(replicas),
-            MappingProxyType(began),
+            replicas,
+            began,
             noted.routing or self.routing,
             noted.status or self.status,
             noted.at if noted.status is not None else self.closed,
