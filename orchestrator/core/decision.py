@@ -8,10 +8,11 @@ from typing import assert_never
 
 from orchestrator.core import safety, waiting
 from orchestrator.core.move import Move, MoveKind, Objection
-from orchestrator.core.moves import Request, able, away, in_order, requested
+from orchestrator.core.moves import Request, able, away, back_from, in_order, requested
 from orchestrator.core.names import EndpointId, nearest
 from orchestrator.core.quorum import Verdict
 from orchestrator.core.situation import Situation
+from orchestrator.core.steering import serving
 from orchestrator.core.topology import Mode, Weights
 
 __all__ = [
@@ -71,6 +72,8 @@ REASONS: tuple[tuple[str, str], ...] = (
     ("unplannable", "What was decided cannot be planned; the sentence says what is missing."),
     ("world-moved", "A saved plan is refused when anything that it stands on has changed since."),
     ("bad-weights", "Weights that are asked for are whole, sum to 100, and give the target something."),
+    ("shift-expired", "A move that a person made for a time is over, and the service asks to go back."),
+    ("bad-expiry", "A move for a time says who makes it and why, and ends in the future."),
     ("contradiction", "The request names an endpoint as the target and as one that traffic must leave."),
 )
 """What may stand in an answer besides the safety rules (``safety.RULES``), each with its sentence for the docs."""
@@ -117,7 +120,7 @@ def decide(situation: Situation) -> Decision:
     and the others are what would have held the move or made it ask.
     """
     if not situation.dead:
-        return Hold(_worries(situation))
+        return _over(situation) or Hold(_worries(situation))
     targets = able(situation)
     if situation.dark and not any(situation.cold(target) for target in targets):
         return Hold((Objection("everything-down", safety.dark_text(situation)),))
@@ -125,6 +128,28 @@ def decide(situation: Situation) -> Decision:
     if not options:
         return Hold((_no_target(situation),))
     return _by_mode(situation, *min(options, key=lambda option: _weight_of(option[1])))
+
+
+def _over(situation: Situation) -> Decision | None:
+    """The question whether to go back from a move that was made for a time; None while it lasts, and once back."""
+    shift = situation.shift
+    if shift is None or situation.now < shift.expires:
+        return None
+    options = [(move, safety.objections(move, situation)) for move in back_from(situation, shift)]
+    if not options or any(each.rule == "already-there" for _, found in options for each in found):
+        return None
+    move, found = min(options, key=lambda option: _weight_of(option[1]))
+    text = (
+        f"the move of service '{situation.service.id}' by {shift.by} was to end at {waiting.at(shift.expires)} "
+        f"({shift.reason}) and traffic goes back to {', '.join(serving(move.after))} once a person says so"
+    )
+    # Nothing here is automatic: what only keeps automatic runs apart says nothing of it.
+    return _by_mode(situation, move, (Objection("shift-expired", text, asks=True), *_for_people(found)))
+
+
+def _for_people(found: tuple[Objection, ...]) -> tuple[Objection, ...]:
+    """*found* without what keeps automatic runs apart: a run that a person approves is not one."""
+    return tuple(objection for objection in found if objection.rule not in {"cool-down", "not-acknowledged"})
 
 
 def _by_mode(situation: Situation, move: Move, found: tuple[Objection, ...]) -> Decision:
@@ -138,8 +163,7 @@ def _by_mode(situation: Situation, move: Move, found: tuple[Objection, ...]) -> 
             text = f"service '{service}' is in mode manual; start a run with: failover run {service}"
             return Hold((Objection("manual", text), *found))
         case Mode.APPROVAL:
-            # Cool-down keeps automatic runs apart; a run that a person approves is not one.
-            found = tuple(objection for objection in found if objection.rule not in {"cool-down", "not-acknowledged"})
+            found = _for_people(found)
             yes = Objection("approval", f"service '{service}' is in mode approval: {would}", asks=True)
             return Ask(move, (yes, *found)) if _only_asks(found) else Hold(found)
         case Mode.AUTOMATIC:
@@ -154,16 +178,18 @@ def _only_asks(found: tuple[Objection, ...]) -> bool:
 
 
 def wait_s(situation: Situation) -> float | None:
-    """Seconds until ``decide`` could answer otherwise by time alone (confirm, cool-down); None: time changes nothing.
+    """Seconds until ``decide`` could answer otherwise by time alone; None: time changes nothing.
 
-    Always above 0: one timer of this length is enough, and then this is asked again.
+    What passes is the time to confirm, the cool-down, a freeze window that binds automation, and the time that a
+    move was made for. Always above 0: one timer of this length is enough, and then this is asked again.
     """
     if not situation.dead:
-        return None
+        left = (situation.shift.expires - situation.now).total_seconds() if situation.shift else 0.0
+        return left if left > 0 else None
     failing = [e for e in situation.carrying if situation.verdict(e) in {Verdict.DOWN, Verdict.UNKNOWN}]
     lefts = [waiting.confirm_left_s(endpoint, situation) for endpoint in failing]
-    ahead = [left for left in (*lefts, waiting.cooldown_left_s(situation)) if left is not None and 0 < left < math.inf]
-    return min(ahead, default=None)
+    lefts += [waiting.cooldown_left_s(situation), *waiting.frozen_left_s(situation)]
+    return min((left for left in lefts if left is not None and 0 < left < math.inf), default=None)
 
 
 def _worries(situation: Situation) -> tuple[Objection, ...]:
@@ -232,6 +258,8 @@ def _mistakes(situation: Situation, request: Request) -> tuple[Objection, ...]:
     if request.target is not None and request.target in request.leaving:
         text = f"traffic is to leave endpoint '{request.target}' and to go there; name another target, or none"
         found.append(Objection("contradiction", text))
+    if request.expires is not None and (text := _bad_expiry(situation, request)):
+        found.append(Objection("bad-expiry", text))
     if request.after is not None and (text := _bad_weights(request.after, request.target)):
         found.append(Objection("bad-weights", text))
     found += [
@@ -243,6 +271,19 @@ def _mistakes(situation: Situation, request: Request) -> tuple[Objection, ...]:
         text = f"overriding {', '.join(request.trigger.overrides)} needs a person and a reason: say who and why"
         found.append(Objection("override-unexplained", text))
     return tuple(found)
+
+
+def _bad_expiry(situation: Situation, request: Request) -> str:
+    """What is wrong with a move for a time; empty: nothing."""
+    if request.expires is None:
+        return ""
+    if request.kind in {MoveKind.FAILBACK, MoveKind.PREPARATION}:
+        return f"a {request.kind} is not made for a time: there is nothing to go back from; leave its end out"
+    if request.expires <= situation.now:
+        return f"the move would be over at {waiting.at(request.expires)}, before it begins; choose a later time"
+    if not (request.trigger.by.strip() and request.trigger.reason.strip()):
+        return "a move for a time says who makes it and why, for those who will be asked about it: give a reason"
+    return ""
 
 
 def _bad_weights(after: Weights, target: EndpointId | None) -> str:

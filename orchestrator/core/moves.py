@@ -7,14 +7,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import datetime
 
 from orchestrator.core.errors import Unsteerable
 from orchestrator.core.move import Move, MoveKind, Trigger
-from orchestrator.core.names import EndpointId, region_of
+from orchestrator.core.names import EndpointId, RunId, region_of
 from orchestrator.core.quorum import Verdict
-from orchestrator.core.situation import Situation
+from orchestrator.core.situation import Shift, Situation
 from orchestrator.core.steering import answer_for, evenly, full, serving
 from orchestrator.core.topology import Role, Weights
+
+MOST_SHARING = 8
+"""Targets that share what one of them cannot take alone, at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +37,8 @@ class Request:
     """The endpoints that traffic must leave, each that carries none ignored; empty: all that carry it."""
     after: Weights | None = None
     """The weights wanted, where they are known exactly (the last good ones); then *target* is where most goes."""
+    expires: datetime | None = None
+    """When the service asks to go back to where traffic went before; None: the move is for good."""
 
 
 def in_order(situation: Situation) -> tuple[EndpointId, ...]:
@@ -59,7 +65,8 @@ def away(
 ) -> Iterator[Move]:
     """Moves that take every dead endpoint out, and those of *leaving*; the gentlest first.
 
-    The others carry on alone; or a target takes the place of what is taken out; or a target takes everything.
+    The others carry on alone; or a target takes the place of what is taken out; or a target takes everything; or
+    several targets share what none of them could take alone.
     """
     endpoints = situation.service.endpoints
     staying = tuple(e for e in situation.carrying if e not in situation.dead and e not in leaving)
@@ -72,6 +79,39 @@ def away(
     for target in targets:
         if (target,) != staying:
             yield _move(situation, kind, target, full(endpoints, target))
+    fresh = tuple(e for e in targets if e not in situation.carrying)
+    # A runbook promotes the target; those that share with it must be ready as they are.
+    ready = tuple(e for e in fresh[1:] if _ready(situation, e))
+    for count in range(1, min(len(ready), MOST_SHARING) + 1):
+        yield _move(situation, kind, fresh[0], evenly(endpoints, (*staying, fresh[0], *ready[:count])))
+
+
+def _ready(situation: Situation, name: EndpointId) -> bool:
+    """Whether the endpoint serves at full capacity without being promoted."""
+    endpoint = situation.endpoint(name)
+    workload = endpoint.workload if endpoint else None
+    return endpoint is not None and (workload is None or workload.standby >= workload.serving)
+
+
+def shift_of(request: Request, run: RunId, before: Weights | None) -> Shift | None:
+    """What a service remembers of a move for a time, once its run has moved traffic away from *before*."""
+    if request.expires is None or before is None:
+        return None
+    return Shift(run, request.trigger.by, request.trigger.reason, request.expires, before)
+
+
+def back_from(situation: Situation, shift: Shift) -> Iterator[Move]:
+    """The way back from *shift*: to where traffic went before it, as far as that still exists; else home."""
+    endpoints = situation.service.endpoints
+    given = dict(shift.before)
+    left = tuple(e.id for e in endpoints if given.get(e.id, 0) > 0)
+    if not left:
+        yield from _home(situation, None, in_order(situation))
+        return
+    whole = tuple(sorted((e.id, given.get(e.id, 0)) for e in endpoints))
+    before = whole if len(left) == len(serving(shift.before)) else evenly(endpoints, left)
+    target = max((e for e in left if e not in situation.carrying), key=lambda e: given[e], default=left[0])
+    yield _move(situation, MoveKind.FAILBACK, target, before)
 
 
 def requested(situation: Situation, request: Request) -> Iterator[Move]:

@@ -80,6 +80,12 @@ def paused(_: Move, situation: Situation) -> Iterator[str]:
         yield f"service '{service}' is paused ({why}); resume it with: failover resume {service}"
 
 
+def frozen_left_s(situation: Situation) -> tuple[float, ...]:
+    """Seconds until each of the freeze windows ends that bind automation in an outage."""
+    binding = (until for freeze, until in freezes_now(situation) if freeze.unplanned)
+    return tuple((until - situation.now).total_seconds() for until in binding)
+
+
 def cool_down(_: Move, situation: Situation) -> Iterator[str]:
     """The last run closed only now."""
     left, whole, service = cooldown_left_s(situation), cooldown_s(situation), situation.service.id
@@ -99,7 +105,7 @@ def not_acknowledged(_: Move, situation: Situation) -> Iterator[str]:
     closed, service = unacknowledged(situation), situation.service.id
     if closed is not None:
         yield (
-            f"nobody has acknowledged the automatic run of service '{service}' that closed at {_at(closed)}; "
+            f"nobody has acknowledged the automatic run of service '{service}' that closed at {at(closed)}; "
             f"look at it, then: failover ack {service}"
         )
 
@@ -112,7 +118,7 @@ def frozen(move: Move, situation: Situation) -> Iterator[str]:
         if move.planned or freeze.unplanned:
             when = f" ({hours(freeze.when)})" if isinstance(freeze.when, Weekly) else ""
             what = "nothing is moved" if freeze.unplanned else "nothing is moved that need not be"
-            yield f"{what} until {_at(until)}{when}, because: {freeze.reason}; wait until then"
+            yield f"{what} until {at(until)}{when}, because: {freeze.reason}; wait until then"
 
 
 def gate(_: Move, situation: Situation) -> Iterator[str]:
@@ -158,6 +164,7 @@ def spoken(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 7200 or seconds % 3600 else f"{seconds / 3600:.0f} h"
 
 
-def _at(moment: datetime) -> str:
+def at(moment: datetime) -> str:
+    """*moment* as a sentence says it: RFC 3339, UTC, whole seconds."""
     utc = moment - (moment.utcoffset() or timedelta())
     return f"{utc:%Y-%m-%dT%H:%M:%S}Z"
