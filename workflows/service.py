@@ -370,6 +370,15 @@ class ServiceWorkflow:
         self._heralds.send(Publication(record=closed.record))
 
     @workflow.signal
+    def take_in(self, closed: RunClosed) -> None:
+        """A run that was carried out without us is in the record from now on. The same again changes nothing."""
+        if closed.record in self._state.last_runs or closed.record.service != self._state.slice.service.id:
+            return
+        self._state = situation.taken_in(self._state, closed)
+        self._news = self._look_due = True
+        self._heralds.send(Publication(record=closed.record))
+
+    @workflow.signal
     def retire(self) -> None:
         """The service is gone from the topology."""
         self._state = replace(self._state, retired=True)

@@ -33,6 +33,7 @@ from workflows.wire import (
     LookRequest,
     PlanQuestion,
     Refusal,
+    RunClosed,
     ServiceState,
     ServiceStatus,
     StatusQuestion,
@@ -307,6 +308,18 @@ def remember(state: ServiceState, record: Record) -> ServiceState:
     """*state* with *record* among its last runs, newest first."""
     others = tuple(each for each in state.last_runs if each.run != record.run)
     return replace(state, last_runs=(record, *others)[:KEPT_RUNS])
+
+
+def taken_in(state: ServiceState, closed: RunClosed) -> ServiceState:
+    """*state* with a run in its record that somebody else carried out; a run that holds the service goes on holding it.
+
+    Cool-down counts from it, and the routing that it left is known until it is read again.
+    """
+    ends = [at for at in (state.last_closed, closed.record.closed) if at is not None]
+    before = state.routing.generation if state.routing is not None else -1
+    newer = closed.routing is not None and closed.routing.generation > before
+    state = replace(state, last_closed=max(ends, default=None), routing=closed.routing if newer else state.routing)
+    return remember(state, closed.record)
 
 
 def last_was_stale(state: ServiceState) -> bool:
