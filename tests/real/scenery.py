@@ -27,9 +27,10 @@ from orchestrator.core.topology import (
     Service,
     SteeringSpec,
     Vantage,
+    Weights,
     Workload,
 )
-from runbooks.plan import Converge, Drain, Promote, Steer, Verify
+from runbooks.plan import Analyse, Call, Check, Converge, Drain, FenceOff, Hook, Promote, Steer, Verify
 from workflows import options
 from workflows.wire import (
     Heartbeats,
@@ -108,6 +109,8 @@ class World:
     """Tokens of the writes that landed, in order."""
     scaled: list[tuple[str, str, int]] = field(default_factory=list)
     """Token, endpoint and replicas of each scaling, in order."""
+    called: list[tuple[str, str]] = field(default_factory=list)
+    """Key and address of each call of a hook that did something, in order."""
     told: list[Telling] = field(default_factory=list)
     published: list[Publication] = field(default_factory=list)
     steps: list[str] = field(default_factory=list)
@@ -167,7 +170,7 @@ class World:
             raise ApplicationError(error.message, result.replicas_before, type=error.type)
         return await self._answer(task, result)
 
-    def _do(self, task: StepTask) -> StepResult:
+    def _do(self, task: StepTask) -> StepResult:  # noqa: PLR0911  one case for each kind of work
         match task.work:
             case Promote(endpoint, _, replicas):
                 before = self.replicas[endpoint]
@@ -179,9 +182,22 @@ class World:
                 return StepResult(text="2 good answers")
             case Steer():
                 return StepResult(routing=self._write(task, task.work.expects, task.work), text="steered")
-            case Converge() | Drain():
+            case FenceOff(endpoint):
+                self._scale(task, endpoint, 0)
+                return StepResult(text="no replica is left")
+            case Analyse():
+                return StepResult(text="10 of 10 answers good")
+            case Call(hook):
+                return self._call(task, hook)
+            case Converge() | Drain() | Check():
                 return StepResult(text="done")
         return StepResult()
+
+    def _call(self, task: StepTask, hook: Hook) -> StepResult:
+        """The other side does the thing once for each key."""
+        if (task.key, hook.url) not in self.called:
+            self.called.append((task.key, hook.url))
+        return StepResult(text=f"{hook.url} answered 200")
 
     def _scale(self, task: StepTask, endpoint: str, replicas: int) -> None:
         self.replicas[endpoint] = replicas
@@ -194,8 +210,8 @@ class World:
             raise refusal("StaleGeneration", "somebody is ahead")
         self.wrote.append(task.key)
         weights, answer = (work.weights, work.answer)
-        if task.step.endswith("-undo") and work.before and work.was:
-            weights, answer = work.before, work.was
+        if task.step.endswith("-undo") and work.before and (origin := work.origin or work.was):
+            weights, answer = work.before, origin
         self.routing = Routing(answer, 1, Fence(expects + 1, task.run, task.step, weights))
         return self.routing
 
@@ -206,11 +222,20 @@ class World:
 
     def _undo(self, task: StepTask) -> StepResult:
         match task.work:
+            case Steer(before=before) if self._wrote(task) == before:
+                return StepResult(routing=self.routing, text="back already")
             case Steer(expects=expects) if self.routing.generation > expects:
                 return StepResult(routing=self._write(task, expects + 1, task.work), text="back")
             case Promote(endpoint) if task.replicas_before is not None:
                 self._scale(task, endpoint, task.replicas_before)
+            case Call(back=back) if back is not None:
+                return self._call(task, back)
         return StepResult(text="undone")
+
+    def _wrote(self, task: StepTask) -> Weights | None:
+        """The weights that the task's own run wrote last; None where somebody else's stand."""
+        fence = self.routing.fence
+        return fence.weights if fence is not None and fence.run == task.run else None
 
     @activity.defn(name=options.ADOPT_ACTIVITY)
     async def adopt(self, service: Service, run: str) -> Routing:
