@@ -18,6 +18,8 @@ from runbooks.simulate.stage import Stage
 from runbooks.simulate.world import World, holds
 
 OURSELVES = "a step of this run wrote only now"
+FRESH_LOOK_S = 2.0
+"""A look at the routing that is older than this says nothing of now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,14 +224,16 @@ class Hands:
 
     def _take(self, name: EndpointId, replicas: int, task: Task, *, off: bool = False) -> Course:
         """Take capacity away, from an endpoint that carries no traffic."""
-        yield from self._must_be_idle(name, task)
-        yield self._way()
+        looked = -FRESH_LOOK_S
+        while self._stage.now - looked > FRESH_LOOK_S:
+            looked = yield from self._must_be_idle(name, task)
+            yield self._way()
         self._world.scale(name, replicas, key=task.key, run=task.run, off=off)
         yield self._way()
         return Result(text=f"{name} has {replicas} replicas")
 
-    def _must_be_idle(self, name: EndpointId, task: Task) -> Generator[float, None, None]:
-        """Refuse unless the routing is as this run left or found it, and sends *name* nothing."""
+    def _must_be_idle(self, name: EndpointId, task: Task) -> Generator[float, None, float]:
+        """Refuse unless the routing is as this run left or found it, and sends *name* nothing; when that was seen."""
         yield self._way()
         self._trouble()
         now, fence = self._world.record, self._world.record.fence
@@ -245,6 +249,7 @@ class Hands:
         said = set(now.answer.values) if now.answer is not None else set()
         if task.own is not None and said & set(task.own.values):
             raise StepFailed("ChangedOutside", f"{name} is in the answer although the fence says otherwise")
+        return self._stage.now
 
     def _call(self, task: Task) -> Course:
         yield self._way()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from runbooks.simulate.people import People
@@ -54,9 +55,9 @@ class Outcome:
 class History:
     """Everything there is in one history."""
 
-    def __init__(self, seed: int, *, whole: bool = False) -> None:
+    def __init__(self, seed: int, weather: Mapping[str, float], *, whole: bool = False) -> None:
         self.stage = Stage(seed, whole=whole)
-        self.setting: Setting = setting(self.stage.rng)
+        self.setting: Setting = setting(self.stage.rng, weather)
         self.world = World(self.stage, self.setting)
         service, faults = self.setting.service, self.setting.faults
         self.posts = tuple(Post(self.stage, self.world, service, each, faults) for each in self.setting.vantages)

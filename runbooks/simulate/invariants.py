@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TypeVar
 
 from orchestrator.core import quorum, safety
@@ -18,6 +19,7 @@ from orchestrator.core.quorum import Verdict
 from orchestrator.core.record import RunStatus
 from orchestrator.core.situation import Situation
 from orchestrator.core.steering import answer_for, serving
+from orchestrator.core.topology import Policy
 from runbooks.plan import Demote, FenceOff, Steer, Step, Verify
 from runbooks.progress import StepState
 from runbooks.simulate.facts import Decided, Ended, Fact, Took, Wrote
@@ -68,12 +70,18 @@ def says_what_it_means(history: History) -> Iterator[str]:
 
 def nothing_overwritten(history: History) -> Iterator[str]:
     for fact in _facts(history, Wrote):
-        change, before = fact.change, fact.before
-        stood = before.fence.generation if before.fence else 0
-        if stood != change.expects or before.answer != change.was:
+        run, before = _run(history, fact.change.run), fact.before
+        if run is None:
+            continue
+        if before.fence is not None and before.fence.run == run.plan.run:
+            if len(history.world.changes) > 1 and history.world.changes[-2].by == "hand":
+                yield f"{fact.change.fence.token} replaced a hand edit of what its own run had written"
+            continue
+        was = next(step.work.was for step in run.plan.steps if isinstance(step.work, Steer))
+        if (before.generation, before.answer) != (run.plan.generation, was):
             yield (
-                f"{change.fence.token} expected generation {change.expects} and replaced generation {stood}: "
-                "somebody else's write or hand edit is lost"
+                f"{fact.change.fence.token} was planned upon generation {run.plan.generation} and replaced "
+                f"generation {before.generation}: somebody else's write or hand edit is lost"
             )
 
 
@@ -172,14 +180,13 @@ def objections_never_shrink(history: History) -> Iterator[str]:
         move = fact.decision.move
         if move is None:
             continue
+        lost = tuple(_losses(history, fact, move))
+        # One thing at a time, another one each time: all of them at every decision would take most of the time.
+        what, lose = lost[history.stage.events % len(lost)]
         before = _gravity(safety.objections(move, fact.situation))
-        if not before:
-            # Nothing speaks against it: nothing can be lost.
-            continue
-        for what, less in _less(history, fact, move):
-            after = _gravity(safety.objections(move, less))
-            if after < before:
-                yield f"without {what}, {_WORDS[before]} becomes {_WORDS[after]}"
+        after = _gravity(safety.objections(move, lose())) if before else 0
+        if after < before:
+            yield f"without {what}, {_WORDS[before]} becomes {_WORDS[after]}"
 
 
 _WORDS = ("go", "ask", "hold")
@@ -190,23 +197,36 @@ def _gravity(found: tuple[Objection, ...]) -> int:
     return 2 if any(not each.asks for each in found) else 1 if found else 0
 
 
-def _less(history: History, fact: Decided, move: Move) -> Iterator[tuple[str, Situation]]:
-    """The same situation with less known in it: one thing at a time."""
+def _losses(history: History, fact: Decided, move: Move) -> Iterator[tuple[str, Callable[[], Situation]]]:
+    """What may be lost of what the decision was made from, and the situation without it."""
     facts = fact.situation
-    seen, service = facts.assessments, facts.service
-    yield "the routing", replace(facts, routing=None)
-    yield (
-        "what the service needs",
-        replace(facts, service=replace(service, policy=replace(service.policy, capacity=None))),
-    )
+    yield "the routing", lambda: replace(facts, routing=None)
+    yield "what the service needs", lambda: _with_service(facts, policy=replace(facts.service.policy, capacity=None))
     for name in sorted({move.target, *serving(move.after)}):
-        yield f"a word about {name}", replace(facts, assessments=tuple(a for a in seen if a.endpoint != name))
-        unproved = tuple(replace(a, proven=False) if a.endpoint == name else a for a in seen)
-        yield f"proof of {name}", replace(facts, assessments=unproved)
-        unknown = tuple(replace(e, capacity=None) if e.id == name else e for e in service.endpoints)
-        yield f"the capacity of {name}", replace(facts, service=replace(service, endpoints=unknown))
+        yield f"a word about {name}", partial(_without_word, facts, name)
+        yield f"proof of {name}", partial(_without_proof, facts, name)
+        yield f"the capacity of {name}", partial(_without_capacity, facts, name)
         if name not in facts.carrying:
-            yield f"the good word for {name}", _without_praise(history, fact, name)
+            yield f"the good word for {name}", partial(_without_praise, history, fact, name)
+
+
+def _with_service(facts: Situation, *, policy: Policy) -> Situation:
+    return replace(facts, service=replace(facts.service, policy=policy))
+
+
+def _without_word(facts: Situation, name: EndpointId) -> Situation:
+    return replace(facts, assessments=tuple(each for each in facts.assessments if each.endpoint != name))
+
+
+def _without_proof(facts: Situation, name: EndpointId) -> Situation:
+    seen = facts.assessments
+    return replace(facts, assessments=tuple(replace(a, proven=a.proven and a.endpoint != name) for a in seen))
+
+
+def _without_capacity(facts: Situation, name: EndpointId) -> Situation:
+    endpoints = facts.service.endpoints
+    unknown = tuple(replace(e, capacity=None) if e.id == name else e for e in endpoints)
+    return replace(facts, service=replace(facts.service, endpoints=unknown))
 
 
 def _without_praise(history: History, fact: Decided, name: EndpointId) -> Situation:
@@ -268,7 +288,8 @@ def _complete(history: History, fact: Ended) -> Iterator[str]:
     for step in fact.plan.taken(planned=fact.progress.planned):
         state = fact.progress.state(step.id)
         fallen = state in {StepState.FAILED, StepState.REFUSED}
-        if state in open_ or (fallen and step.on_failure != "continue" and step.id not in let_pass):
+        left = state is StepState.PENDING and not history.service.runs[run].switched
+        if left or state in open_ or (fallen and step.on_failure != "continue" and step.id not in let_pass):
             yield f"run {run} is complete, and its step {step.id} is {state}"
         if isinstance(step.work, Steer) and state is StepState.DONE and f"{run}/{step.id}" not in history.world.landed:
             yield f"run {run} is complete, and its write {step.id} has never landed"
@@ -327,13 +348,13 @@ INVARIANTS: tuple[Invariant, ...] = (
         says_what_it_means,
         (Wrote,),
     ),
+    Invariant("once", "The effect of a step lands at most once, however often it is tried.", once, (Wrote,)),
     Invariant(
         "nothing-overwritten",
         "A write replaces what it was planned to replace, and no rival's write or hand edit.",
         nothing_overwritten,
         (Wrote,),
     ),
-    Invariant("once", "The effect of a step lands at most once, however often it is tried.", once, (Wrote,)),
     Invariant(
         "never-to-the-unknown",
         "Nothing is chosen to get traffic that is down or unknown, unless a person says so by name.",
@@ -374,13 +395,19 @@ INVARIANTS: tuple[Invariant, ...] = (
 """All of them. A history ends at the first that does not hold."""
 
 
+_ALWAYS = tuple(each for each in INVARIANTS if not each.about)
+_AFTER = tuple(each for each in INVARIANTS if each.about)
+
+
 def broken(history: History) -> Iterator[tuple[Invariant, str]]:
     """Every invariant that does not hold after the present event, and how."""
-    kinds = {type(fact) for fact in history.stage.facts}
-    for each in INVARIANTS:
-        if not each.about or not kinds.isdisjoint(each.about):
-            for text in each.check(history):
-                yield each, text
+    due = _ALWAYS
+    if history.stage.facts:
+        kinds = {type(fact) for fact in history.stage.facts}
+        due += tuple(each for each in _AFTER if not kinds.isdisjoint(each.about))
+    for each in due:
+        for text in each.check(history):
+            yield each, text
 
 
 def _facts(history: History, kind: type[_T]) -> Iterator[_T]:

@@ -13,7 +13,7 @@ from runbooks.simulate.setting import Setting
 from runbooks.simulate.stage import Stage
 from runbooks.simulate.world import World
 
-TURN_S = 2.0
+TURN_S = 1.5
 WHO = ("ann", "bob", "cat")
 OVERRIDES = tuple(rule.name for rule in RULES if Yields.TO_ITS_NAME in {rule.planned, rule.unplanned})
 KINDS = (MoveKind.SWITCHOVER, MoveKind.SWITCHOVER, MoveKind.FAILOVER, MoveKind.FAILBACK)
@@ -73,7 +73,8 @@ class People:
                 request = Request(move.kind, Trigger(by, "yes"), move.target)
             else:
                 overrides = tuple(rule for rule in OVERRIDES if stage.chance(0.15))
-                sites = tuple(self._world.sites)
+                idle = tuple(name for name in self._world.sites if name not in self._world.carrying_since)
+                sites = idle if idle and stage.chance(0.8) else tuple(self._world.sites)
                 target = stage.pick(sites) if stage.chance(0.7) else None
                 request = Request(stage.pick(KINDS), Trigger(by, "because", overrides), target)
             self._asked += 1
@@ -93,7 +94,7 @@ class People:
         ours = self._world.changes[-1].by != "hand" if self._world.changes else record.fence is not None
         if not ours and stage.chance(0.5) and (adopted := self._world.adopt()) is not None:
             service.routing = adopted
-        service.think()
+        service.think(due=True)
 
     # ------------------------------------------------------------------ runs, by the rules of ``workflows.acting``
 

@@ -58,6 +58,7 @@ class ServiceSide:
         self._busy = False
         self._queue: deque[Callable[[], None]] = deque()
         self._news = self._waking = False
+        self._due = True
         self._pause_s = AGAIN_S[0]
         self._stopped: RunId | None = None
         self._last_status: RunStatus | None = None
@@ -103,12 +104,13 @@ class ServiceSide:
         self._last_status = run.status
         self.last_closed = self.last_closed if again else self._stage.wall()
         self.active, self.routing = None, run.routing
-        self.think()
+        self.think(due=True)
 
     # ------------------------------------------------------------------ deciding
 
-    def think(self) -> None:
+    def think(self, *, due: bool = False) -> None:
         """There is news: look and decide, unless that is under way already."""
+        self._due = self._due or due
         if self._stage.calm or self._news:
             return
         self._news = True
@@ -132,8 +134,19 @@ class ServiceSide:
                 self._look(self._mind_target)
             else:
                 self._next()
-        else:
+        elif self._due or self._concerning():
+            self._due = False
             self._look(self._decide)
+        else:
+            self._next()
+
+    def _concerning(self) -> bool:
+        """Whether any vantage says anything but healthy of an endpoint: only then is there something to decide."""
+        return any(
+            opinion.state.health not in {Health.HEALTHY, Health.UNKNOWN}
+            for view in self.views
+            for opinion in view.opinions
+        )
 
     def _look(self, then: Callable[[tuple[Assessment, ...]], None]) -> None:
         """Heartbeats and routing are read; reports may arrive meanwhile."""
@@ -279,7 +292,7 @@ class ServiceSide:
         lost = Objection("run-lost", f"run {active.run} ended without closing its record")
         self.active, self.routing = None, None
         self.last_closed, self.held = self._stage.wall(), (*self.held, lost)
-        self.think()
+        self.think(due=True)
 
     def _recheck(self, plan: Plan) -> str:
         verdicts = {each.endpoint: each.verdict for each in self.assessments()}

@@ -55,11 +55,11 @@ FAULTS: Mapping[str, tuple[float, float]] = {
     "loss": (0.05, 0.5),
     "twice": (0.05, 0.4),
     "late": (0.05, 0.4),
-    "vantage": (0.01, 0.08),
-    "endpoint": (0.1, 0.4),
+    "vantage": (0.01, 0.06),
+    "endpoint": (0.08, 0.3),
     "hand": (0.05, 0.4),
     "rival": (0.05, 0.4),
-    "person": (0.2, 0.7),
+    "person": (0.15, 0.5),
     "act": (0.1, 0.6),
     "clock": (0.02, 0.2),
     "unread": (0.05, 0.4),
@@ -81,16 +81,20 @@ class Setting:
     """After this long it is calm."""
 
 
-def setting(rng: Random) -> Setting:
-    """A setting. Which faults there are at all differs from history to history: each then goes further."""
+def setting(rng: Random, weather: Mapping[str, float]) -> Setting:
+    """A setting. Which faults there are at all differs from history to history: each then goes further.
+
+    *weather* sets some of them for every history.
+    """
     endpoints = tuple(_endpoints(rng))
     vantages = tuple(_vantages(rng, endpoints))
     faults = {name: rng.choice((0.0, 0.0, seldom, often)) for name, (seldom, often) in FAULTS.items()}
     faults["endpoint"] = max(faults["endpoint"], 0.05)
+    faults.update(weather)
     policy = Policy(
-        mode=rng.choice((Mode.AUTOMATIC,) * 6 + tuple(Mode)),
+        mode=rng.choice((Mode.AUTOMATIC,) * 8 + tuple(Mode)),
         prefer=tuple(rng.sample(NAMES, rng.randrange(3))),
-        capacity=rng.choice((80, 80, 80, 80, 150, None)),
+        capacity=rng.choice((80,) * 8 + (150, None)),
         confirm_s=rng.choice((0.0, 1.0, 4.0)),
         cooldown_s=rng.choice((0.0, 5.0, 20.0)),
         rto_s=90.0,
@@ -118,7 +122,7 @@ def _endpoints(rng: Random) -> Iterator[Endpoint]:
             region=region,
             role=Role.ACTIVE if number < active else Role.STANDBY,
             answer=Answer("cname", (f"{name}.example.",)) if cname else Answer("addresses", addresses),
-            capacity=rng.choice((100, 100, 100, 50, None)),
+            capacity=rng.choice((100,) * 10 + (50, None)),
             workload=Workload("local", name, serving, standby) if rng.random() < 0.9 else None,
             probes=probes,
         )

@@ -72,8 +72,8 @@ class Post:
         self._report()
 
     def _trouble(self) -> None:
-        stage, chance = self._stage, self._faults["vantage"]
-        if not stage.chance(chance * 4):
+        stage = self._stage
+        if not stage.chance(self._faults["vantage"]):
             return
         until = stage.now + stage.between(1.0, 15.0)
         match stage.pick(("frozen", "cut off", "mute", "restarted", "clock")):

@@ -86,7 +86,7 @@ class World:
             work = endpoint.workload
             active = endpoint.role == "active"
             desired = 1 if work is None else work.serving if active else work.standby
-            truth = rng.choice((Truth.UP,) * 9 + (Truth.DOWN, Truth.SLOW))
+            truth = rng.choice((Truth.UP,) * 14 + (Truth.DOWN, Truth.SLOW))
             self.sites[endpoint.id] = Site(endpoint, truth, desired)
         homes = tuple(e.id for e in setting.service.endpoints if e.role == "active")
         weights = full(setting.service.endpoints, homes[0])
@@ -138,7 +138,8 @@ class World:
 
     def turn(self) -> None:
         """An endpoint changes."""
-        site = self._stage.pick(tuple(self.sites.values()))
+        names = tuple(self.carrying_since) if self._stage.rng.random() < 0.4 else tuple(self.sites)
+        site = self.sites[self._stage.pick(names or tuple(self.sites))]
         site.truth = self._stage.pick((Truth.UP, Truth.UP, Truth.DOWN, Truth.DOWN, Truth.SLOW, Truth.HOLLOW))
         self._stage.say("world: {} is {}", site.endpoint.id, site.truth)
         self._stage.count(f"endpoint {site.truth}")
