@@ -185,7 +185,7 @@ class ServiceWorkflow:
         routing = look.routing if look.routing is not None else state.routing
         state = replace(state, routing=routing, routing_error=look.routing_error)
         found = situation.assessments(state, workflow.now())
-        self._state = situation.detecting(state, found, workflow.now())
+        self._state = situation.standing(situation.detecting(state, found, workflow.now()), found, workflow.now())
         return found
 
     def _hold(self, decision: Hold, found: tuple[Assessment, ...]) -> None:

@@ -6,6 +6,7 @@ import math
 from dataclasses import replace
 from datetime import datetime
 
+from orchestrator.core import lastgood
 from orchestrator.core.decision import Decision, Go, Hold, Request, Situation, consider, decide
 from orchestrator.core.errors import BadInput
 from orchestrator.core.health import Health
@@ -43,6 +44,10 @@ from workflows.wire import (
 
 PREVIEW = RunId("preview")
 """The run of a plan that is only shown."""
+RESTORE = "restore-last-good"
+"""The runbook whose target is the last good routing."""
+BAKE_S = 1800.0
+"""How long a routing must serve well before it is good."""
 ENOUGH_RUNS = 3
 """Fewer say nothing of what is usual."""
 KEPT_RUNS = 5
@@ -136,13 +141,40 @@ def book_for(state: ServiceState, kind: MoveKind, asked: Request | None = None) 
 
 
 def meant(state: ServiceState, asked: Request) -> Request:
-    """*asked* as a preparation where its runbook moves no traffic. Raises BadInput for a runbook that cannot be."""
+    """*asked* in full: a preparation where its runbook moves no traffic, the last good weights where it restores them.
+
+    Raises BadInput for a runbook that cannot be, and where nothing is known to be good.
+    """
     if asked.runbook is None:
         return asked
     there = shelf(state)
     values: dict[str, Value] = dict(dict(state.slice.service.policy.book_values).get(asked.runbook, ()))
     book = unnested(there.book(asked.runbook, {**values, **dict(asked.values)}), there)
-    return asked if steers(book.steps) else replace(asked, kind=MoveKind.PREPARATION)
+    if not steers(book.steps):
+        return replace(asked, kind=MoveKind.PREPARATION)
+    if asked.runbook != RESTORE or asked.after is not None:
+        return asked
+    if state.last_good is None:
+        raise BadInput(
+            f"no routing of service '{state.slice.service.id}' is known to have served well for "
+            f"{BAKE_S / 60:g} minutes to its end; name a target with --to"
+        )
+    return replace(asked, after=state.last_good.weights)
+
+
+def standing(state: ServiceState, found: tuple[Assessment, ...], now: datetime) -> ServiceState:
+    """*state* with what is known of how well its routing serves; one that was replaced may be the last good."""
+    weights = weights_of(state)
+    if state.routing is None or weights is None:
+        return state
+    old, generation = state.standing, state.routing.generation
+    good = state.last_good
+    if old is not None and (old.generation, old.weights) != (generation, weights):
+        good = lastgood.left(old, good, bake_s=BAKE_S, now=now)
+    new = lastgood.seen(
+        old, weights=weights, generation=generation, revision=state.slice.revision, found=found, now=now
+    )
+    return replace(state, standing=new, last_good=good)
 
 
 def make_plan(
@@ -350,6 +382,7 @@ def status(state: ServiceState, question: StatusQuestion) -> ServiceStatus:
         held=state.held,
         hold=state.hold,
         last_runs=state.last_runs,
+        last_good=state.last_good,
         shards=state.slice.shards,
         endpoints=tuple(
             EndpointBrief(e.id, e.region, e.role, e.url, weights.get(e.id, 0) if known else None)

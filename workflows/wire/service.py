@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from orchestrator.core.decision import Request
+from orchestrator.core.lastgood import LastGood, Standing
 from orchestrator.core.move import Objection
 from orchestrator.core.names import Domain, EndpointId, RunId, ServiceId
 from orchestrator.core.quorum import Assessment, View
@@ -136,6 +137,10 @@ class ServiceState:
     """When a person last said that they have seen what automation did."""
     shift: Shift | None = None
     """The move for a time that still stands."""
+    standing: Standing | None = None
+    """The routing in force, and since when it serves well."""
+    last_good: LastGood | None = None
+    """Where ``restore-last-good`` goes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,6 +188,7 @@ class ServiceStatus:
     last_runs: tuple[Record, ...] = ()
     """The newest few, entries included."""
     endpoints: tuple[EndpointBrief, ...] = ()
+    last_good: LastGood | None = None
     shards: int = 1
 
 
