@@ -62,8 +62,7 @@ class Theatre:
         story = STORIES[crash.story]
         before = await self._before()
         self.hooks.done.clear()
-        taken = self.order.with_suffix(".taken")
-        taken.unlink(missing_ok=True)
+        self.order.with_suffix(".taken").unlink(missing_ok=True)
         if not story.inside:
             when = crash.when if crash.who not in {EVERYBODY, TEMPORAL} else "before"
             self.order.write_text(f"{story.crash} {when}", encoding="utf-8")
@@ -73,18 +72,18 @@ class Theatre:
         asked = FailoverRequest(f"case-{self.played}", request)
         answer = await self.system.plane.request(CHAT, asked)
         assert isinstance(answer, Started), answer
-        await self._strike(crash, story, answer, taken)
+        await self._strike(crash, story, answer)
         record = await self.system.closed(answer.workflow, within_s=60.0)
         await self._looks_right(crash, story, record, before)
         await self._reset(record)
         return record
 
-    async def _strike(self, crash: Crash, story: Story, run: Started, taken: Path) -> None:
+    async def _strike(self, crash: Crash, story: Story, run: Started) -> None:
         """Let die who has to, and start again whom nobody else does."""
         if story.inside:
             await until(lambda: self._begun(run, story.crash), bool, f"step {story.crash} begins")
         else:
-            await until(lambda: asyncio.to_thread(taken.exists), bool, f"the worker dies in {story.crash}")
+            await until(self._somebody_died, bool, f"the worker dies in {story.crash}")
         if crash.who == EVERYBODY:
             await asyncio.gather(*(self.system.kill(key) for key in self.system.running.workers))
         if crash.who == TEMPORAL:
@@ -93,12 +92,12 @@ class Theatre:
         if story.crash == "yes":
             await self._approve(run)
 
+    async def _somebody_died(self) -> bool:
+        return any(process.returncode is not None for process in self.system.running.workers.values())
+
     async def _raise_the_dead(self) -> None:
         for vantage in self.system.topology.vantages:
             process = self.system.running.workers[vantage.id]
-            if process.returncode is None:
-                with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(process.wait(), 0.3)
             if process.returncode is not None:
                 await self.system.start_worker(vantage)
 
