@@ -9,8 +9,8 @@ from orchestrator.core.move import Move, MoveKind, Objection
 from orchestrator.core.names import RunId, region_of
 from orchestrator.core.situation import Situation
 
-OF_THE_RUN_ITSELF = frozenset({"one-run-at-a-time"})
-"""Rules that the run breaks by being under way."""
+OF_THE_RUN_ITSELF = frozenset({"one-run-at-a-time", "change-guard", "too-many-at-once"})
+"""Rules that the run would break by being under way: it is counted itself."""
 OF_THE_MOVE_MADE = frozenset({"already-there", "source-healthy", "no-target"})
 """Rules about a move that is yet to be made: once the run's own last write stands, they say nothing."""
 OF_TRAFFIC = frozenset({"no-steering", "routing-unknown", "not-adopted", "unsteerable", "already-there"})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 
 from temporalio.client import Client, WorkflowQueryFailedError
@@ -12,8 +13,10 @@ from orchestrator.core.underway import UnderWay
 from providers.base import Refused, Transient
 from runbooks.plan import Check
 from workflows.activities.looking import look
-from workflows.wire import Explanation, LookRequest, PlanQuestion, Slice, StepTask, service_id, shard_of
+from workflows.wire import Explanation, Look, LookRequest, PlanQuestion, Slice, StepTask, service_id, shard_of
 
+Read = Callable[[Client, LookRequest], Awaitable[Look]]
+"""Reads heartbeats and routing."""
 READ_S = 1.0
 """How long the routing and the probers' heartbeats may take to read."""
 
@@ -21,8 +24,9 @@ READ_S = 1.0
 class Weighing:
     """Weighs a step's move, by asking the workflow of its service."""
 
-    def __init__(self, client: Client) -> None:
+    def __init__(self, client: Client, read: Read = look) -> None:
         self._client = client
+        self._read = read
 
     async def __call__(self, task: StepTask) -> tuple[Objection, ...]:
         """Every objection that stands now. Raises Transient where the service's workflow does not answer."""
@@ -40,7 +44,7 @@ class Weighing:
                 steering=piece.service.steering,
                 budget_s=READ_S,
             )
-            seen = await look(self._client, request)
+            seen = await self._read(self._client, request)
             if not seen.heartbeats.heard:
                 raise Transient(f"no vantage of service '{task.service}' could be heard within {READ_S:g} s")
             way = UnderWay(task.run, move, rules, task.overrides)
