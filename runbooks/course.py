@@ -84,7 +84,7 @@ def next_actions(plan: Plan, progress: Progress) -> tuple[Action, ...]:
     if any(state is StepState.UNDO_FAILED for _, state in progress.states):
         why = f"the undo failed ({progress.failure}): call a human."
         return undoing or (_halt(plan, progress, why),)
-    return _onward(plan, progress, running) or _back(plan, progress)
+    return _onward(plan, progress, running) or _back(plan, progress, undoing)
 
 
 def _onward(plan: Plan, progress: Progress, running: tuple[Do, ...]) -> tuple[Action, ...]:
@@ -184,12 +184,14 @@ def _halt(plan: Plan, progress: Progress, why: str) -> Close:
     return Close(RunStatus.HALTED, endings.halted(plan, progress, why))
 
 
-def _back(plan: Plan, progress: Progress) -> tuple[Action, ...]:
+def _back(plan: Plan, progress: Progress, undoing: tuple[Undo, ...]) -> tuple[Action, ...]:
     """Once the way forward has ended: the undos, or the close that leaves or has put back the rest."""
     one_way, halting = one_way_step(plan, progress), _stopper(plan, progress)
     why = endings.why(progress, halting)
     if one_way is not None:
-        # A run that was switched to unplanned on its way back has put back some already.
+        # A run that was switched to unplanned on its way back has put back some already, or is about to.
+        if undoing:
+            return undoing
         kept = "Nothing more is put back" if returning(progress) else "Nothing was put back"
         return (_halt(plan, progress, f"{why}. {kept}: there is no safe way back behind step {one_way.id}."),)
     if halting is not None and halting.on_failure == "halt" and not progress.aborted:
@@ -226,9 +228,8 @@ def _stopper(plan: Plan, progress: Progress) -> Step | None:
 
 def _arrived(plan: Plan, progress: Progress) -> bool:
     """Whether a run that was aborted late has nothing left to do, and no way back: then it is simply complete."""
-    taken = plan.taken(planned=progress.planned)
-    left = any(step.id in progress.cut for step in taken)
-    asked = any(step.id in progress.fallen and step.on_failure != "continue" for step in taken)
+    left = any(step.id in progress.cut for step in plan.taken(planned=progress.planned))
+    asked = any(step.id in progress.fallen and step.on_failure != "continue" for step in plan.steps)
     return not left and not asked and one_way_step(plan, progress) is not None
 
 

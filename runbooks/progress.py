@@ -80,6 +80,7 @@ NEXT: Mapping[tuple[StepState, Event], StepState] = MappingProxyType(
         (StepState.REFUSED, Event.RETRY): StepState.PENDING,
         (StepState.DONE, Event.UNDO): StepState.UNDOING,
         (StepState.FAILED, Event.UNDO): StepState.UNDOING,
+        (StepState.ASKING, Event.UNDO): StepState.UNDOING,
         (StepState.UNDOING, Event.UNDO): StepState.UNDOING,
         (StepState.UNDOING, Event.SUCCEED_UNDO): StepState.UNDONE,
         (StepState.UNDOING, Event.FAIL_UNDO): StepState.UNDO_FAILED,
@@ -167,6 +168,8 @@ def advance(progress: Progress, step_id: str, event: Event, detail: str = "") ->
             return replace(progress, paused="")
         case Event.SKIP | Event.RETRY if progress.aborted or returning(progress):
             raise IllegalTransition(f"the run is on its way back, and {event} cannot happen to step '{step_id}' then")
+        case Event.ASK if progress.aborted:
+            event = Event.FAIL  # a person has said already what is to be done
         case _:
             pass
     state = progress.state(step_id)
@@ -182,7 +185,8 @@ def advance(progress: Progress, step_id: str, event: Event, detail: str = "") ->
     }
     told = failed and not (state is StepState.ASKING and event is Event.SKIP)
     others = tuple(name for name in progress.fallen if name != step_id)
-    let_pass = event in {Event.SKIP, Event.RETRY}
+    # What was asked about a step that goes back needs no answer any more.
+    let_pass = event in {Event.SKIP, Event.RETRY} or (state is StepState.ASKING and event is Event.UNDO)
     return replace(
         progress,
         states=tuple((name, after if name == step_id else old) for name, old in progress.states),
