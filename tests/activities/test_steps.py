@@ -187,6 +187,30 @@ async def test_a_routing_of_another_run_takes_no_capacity(verb: str, world: Bind
     assert (servers.draining, servers.scaled) == (False, [])
 
 
+@pytest.mark.parametrize("verb", ["drain", "demote"])
+async def test_before_anything_is_steered_the_routing_that_was_planned_from_counts(
+    verb: str, world: BindWorld, servers: Servers
+) -> None:
+    """An endpoint that had no traffic when the plan was made gives its capacity up while that routing stands."""
+    await steered(world, "run-9")
+    await ActivityEnvironment().run(Steps(Probes()).step, taking(world, verb, base=2))
+    assert (servers.draining, servers.scaled) == ((True, []) if verb == "drain" else (False, [0]))
+    now = await world.steering().read()
+    await world.steering().write(change(now, AT_US, world.away, run="run-8"))
+    servers.scaled.clear()
+    with pytest.raises(ApplicationError, match=r"generation 3, by run run-8.* not our 2"):
+        await ActivityEnvironment().run(Steps(Probes()).step, taking(world, verb, base=2))
+    assert servers.scaled == []
+
+
+async def test_a_demotion_that_is_tried_again_late_keeps_time_for_the_act(world: BindWorld, servers: Servers) -> None:
+    """The worker died near the end of the bake: the next one bakes for what is left, and demotes within it."""
+    await steered(world, "run-1")
+    work = Demote(EU, HANDLE, 0, world.spec, bake_s=60.0)
+    await ActivityEnvironment().run(Steps(Probes()).step, taking(world, "demote", work=work, timeout_s=1.0))
+    assert servers.scaled == [0]
+
+
 def promotion(world: BindWorld) -> StepTask:
     """The undo of a promotion of us, from 0 to 2 replicas, of a run planned at generation 1."""
     work = Promote(US, HANDLE, 2)

@@ -12,6 +12,7 @@ from workflows.activities.pulse import Pulse
 from workflows.wire import StepResult, StepTask
 
 FENCE_POLL_S = 0.2
+ROOM_S, SPARE_S = 10.0, 0.5
 
 
 async def promote(work: Promote, task: StepTask, pulse: Pulse) -> StepResult:
@@ -94,7 +95,9 @@ async def fence_off(work: FenceOff, task: StepTask, pulse: Pulse) -> StepResult:
 
 async def demote(work: Demote, task: StepTask, pulse: Pulse) -> StepResult:
     """Return to standby capacity after the bake. Raises what ``must_be_idle`` does, Transient."""
-    await pulse.hold(min(work.bake_s, task.timeout_s))
+    # An attempt that follows a worker's death has less time than the bake: it must keep some for the act itself.
+    short = task.timeout_s - work.bake_s < SPARE_S
+    await pulse.hold(max(0.0, task.timeout_s - min(ROOM_S, task.timeout_s / 2)) if short else work.bake_s)
     await must_be_idle(task, work.endpoint, "demote", pulse)
     await pulse.through(registry.workload(work.workload).scale(work.replicas, key=task.key))
     return StepResult(text=f"{work.endpoint} returned to {work.replicas} replicas")
