@@ -97,7 +97,7 @@ async def run(
             raise BadInput(f"--{option} of {value:g} s: the demo takes {least:g} s to {most:g} s")
     with _folder() as folder:
         settings = Settings(interval_s, timeout_s, fall, 3)
-        async with _staged(folder, settings, say) as stage:
+        async with staged(folder, settings, say) as stage:
             report = await _play(stage, scenario, settings)
             if keep is not None:
                 await keep(stage.running)
@@ -124,7 +124,8 @@ def _folder() -> Iterator[Path]:
 
 
 @asynccontextmanager
-async def _staged(folder: Path, settings: Settings, say: Callable[[str], None]) -> AsyncIterator[Stage]:
+async def staged(folder: Path, settings: Settings, say: Callable[[str], None], **load: float) -> AsyncIterator[Stage]:
+    """The demo's world, running, with client load as *load* says (``LoadSettings``)."""
     say("starting a world of three regions, its DNS, Temporal and three workers")
     async with World.start(folder / "world") as world:
         text = topology_yaml(
@@ -137,29 +138,29 @@ async def _staged(folder: Path, settings: Settings, say: Callable[[str], None]) 
         (folder / "failover.yaml").write_text(text, encoding="utf-8")
         async with (
             up(topology, folder / "state") as running,
-            Load.start(world.layout, folder / "requests.jsonl") as load,
+            Load.start(world.layout, folder / "requests.jsonl", **load) as pressing,
             Watcher.start(world.layout.dns, world.layout.name, folder / "changes.jsonl") as watcher,
         ):
-            yield Stage(world, running, load, watcher, say)
+            yield Stage(world, running, pressing, watcher, say)
 
 
 async def _play(stage: Stage, scenario: str, settings: Settings) -> DemoReport:
     await stage.plane.adopt(CHAT, by="demo")
-    status = await stage.until(_well, "a healthy start")
+    status = await stage.until(well, "a healthy start")
     home = next(endpoint.id for endpoint in status.endpoints if endpoint.weight)
     stage.say(f"steady: every endpoint healthy from three vantages, traffic at {home}")
     await asyncio.sleep(QUIET_S)
 
     fault = (await stage.world.inject(scenario, home, key="demo", seconds=SLOWEST_S), time.time())[1]
     stage.say(f"{scenario} at {home}")
-    status = await stage.until(lambda s: _closed(s, set()), "the failover")
+    status = await stage.until(lambda s: closed(s, set()), "the failover")
     failover = status.last_runs[0]
     stage.say(f"failover to {failover.target}: {failover.status}")
     await asyncio.sleep(QUIET_S)
     await stage.world.clear("demo")
     healed = time.time()
     stage.say(f"{home} is healed; waiting until it is healthy again")
-    await stage.until(_well, f"recovery of {home}")
+    await stage.until(well, f"recovery of {home}")
 
     asked = time.time()
     failback = await _go_home(stage, home, {failover.run})
@@ -183,15 +184,16 @@ async def _go_home(stage: Stage, home: EndpointId, known: set[RunId]) -> Record:
     answer = await stage.plane.request(CHAT, FailoverRequest("demo-failback", request))
     if isinstance(answer, Refusal):
         raise DemoFailed("the failback was refused: " + "; ".join(reason.text for reason in answer.reasons))
-    status = await stage.until(lambda s: _closed(s, known), "the failback")
+    status = await stage.until(lambda s: closed(s, known), "the failback")
     return status.last_runs[0]
 
 
-def _well(status: ServiceStatus) -> bool:
+def well(status: ServiceStatus) -> bool:
+    """Whether every endpoint is healthy and proven, and no run is under way."""
     return status.run is None and all(a.verdict is Verdict.HEALTHY and a.proven for a in status.assessments)
 
 
-def _closed(status: ServiceStatus, known: set[RunId]) -> bool:
+def closed(status: ServiceStatus, known: set[RunId]) -> bool:
     """Whether a run that is not among *known* has closed."""
     done = [r for r in status.last_runs if r.run not in known and r.status is not RunStatus.RUNNING]
     return status.run is None and bool(done)

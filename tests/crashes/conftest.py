@@ -142,7 +142,12 @@ class Theatre:
         await world.drain("paris", on=False, key=f"reset-{record.run}")
         await self.system.steady()
         if record.status is RunStatus.COMPLETED:
-            home = Request(MoveKind.FAILBACK, Trigger("crash-matrix", "reset", ("target-not-proven",)), EndpointId("paris"), runbook="home")
+            home = Request(
+                MoveKind.FAILBACK,
+                Trigger("crash-matrix", "reset", ("target-not-proven",)),
+                EndpointId("paris"),
+                runbook="home",
+            )
             answer = await self.system.plane.request(CHAT, FailoverRequest(f"home-{record.run}", home))
             assert isinstance(answer, Started), answer
             closed = await self.system.closed(answer.workflow)
