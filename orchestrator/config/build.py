@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 from orchestrator.config import model
 from orchestrator.core import topology as core
 from orchestrator.core.names import Domain, EndpointId, ServiceId, VantageId
+from orchestrator.core.orders import Limits, Orders, Pool
 from orchestrator.core.topology import ProbeKind
 
 AS_NAME = "-as-name"
@@ -27,6 +28,17 @@ def build(file: model.File, books: tuple[tuple[str, str], ...] = ()) -> core.Top
         shards=file.shards,
         roles=tuple((role, tuple(sorted(people))) for role, people in sorted(file.roles.items())),
         books=books,
+        orders=_orders(file),
+    )
+
+
+def _orders(file: model.File) -> Orders:
+    return Orders(
+        gate=file.automation,
+        freezes=tuple(each.window() for each in file.freeze),
+        jurisdictions=tuple(sorted((Domain(domain), law) for domain, law in file.jurisdictions.items())),
+        pools=tuple(Pool(name, each.capacity) for name, each in sorted(file.pools.items())),
+        limits=Limits(file.limits.at_once, file.limits.per_domain, file.limits.change_guard),
     )
 
 
@@ -57,6 +69,7 @@ def _endpoint(given: model.Endpoint, service: model.Service) -> core.Endpoint:
         capacity=given.capacity,
         workload=_workload(given.workload) if given.workload else None,
         probes=_probes(given, service),
+        pool=given.pool,
     )
 
 
@@ -93,6 +106,11 @@ def _policy(given: model.Policy) -> core.Policy:
         capacity=given.capacity,
         confirm_s=given.confirm,
         cooldown_s=given.cooldown,
+        flap_window_s=given.flap_window,
+        acknowledge=given.acknowledge,
+        least=given.serving.least,
+        residency=tuple(sorted(set(given.residency))),
+        freezes=tuple(each.window() for each in given.freeze),
         runbook_unplanned=given.runbooks.unplanned.name,
         runbook_planned=given.runbooks.planned.name,
         runbook_back=given.runbooks.back.name,

@@ -14,6 +14,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from orchestrator.config.fields import spoken
 from orchestrator.core.errors import BadInput
+from orchestrator.core.orders import Freeze, Pool, Weekly, hours
 from orchestrator.core.topology import (
     Answer,
     Endpoint,
@@ -40,7 +41,7 @@ def dump(topology: Topology) -> str:
 
 def _moment(value: object) -> str:
     if isinstance(value, datetime):
-        return value.isoformat()
+        return value.isoformat().replace("+00:00", "Z")
     raise TypeError(f"a topology holds no {type(value).__name__}")
 
 
@@ -90,6 +91,10 @@ _SPELLING = {
     "runbook_back": "runbooks.back",
     "book_values": "runbooks.with",
     "books": "runbooks",
+    "orders": "",
+    "freezes": "freeze",
+    "gate": "automation",
+    "least": "serving.least",
     "json_path": "json.path",
     "json_equals": "json.equals",
 }
@@ -114,6 +119,8 @@ def _differ(path: str, old: object, new: object) -> Iterator[Change]:
             before, after = getattr(old, each.name), getattr(new, each.name)
             if each.name.endswith("_s"):
                 before, after = _spoken(before), _spoken(after)
+            elif each.name == "gate":
+                before, after = _gate(before), _gate(after)
             yield from _differ(_join(path, each.name), before, after)
     elif _keyed(old) or _keyed(new):
         yield from _differ_keyed(path, old, new)
@@ -160,7 +167,11 @@ def _by_key(value: object) -> dict[str, object]:
 
 def _join(path: str, name: str) -> str:
     spelt = _SPELLING.get(name, name.removesuffix("_s"))
-    return f"{path}.{spelt}" if path else spelt
+    return f"{path}.{spelt}" if path and spelt else path or spelt
+
+
+def _gate(reason: object) -> str:
+    return "on" if reason is None else f"off ({reason})" if reason else "off"
 
 
 def _spoken(value: object) -> object:
@@ -182,14 +193,8 @@ def _words(value: Any) -> str:  # any core value, told in one line
             said = f"{value.provider} {value.target}, {value.serving} serving, {value.standby} on standby"
         case TsigKey():
             said = f"{value.name} ({value.algorithm}), secret {_words(value.secret)}"
-        case Notify():
-            said = f"webhook {value.url}" if value.url else f"exec {' '.join(value.command)}"
-        case Secret():
-            said = f"{{{value.source}: {value.name}}}"
-        case Answer():
-            said = " ".join((*(("cname",) if value.kind == "cname" else ()), *value.values))
-        case bool():
-            said = "true" if value else "false"
+        case Freeze():
+            said = _window(value)
         case tuple():
             said = ", ".join(_words(item) for item in value)
         case _:
@@ -198,8 +203,29 @@ def _words(value: Any) -> str:  # any core value, told in one line
 
 
 def _plain(value: object) -> str:
-    text = str(value.region if isinstance(value, Vantage) else value)
-    if "\n" not in text:
-        return text
-    # A whole runbook would fill the screen.
-    return f"{len(text.splitlines())} lines, sha256 {hashlib.sha256(text.encode()).hexdigest()[:8]}"
+    """A small value, or one of a kind that says itself."""
+    match value:
+        case Notify():
+            said = f"webhook {value.url}" if value.url else f"exec {' '.join(value.command)}"
+        case Secret():
+            said = f"{{{value.source}: {value.name}}}"
+        case Answer():
+            said = " ".join((*(("cname",) if value.kind == "cname" else ()), *value.values))
+        case Pool():
+            said = f"capacity {value.capacity}"
+        case bool():
+            said = "true" if value else "false"
+        case Vantage():
+            said = str(value.region)
+        case str() if "\n" in value:
+            # A whole runbook would fill the screen.
+            said = f"{len(value.splitlines())} lines, sha256 {hashlib.sha256(value.encode()).hexdigest()[:8]}"
+        case _:
+            said = str(value)
+    return said
+
+
+def _window(freeze: Freeze) -> str:
+    when = freeze.when
+    spoken_of = hours(when) if isinstance(when, Weekly) else f"{_moment(when.begins)} to {_moment(when.ends)}"
+    return f"{spoken_of}{', unplanned moves too' if freeze.unplanned else ''} ({freeze.reason})"

@@ -81,20 +81,23 @@ def _mapping_at(data: Any, trail: Trail) -> Mapping[str, object]:
 def _model_at(model: type[BaseModel], trail: Trail) -> type[BaseModel] | None:
     """The model that describes the mapping at *trail*, walking through lists and optional parts."""
     here: type[BaseModel] | None = model
+    by_name = False
     for step in trail:
-        if isinstance(step, int):
+        if isinstance(step, int) or by_name:
+            # The items of a mapping by name are all of one model, as those of a list are.
+            by_name = False
             continue
         if here is None:
             return None
         fields = {info.alias or name: info.annotation for name, info in here.model_fields.items()}
-        here = _model_in(fields.get(step))
+        here, by_name = _model_in(fields.get(step)), get_origin(fields.get(step)) is dict
     return here
 
 
 def _model_in(annotation: object) -> type[BaseModel] | None:
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return annotation
-    if get_origin(annotation) in {Union, types.UnionType, list, Annotated}:
+    if get_origin(annotation) in {Union, types.UnionType, list, dict, Annotated}:
         return next((found for part in get_args(annotation) if (found := _model_in(part))), None)
     return None
 

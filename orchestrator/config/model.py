@@ -3,13 +3,18 @@
 Names are small words joined by underscores; ``apiVersion`` alone follows the convention of its kind of file.
 """
 
+# ruff: noqa: RUF012  pydantic gives each object its own copy of a default
+
 from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from orchestrator.config import fields as f
+from orchestrator.config import moments as m
+from orchestrator.config.orders import Freeze, Limits, Pool, Serving
+from orchestrator.config.part import Part
 from orchestrator.core.topology import Connection, Mode
 
 API_VERSION = "failover/v1"
@@ -20,12 +25,6 @@ HTTP_TIMEOUT_S = 1.5
 CHAT_INTERVAL_S = 60.0
 """Completions cost money."""
 CHAT_TIMEOUT_S = 30.0
-
-
-class Part(BaseModel):
-    """Base of every mapping in the file: no unknown field, no silent conversion."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, use_attribute_docstrings=True)
 
 
 class JsonExpect(Part):
@@ -150,6 +149,8 @@ class Endpoint(Part):
     """`active` or `standby`."""
     capacity: Annotated[int, Field(ge=1, le=10_000_000)] | None = None
     """Requests in flight that it can carry when promoted; left out: unknown, which means ask a person."""
+    pool: f.Id | None = None
+    """The pool that it takes its capacity from, where it shares hardware with other endpoints."""
     workload: Workload | None = None
     """What to scale and drain; left out: it runs at full capacity by itself."""
     probes: list[Probe] = []
@@ -232,7 +233,19 @@ class Policy(Part):
     confirm: f.Pause = 10.0
     """At least this long from the first failed probe to an automatic write: 0s to 1d."""
     cooldown: f.Pause = 300.0
-    """After a run, the time in which no automatic run starts: 0s to 1d."""
+    """After a run, the time in which no automatic run starts: 0s to 1d. It doubles with each further automatic run
+    within `flap_window`, up to a day."""
+    flap_window: f.Pause = 21600.0
+    """How long an automatic run counts as one of several: 0s to 1d."""
+    acknowledge: bool = False
+    """After an automatic run, automation waits until somebody has said that they have seen it: `failover ack`."""
+    serving: Serving = Field(default_factory=Serving)
+    """How many endpoints have to serve."""
+    residency: Annotated[list[f.Id], Field(max_length=50)] = []
+    """The jurisdictions that its traffic may go to; left out: any. An endpoint whose jurisdiction is not known counts
+    as outside."""
+    freeze: Annotated[list[Freeze], Field(max_length=50)] = []
+    """Freeze windows of this service, besides those of all services."""
     runbooks: Runbooks = Field(default_factory=Runbooks)
     """Which runbook is used for what."""
     tier: Annotated[int, Field(ge=1, le=9)] = 3
@@ -320,5 +333,15 @@ class File(Part):
     runbooks: f.Text | None = None
     """A directory, beside this file, of your own runbooks (`*.yaml`). They come before the library's of the same name.
     200 kB at most, all together."""
+    automation: m.Automation = None
+    """`off`, or `{off: REASON}`: all automation asks a person instead of acting; `on` is the default."""
+    freeze: Annotated[list[Freeze], Field(max_length=50)] = []
+    """Freeze windows of all services."""
+    jurisdictions: Annotated[dict[m.AnyDomain, f.Id], Field(max_length=1000)] = {}
+    """Whose law holds where: `{aws/eu-central-1: eu, aws: us}`. The longest domain wins."""
+    pools: Annotated[dict[f.Id, Pool], Field(max_length=1000)] = {}
+    """Hardware that endpoints share, by name: `{h100-eu: {capacity: 64}}`."""
+    limits: Limits = Field(default_factory=Limits)
+    """How much may move at one time."""
     services: list[Service] = []
     """The services."""

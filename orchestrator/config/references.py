@@ -34,11 +34,13 @@ def _all(document: Document) -> Iterator[Mistake]:
     yield from _twice(document, services)
     for role, people in _mapping(document.data, "roles").items():
         yield from _named_twice(document, ("roles", role), people)
+    yield from _jurisdictions(document, regions)
     for trail, vantage in vantages:
         yield from _standing(document, (*trail, "region"), vantage.get("region"), regions)
     for trail, service in services:
         yield from _service(document, trail, service, regions)
         yield from _policy(document, trail, service)
+        yield from _orders(document, trail, service)
         yield from _steering(document, trail, service)
         yield from _depends(document, trail, service, services)
 
@@ -121,6 +123,32 @@ def _policy(document: Document, trail: Trail, service: dict[str, Any]) -> Iterat
             yield document.mistake(here, f"no endpoint is called {quoted(name)}; correct it{did_you_mean(name, names)}")
         elif name in _list(policy, "prefer")[:index]:
             yield document.mistake(here, f"{quoted(name)} stands here twice; remove one")
+
+
+def _jurisdictions(document: Document, regions: list[str]) -> Iterator[Mistake]:
+    for name in _mapping(document.data, "jurisdictions"):
+        here, listed = Domain(name), [Domain(each) for each in regions]
+        if listed and not any(encloses(here, each) or encloses(each, here) for each in listed):
+            text = f"no region of this file lies in it; correct it{did_you_mean(name, regions)}"
+            yield document.mistake(("jurisdictions", name), text, key=True)
+
+
+def _orders(document: Document, trail: Trail, service: dict[str, Any]) -> Iterator[Mistake]:
+    """What a service says of jurisdictions and pools that are not there."""
+    laws = {each for each in _mapping(document.data, "jurisdictions").values() if isinstance(each, str)}
+    residency = _list(_mapping(service, "policy"), "residency")
+    here: Trail = (*trail, "policy", "residency")
+    yield from _named_twice(document, here, residency)
+    for index, law in enumerate(residency):
+        if isinstance(law, str) and law not in laws:
+            close = did_you_mean(law, laws) or "; add jurisdictions to this file"
+            yield document.mistake((*here, index), f"no jurisdiction is called {quoted(law)}; correct it{close}")
+    pools = _mapping(document.data, "pools")
+    for where, endpoint in _items(service, trail, "endpoints"):
+        pool = endpoint.get("pool")
+        if isinstance(pool, str) and pool not in pools:
+            close = did_you_mean(pool, pools) or "; add pools to this file"
+            yield document.mistake((*where, "pool"), f"no pool is called {quoted(pool)}; correct it{close}")
 
 
 def _steering(document: Document, trail: Trail, service: dict[str, Any]) -> Iterator[Mistake]:

@@ -9,13 +9,14 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
-from orchestrator.config import model
+from orchestrator.config import model, orders
 from orchestrator.config.example import EXAMPLE
 from orchestrator.config.fields import DURATION, spoken
+from orchestrator.config.part import Part
 
 _DURATION = f"^{DURATION.pattern}$"
 _WORDS: dict[str, str] = {"string": "text", "integer": "whole number", "boolean": "true or false"}
-_PARTS: tuple[type[model.Part], ...] = (
+_PARTS: tuple[type[Part], ...] = (
     model.File,
     model.Vantage,
     model.Notify,
@@ -29,8 +30,12 @@ _PARTS: tuple[type[model.Part], ...] = (
     model.Steering,
     model.Key,
     model.Policy,
+    orders.Serving,
     model.Runbooks,
     model.Book,
+    orders.Freeze,
+    orders.Pool,
+    orders.Limits,
 )
 
 
@@ -159,7 +164,9 @@ def _arm(arm: dict[str, Any]) -> str:
     elif kind == "array":
         said = f"list of {_type(arm['items'])}" if "anyOf" not in arm["items"] else f"list of {_arm(arm['items'])}"
     elif kind == "object":
-        said = "secret" if "env" in arm.get("properties", {}) else "mapping"
+        of = next(iter(arm.get("patternProperties", {}).values()), {})
+        named = f"mapping of names to {_arm(of)}" if "$ref" in of else "mapping"
+        said = "secret" if "env" in arm.get("properties", {}) else named
     elif isinstance(kind, list):
         said = " or ".join(_WORDS.get(str(each), str(each)) for each in kind)
     else:

@@ -9,7 +9,8 @@ import pytest
 
 from orchestrator.config import Change, Mistakes, difference, dump, load, restore
 from orchestrator.core.topology import Topology
-from runbooks.books import LIBRARY, Shelf, template_of
+from runbooks.books import LIBRARY, Shelf
+from runbooks.parse import read
 
 SHIFT = """\
 apiVersion: failover/v1
@@ -62,14 +63,14 @@ def test_own_runbooks_travel_with_the_topology(world: World) -> None:
     topology = load(world(_uses("{planned: slow-shift}"), shift=SHIFT))
     assert topology.books == (("shift.yaml", SHIFT),)
     assert restore(dump(topology)) == topology
-    shelf = Shelf(template_of(text, file) for file, text in topology.books)
+    shelf = Shelf(read(text, file) for file, text in topology.books)
     assert shelf.book(topology.services[0].policy.runbook_planned).name == "slow-shift"
 
 
 def test_an_own_runbook_comes_before_the_library(world: World) -> None:
     """One of the same name stands in for the library's."""
     topology = load(world(shift=SHIFT.replace("slow-shift", "switchover")))
-    shelf = Shelf(template_of(text, file) for file, text in topology.books)
+    shelf = Shelf(read(text, file) for file, text in topology.books)
     assert shelf.template("switchover").text == SHIFT.replace("slow-shift", "switchover")
     assert "switchover" in LIBRARY
 

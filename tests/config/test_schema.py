@@ -13,9 +13,10 @@ import pytest
 from orchestrator.config import model, reference, schema
 from orchestrator.config.document import compose
 from orchestrator.config.example import EXAMPLE
+from orchestrator.config.part import Part
 
-PARTS = [part for part in vars(model).values() if isinstance(part, type) and issubclass(part, model.Part)]
-MODELS = [part for part in PARTS if part is not model.Part]
+PARTS = [part for part in vars(model).values() if isinstance(part, type) and issubclass(part, Part)]
+MODELS = [part for part in PARTS if part is not Part]
 
 
 def _properties(name: str) -> dict[str, Any]:
@@ -47,7 +48,7 @@ def test_the_schema_is_well_formed() -> None:
 
 
 @pytest.mark.parametrize("part", MODELS, ids=lambda part: part.__name__)
-def test_every_field_has_a_title_and_a_description(part: type[model.Part]) -> None:
+def test_every_field_has_a_title_and_a_description(part: type[Part]) -> None:
     """An editor can show what each field is for."""
     fields = _properties(part.__name__)
     assert set(fields) == {info.alias or name for name, info in part.model_fields.items()}
