@@ -177,13 +177,73 @@ def test_a_person_at_a_terminal_is_asked_and_sees_it_live(terminal: Any) -> None
     assert screen.end() == 0
 
 
-def test_ctrl_c_leaves_the_run_alone(terminal: Any) -> None:
-    """Ctrl-C while a run is followed detaches with 130 and says how to look at it again."""
-    screen = terminal("30", "completed", "--", "run", "chat", "--to", "us", "--reason", "x", "--yes")
+FOLLOWED = ("run", "chat", "--to", "us", "--reason", "x", "--yes")
+ASKS = "[d]etach, [a]bort the run, or [c]ontinue looking?"
+DETACHED = "detached from run run1; it goes on; look at it with 'failover show run1 --watch'"
+
+
+@pytest.mark.parametrize("answer", ["d\n", "\n", "\x03"], ids=["d", "enter", "ctrl-c"])
+def test_ctrl_c_leaves_the_run_alone(terminal: Any, answer: str) -> None:
+    """Ctrl-C while a run is followed asks what is meant; who detaches ends with 130 and is told how to look again."""
+    screen = terminal("30", "completed", "--", *FOLLOWED)
     screen.until("waiting for the first step")
     screen.type("\x03")
-    screen.until("detached from run run1; it goes on; look at it with 'failover show run1 --watch'")
+    screen.until(ASKS)
+    screen.type(answer)
+    screen.until(DETACHED)
     assert screen.end() == 130
+
+
+def test_ctrl_c_where_nobody_can_be_asked_detaches() -> None:
+    """A script that is interrupted leaves the run alone and ends with 130, without a question."""
+    words = ["30", "completed", "--", *FOLLOWED]
+    with subprocess.Popen(
+        [sys.executable, DRIVER, *words],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL) and None,  # noqa: PLW1509 - no threads here yet
+    ) as process:
+        assert process.stdout is not None
+        while "undo: none" not in process.stdout.readline():
+            pass
+        time.sleep(0.5)
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=20)
+    assert process.returncode == 130
+    assert DETACHED in err
+    assert "[d]etach" not in err
+
+
+def test_ctrl_c_and_on(terminal: Any) -> None:
+    """Who goes on looking sees the run again, with what it waits for, who has said yes, and what to type."""
+    screen = terminal("0.01", "completed/2", "--", *FOLLOWED)
+    screen.until("step yes needs 2 yes of role sre, 0 given")
+    screen.until("failover approve run1 --step yes")
+    screen.type("\x03")
+    screen.until(ASKS)
+    screen.text = ""
+    screen.type("c\n")
+    screen.until("step yes needs 2 yes of role sre, 0 given")
+    screen.type("\x03")
+    screen.until(ASKS)
+    screen.type("d\n")
+    assert screen.end() == 130
+
+
+def test_ctrl_c_and_abort(terminal: Any) -> None:
+    """Who aborts is asked why, and sees how the run ends; the exit status is that of the run."""
+    screen = terminal("0.01", "completed/2", "--", *FOLLOWED)
+    screen.until("0 given")
+    screen.type("\x03")
+    screen.until(ASKS)
+    screen.type("a\n")
+    screen.until("Why is it ended?")
+    screen.type("eu is well again\n")
+    screen.until("Run run1: aborted by ada: eu is well again.")
+    screen.until("run run1 was aborted")
+    assert screen.end() == 1
 
 
 def test_ctrl_c_at_a_question_starts_nothing(terminal: Any) -> None:

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from orchestrator.cli.calls import follow, now, of_service
+from orchestrator.cli.calls import now, of_service
 from orchestrator.cli.desk import Desk, desk_of
+from orchestrator.cli.following import follow, states
 from orchestrator.cli.options import History, Json, complete_services
 from orchestrator.core.errors import BadInput
 from orchestrator.core.names import RunId, ServiceId
@@ -115,4 +116,7 @@ def show(
         return
     from orchestrator.cli.render.record import timeline  # noqa: PLC0415 - start-up time
 
-    desk.show(timeline(record, now(), ascii_only=not desk.out.encoding.startswith("utf")))
+    state = None
+    if store is None and record.status is RunStatus.RUNNING:
+        state = states(desk, ((record.run, record.service),)).get(record.run)
+    desk.show(timeline(record, now(), state, ascii_only=not desk.out.encoding.startswith("utf")))

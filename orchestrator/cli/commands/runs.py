@@ -4,29 +4,72 @@ from __future__ import annotations
 
 import shlex
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import timedelta
 from enum import StrEnum
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from orchestrator.cli.calls import follow, of_service, reason_of, settle
+from orchestrator.cli.calls import now, of_service, reason_of
 from orchestrator.cli.desk import Desk, desk_of, who
 from orchestrator.cli.errors import Objected
-from orchestrator.cli.options import TEN_MINUTES, Json, Override, Reason, Service, Timeout, To, Wait, Yes
+from orchestrator.cli.following import follow, settle
+from orchestrator.cli.groups import grouped
+from orchestrator.cli.options import (
+    TEN_MINUTES,
+    Json,
+    MaybeService,
+    Override,
+    Reason,
+    Service,
+    Timeout,
+    Wait,
+    Yes,
+    duration,
+)
+from orchestrator.cli.saved import Saved, read, write
+from orchestrator.cli.wish import Wish, checked, rules
 from orchestrator.core.decision import Request
 from orchestrator.core.errors import BadInput
-from orchestrator.core.move import MoveKind, Trigger
-from orchestrator.core.names import EndpointId, ServiceId
+from orchestrator.core.move import MoveKind, Objection, Trigger
+from orchestrator.core.names import ServiceId
 from orchestrator.core.quorum import Verdict
 from runbooks.plan import Plan
 from workflows.wire import FailoverRequest, Refusal, ServiceStatus, Started
+
+__all__ = [
+    "checked",
+    "explain",
+    "failback",
+    "kind_of",
+    "plan",
+    "plan_text",
+    "planned",
+    "rules",
+    "run",
+    "show_refusal",
+]
+
+BAD_INPUT = frozenset({"bad-runbook"})
+"""Reasons to refuse that are mistakes in the words of the command."""
 
 
 class As(StrEnum):
     TEXT = "text"
     JSON = "json"
     NSUPDATE = "nsupdate"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Conduct:
+    """The options of how a run is started and followed."""
+
+    reason: Reason = None
+    wait: Wait = True
+    timeout: Timeout = TEN_MINUTES
+    yes: Yes = False
 
 
 def kind_of(status: ServiceStatus) -> MoveKind:
@@ -36,37 +79,18 @@ def kind_of(status: ServiceStatus) -> MoveKind:
     return MoveKind.FAILOVER if serving & down else MoveKind.SWITCHOVER
 
 
-def checked(status: ServiceStatus, to: str | None) -> EndpointId | None:
-    """*to* as an endpoint of the service. Raises BadInput with the nearest name."""
-    from orchestrator.cli.calls import unknown  # noqa: PLC0415 - used on one path
-
-    names = [str(brief.id) for brief in status.endpoints]
-    if to is not None and names and to not in names:
-        raise BadInput(f"{unknown('endpoint', to, names)} (endpoints of '{status.service}')")
-    return EndpointId(to) if to is not None else None
-
-
-def rules(override: list[str] | None) -> tuple[str, ...]:
-    """*override* without doubles. Raises BadInput for what is no rule, with the nearest name."""
-    from orchestrator.cli.calls import unknown  # noqa: PLC0415 - used on one path
-    from orchestrator.core.safety import NAMES  # noqa: PLC0415 - the same
-
-    for name in override or ():
-        if name not in NAMES:
-            raise BadInput(f"--override: {unknown('safety rule', name, NAMES)}")
-    return tuple(sorted(set(override or ())))
-
-
 def show_refusal(desk: Desk, refusal: Refusal, kind: MoveKind, again: str) -> Objected:
-    """Show all that stands against a request; what to raise then."""
+    """What is raised once the refusal is shown. Raises BadInput for what was only mistyped."""
     from orchestrator.cli.render.plan import refusal as rendered  # noqa: PLC0415 - start-up time
 
+    if refusal.reasons and all(reason.rule in BAD_INPUT for reason in refusal.reasons):
+        raise BadInput("; ".join(reason.text for reason in refusal.reasons))
     desk.err.print(rendered(refusal, planned=kind is not MoveKind.FAILOVER, again=again))
     return Objected("")
 
 
 def planned(desk: Desk, service: str, request: Request, again: str) -> Plan:
-    """The control plane's plan for *request*. Raises Objected, having shown why not."""
+    """The control plane's plan for *request*. Raises Objected, having shown why not, and BadInput."""
     answer = of_service(desk, service, lambda control, name: control.plan(name, request))
     if isinstance(answer, Refusal):
         raise show_refusal(desk, answer, request.kind, again)
@@ -81,29 +105,40 @@ def plan_text(plan: Plan) -> str:
     return "\n".join(clean(line) for line in text(plan).split("\n"))
 
 
+@grouped
 def plan(
     ctx: typer.Context,
     service: Service,
     *,
-    to: To = None,
+    wish: Wish,
     back: Annotated[bool, typer.Option("--back", help="Plan the way home instead.")] = False,
-    override: Override = None,
     form: Annotated[As, typer.Option("--as", help="For people, for programs, or for nsupdate.")] = As.TEXT,
+    save: Annotated[
+        Path | None,
+        typer.Option("--save", metavar="FILE", help="Keep it, for 'run --plan'.", show_default=False, dir_okay=False),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Show what a run would do, step by step; nothing is started.
 
-    With [bold]--as nsupdate[/] the change of the DNS answer alone is printed, for a person to make by hand.
+    A plan that is saved can be carried out later by 'failover run --plan FILE'. It is refused then if anything that it
+    stands on has changed. With [bold]--as nsupdate[/] the change of the DNS answer alone is printed, for a person to
+    make by hand.
 
     Example: [cyan]failover plan chat --to us[/]
     """
     desk = desk_of(ctx)
     status = of_service(desk, service, lambda control, name: control.status(name))
     kind = MoveKind.FAILBACK if back else kind_of(status)
-    trigger = Trigger(who(), "only planned, not asked for", rules(override))
-    target = checked(status, to)
-    words = ["failover", "plan", service, *(["--to", to] if to else []), *(["--back"] if back else [])]
-    made = planned(desk, service, Request(kind, trigger, target), shlex.join(words))
+    trigger = Trigger(who(), "only planned, not asked for", rules(wish.override))
+    request = wish.request(status, kind, trigger)
+    again = " ".join(
+        part for part in ("failover plan", shlex.quote(service), wish.words, "--back" if back else "") if part
+    )
+    made = planned(desk, service, request, again)
+    if save is not None:
+        write(save, Saved(request, made))
+        desk.say(f"{save} is written; carry it out with 'failover run --plan {shlex.quote(str(save))}'.")
     if as_json or form is As.JSON:
         desk.write(made)
     elif form is As.NSUPDATE:
@@ -114,111 +149,128 @@ def plan(
         desk.emit(plan_text(made).rstrip("\n") + "\n")
 
 
+@grouped
 def run(
     ctx: typer.Context,
-    service: Service,
+    service: MaybeService = None,
     *,
-    to: To = None,
-    reason: Reason = None,
-    override: Override = None,
-    wait: Wait = True,
-    timeout: Timeout = TEN_MINUTES,
-    yes: Yes = False,
+    wish: Wish,
+    saved: Annotated[
+        Path | None,
+        typer.Option(
+            "--plan",
+            metavar="FILE",
+            help="Carry out a plan that 'plan --save' wrote.",
+            show_default=False,
+            dir_okay=False,
+        ),
+    ] = None,
+    expires: Annotated[
+        float | None,
+        typer.Option(
+            "--expires",
+            metavar="DURATION",
+            parser=duration,
+            help="The move is for so long; then the service asks to go back.",
+            show_default="it is for good",
+        ),
+    ] = None,
+    conduct: Conduct,
 ) -> None:
     """Move a service's traffic now: shows the plan, asks, and follows the run step by step.
 
-    Ctrl-C stops looking, not the run. Exit status 3 means that a safety rule or a fence refused.
+    A runbook without a step that steers makes an endpoint ready, and no traffic moves.
+
+    Ctrl-C stops looking, not the run; at a terminal it asks. Exit status 3 means that a safety rule or a fence refused.
 
     Example: [cyan]failover run chat --to us --reason "eu loses packets"[/]
     """
     desk = desk_of(ctx)
+    until = None if expires is None else now() + timedelta(seconds=expires)
+    if saved is not None:
+        if not wish.empty:
+            raise BadInput(
+                "a saved plan says where to go and by which runbook; leave the other options out, or plan anew"
+            )
+        kept = read(saved)
+        if service is not None and service != kept.plan.service:
+            raise BadInput(f"{saved}: is a plan for service '{kept.plan.service}', not for '{service}'")
+        again = f"failover run --plan {shlex.quote(str(saved))}"
+        order = _Order(kept.plan.service, replace(kept.request, expires=until), again, conduct, kept.plan)
+        _carry_out(desk, order)
+        return
+    if service is None:
+        raise BadInput("name a SERVICE, or a saved plan with --plan FILE; 'failover status' lists the services")
     status = of_service(desk, service, lambda control, name: control.status(name))
-    target = checked(status, to)
-    wish = _Wish(
-        kind=kind_of(status),
-        target=target,
-        reason=reason,
-        override=override,
-        wait=wait,
-        timeout_s=timeout,
-        yes=yes,
-        words=("failover", "run", service, *(("--to", to) if to else ())),
-    )
-    _carry_out(desk, service, wish)
+    request = wish.request(status, kind_of(status), Trigger("", "", rules(wish.override)))
+    again = " ".join(part for part in ("failover run", shlex.quote(service), wish.words) if part)
+    _carry_out(desk, _Order(ServiceId(service), replace(request, expires=until), again, conduct))
 
 
+@grouped
 def failback(
     ctx: typer.Context,
     service: Service,
     *,
-    reason: Reason = None,
     override: Override = None,
-    wait: Wait = True,
-    timeout: Timeout = TEN_MINUTES,
-    yes: Yes = False,
+    conduct: Conduct,
 ) -> None:
     """Bring a service's traffic home to its active endpoint: planned, drained, undone when it fails.
 
     Example: [cyan]failover failback chat --reason "eu is mended"[/]
     """
-    wish = _Wish(
-        kind=MoveKind.FAILBACK,
-        reason=reason,
-        override=override,
-        wait=wait,
-        timeout_s=timeout,
-        yes=yes,
-        words=("failover", "failback", service),
-    )
-    _carry_out(desk_of(ctx), service, wish)
+    request = Request(MoveKind.FAILBACK, Trigger("", "", rules(override)))
+    order = _Order(ServiceId(service), request, f"failover failback {shlex.quote(service)}", conduct)
+    _carry_out(desk_of(ctx), order)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Wish:
-    """What a person asks for with run or failback."""
+@dataclass(frozen=True, slots=True)
+class _Order:
+    """What is to be carried out, and how."""
 
-    kind: MoveKind
-    target: EndpointId | None = None
-    reason: str | None
-    override: list[str] | None
-    wait: bool
-    timeout_s: float
-    yes: bool
-    words: tuple[str, ...]
+    service: ServiceId
+    request: Request
+    again: str
     """The command as it was given, to be repeated with overrides."""
+    conduct: Conduct
+    saved: Plan | None = None
 
 
-def _carry_out(desk: Desk, service: str, wish: _Wish) -> None:
+def _carry_out(desk: Desk, order: _Order) -> None:
     """Plan, show, ask, start, follow. Raises what the exit status says."""
-    if not wish.yes and not desk.someone:
+    conduct = order.conduct
+    if not conduct.yes and not desk.someone:
         raise BadInput("nobody can be asked here; add --yes to start the run without a question")
-    overrides = rules(wish.override)
-    reason = reason_of(desk, wish.reason, "Why is the traffic moved?")
-    trigger = Trigger(who(), reason, overrides)
-    request = Request(wish.kind, trigger, wish.target)
-    given = "".join(f" --override {rule}" for rule in trigger.overrides)
-    again = f"{shlex.join(wish.words)} --reason {shlex.quote(reason)}{given}"
-    desk.emit(plan_text(planned(desk, service, request, again)).rstrip("\n") + "\n")
-    if not desk.confirm("Carry this out?", yes=wish.yes, undecided=""):
+    reason = reason_of(desk, conduct.reason, "Why is the traffic moved?")
+    request = replace(order.request, trigger=replace(order.request.trigger, by=who(), reason=reason))
+    given = "" if order.saved else "".join(f" --override {rule}" for rule in request.trigger.overrides)
+    again = f"{order.again} --reason {shlex.quote(reason)}{given}"
+    made = planned(desk, order.service, request, again)
+    if order.saved is not None:
+        from runbooks.compare import moved  # noqa: PLC0415 - start-up time
+
+        changed = tuple(Objection("world-moved", text) for text in moved(order.saved, made))
+        if changed:
+            raise show_refusal(desk, Refusal(changed), request.kind, again)
+    desk.emit(plan_text(made).rstrip("\n") + "\n")
+    if not desk.confirm("Carry this out?", yes=conduct.yes, undecided=""):
         desk.say("Nothing was started.")
         raise typer.Exit(130)
-    asked = FailoverRequest(uuid.uuid4().hex, request)
-    answer = of_service(desk, service, lambda control, name: control.request(name, asked))
+    asked = FailoverRequest(uuid.uuid4().hex, request, saved=order.saved)
+    answer = of_service(desk, order.service, lambda control, name: control.request(name, asked))
     if isinstance(answer, Refusal):
         raise show_refusal(desk, answer, request.kind, again)
-    _started(desk, ServiceId(service), answer, wish)
+    _started(desk, order.service, answer, conduct)
 
 
-def _started(desk: Desk, service: ServiceId, started: Started, wish: _Wish) -> None:
+def _started(desk: Desk, service: ServiceId, started: Started, conduct: Conduct) -> None:
     from orchestrator.cli.render.record import headline, measure, timeline  # noqa: PLC0415 - start-up time
 
-    if not wish.wait:
+    if not conduct.wait:
         desk.emit(f"Run {started.run} started; look at it with 'failover show {started.run} --watch'.\n")
         return
-    record = follow(desk, service, started.run, timeout_s=wish.timeout_s)
+    record = follow(desk, service, started.run, timeout_s=conduct.timeout)
     if desk.live:
-        from orchestrator.cli.calls import now  # noqa: PLC0415 - used on one path
-
         desk.show(timeline(record, now()))
     else:
         desk.show(headline(record), measure(record))

@@ -10,10 +10,12 @@ import typer
 
 from orchestrator.cli.calls import now, of_service, reason_of
 from orchestrator.cli.desk import Desk, desk_of, who
+from orchestrator.cli.following import states
 from orchestrator.cli.options import Json, MaybeService, Reason, Service, Yes
 from orchestrator.core.errors import BadInput
+from orchestrator.core.names import RunId
 from orchestrator.core.topology import Mode
-from workflows.wire import Pause, ServiceStatus, SetMode
+from workflows.wire import Pause, RunState, ServiceStatus, SetMode
 
 Statuses = tuple[ServiceStatus, ...]
 
@@ -36,7 +38,8 @@ def status(
         raise BadInput("--watch is for people and --json is one document; use one of them")
     found = _statuses(desk, service)
     if as_json:
-        desk.write({"as_of": now(), "services": found})
+        waiting = {run: state for run, state in _states(desk, found).items() if state.waiting or state.paused}
+        desk.write({"as_of": now(), "services": found, "waiting": waiting})
     elif watch:
         _watch(desk, service, found)
     elif not found:
@@ -44,7 +47,13 @@ def status(
     else:
         from orchestrator.cli.render.status import table  # noqa: PLC0415 - start-up time
 
-        desk.show(table(found, now()))
+        desk.show(table(found, now(), _states(desk, found)))
+
+
+def _states(desk: Desk, found: Statuses) -> dict[RunId, RunState]:
+    """What the runs under way wait for."""
+    runs = tuple((status.run, status.service) for status in found if status.run)
+    return states(desk, runs) if runs else {}
 
 
 def _statuses(desk: Desk, service: str | None) -> Statuses:
@@ -64,12 +73,12 @@ def _watch(desk: Desk, service: str | None, found: Statuses) -> None:
 
     def view(shown: Statuses, at: datetime, away: str) -> RenderableType:
         loud = cell(f"The control plane is away ({away}); this is what was seen {age(at, now())}.", "bold reverse red")
-        return Group(loud, table(shown, at)) if away else table(shown, at)
+        return Group(loud, table(shown, at, waiting)) if away else table(shown, at, waiting)
 
     def pause() -> None:
         desk.wait(asyncio.sleep(1.0))
 
-    at, away = now(), ""
+    at, away, waiting = now(), "", _states(desk, found)
     try:
         with Live(view(found, at, away), console=desk.out, auto_refresh=False, transient=False) as display:
             while desk.heard:
@@ -79,6 +88,7 @@ def _watch(desk: Desk, service: str | None, found: Statuses) -> None:
                 pause()
                 try:
                     found, at, away = _statuses(desk, service), now(), ""
+                    waiting = _states(desk, found)
                 except ControlPlaneAway as error:
                     away = str(error)
     except KeyboardInterrupt:

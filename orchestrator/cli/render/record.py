@@ -11,7 +11,10 @@ from rich.table import Table
 from rich.text import Text
 
 from orchestrator.cli.render.text import cell, listed, seconds, shares, stamp
+from orchestrator.cli.render.waiting import waits
+from orchestrator.core.move import MoveKind
 from orchestrator.core.record import Entry, Mark, Record, RunStatus
+from workflows.wire import RunState
 
 STATUS_STYLE = {
     RunStatus.RUNNING: "bold cyan",
@@ -40,6 +43,8 @@ _ENDS = {
 }
 _BEGINS = {Mark.STEP_STARTED: "running", Mark.UNDO_STARTED: "undoing"}
 _BAR = 28
+SAID = 4
+"""How many of the last acts and notes stand below the steps."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +106,8 @@ def _label(entry: Entry) -> str:
 def _moment_style(mark: Mark) -> str:
     if mark in {Mark.CONVERGED, Mark.VERIFIED, Mark.LAST_GOOD}:
         return "green"
+    if mark in {Mark.ACT, Mark.NOTE}:
+        return "yellow"
     return "bold" if mark in {Mark.DETECTED, Mark.DECIDED, Mark.STEERED, Mark.CHANGED} else "dim"
 
 
@@ -138,13 +145,25 @@ def headline(record: Record) -> Text:
     return Text.assemble(
         cell(f"{record.kind.capitalize()} of ", ""),
         cell(record.service, "bold"),
-        cell(f": {listed(record.source)} -> {record.target}   ", ""),
+        cell(f": {_way(record)}   ", ""),
         cell(MEANING[record.status], STATUS_STYLE[record.status]),
     )
 
 
-def timeline(record: Record, now: datetime, *, ascii_only: bool = False) -> RenderableType:
-    """The whole record, read from top to bottom: offsets from the last good probe, spans as bars."""
+def _way(record: Record) -> str:
+    """From where to where; of a preparation, where."""
+    if record.kind is MoveKind.PREPARATION:
+        return f"at {record.target}"
+    return f"{listed(record.source)} -> {record.target}"
+
+
+def timeline(
+    record: Record, now: datetime, state: RunState | None = None, *, ascii_only: bool = False
+) -> RenderableType:
+    """The whole record, read from top to bottom: offsets from the last good probe, spans as bars.
+
+    Of a run under way, *state* says at the end what it waits for, and which commands answer it.
+    """
     lines = rows(record, now)
     origin = _origin(record)
     total = max(((row.end - origin).total_seconds() for row in lines), default=0.0)
@@ -162,7 +181,10 @@ def timeline(record: Record, now: datetime, *, ascii_only: bool = False) -> Rend
             _bar(row, origin, total, ascii_only=ascii_only),
             cell(row.text),
         )
-    return Group(headline(record), measure(record), *_facts(record), "", grid)
+    parts: list[RenderableType] = [headline(record), measure(record), *_facts(record), "", grid]
+    if state is not None and (waiting := tuple(waits(record.run, state))):
+        parts += ["", *waiting]
+    return Group(*parts)
 
 
 def _facts(record: Record) -> Iterator[Text]:
@@ -187,8 +209,11 @@ def entry_line(record: Record, entry: Entry) -> Text:
     return cell(f"{offset:+9.2f} s  {what}{state}{took}: {entry.text}")
 
 
-def progress(record: Record, now: datetime) -> RenderableType:
-    """The plan's steps with how far each has come: redrawn in place while the run goes on."""
+def progress(record: Record, now: datetime, state: RunState | None = None) -> RenderableType:
+    """The plan's steps with how far each has come, what people said and did, and what it waits for.
+
+    Redrawn in place while the run goes on.
+    """
     states: dict[str, Row] = {}
     for row in rows(record, now):
         if row.state:
@@ -206,7 +231,9 @@ def progress(record: Record, now: datetime) -> RenderableType:
     past = ((record.closed or now) - _origin(record)).total_seconds()
     late = "bold red" if past > record.objective_s else "dim"
     clock = cell(f"{seconds(past)} of the objective's {seconds(record.objective_s)}", late)
-    return Group(headline(record), grid, clock)
+    said = [entry for entry in record.entries if entry.mark in {Mark.ACT, Mark.NOTE}][-SAID:]
+    news = [entry_line(record, entry) for entry in said]
+    return Group(headline(record), grid, *news, *(waits(record.run, state) if state else ()), clock)
 
 
 def summary(records: Iterable[Record]) -> RenderableType:
@@ -222,7 +249,7 @@ def summary(records: Iterable[Record]) -> RenderableType:
             stamp(record.started),
             cell(record.service, "bold"),
             record.kind.value,
-            cell(f"{listed(record.source)} -> {record.target}"),
+            cell(_way(record)),
             cell(record.status, STATUS_STYLE[record.status]),
             seconds(record.ttr_s),
             cell(record.trigger.by),

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from types import MappingProxyType
 
 from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.padding import Padding
@@ -12,8 +13,10 @@ from rich.table import Table
 from rich.text import Text
 
 from orchestrator.cli.render.text import age, cell, listed, stamp
+from orchestrator.cli.render.waiting import waits
+from orchestrator.core.names import RunId
 from orchestrator.core.quorum import Assessment, Verdict
-from workflows.wire import EndpointBrief, ServiceStatus
+from workflows.wire import EndpointBrief, RunState, ServiceStatus
 
 VERDICT_STYLE = {
     Verdict.HEALTHY: "green",
@@ -64,12 +67,13 @@ def _rows(status: ServiceStatus) -> Iterable[tuple[EndpointBrief, Assessment | N
         yield brief, verdicts.get(brief.id)
 
 
-def _remarks(status: ServiceStatus) -> Iterable[Text]:
-    """Sentences below the table: what is going on, and which command helps."""
+def _remarks(status: ServiceStatus, state: RunState | None) -> Iterable[Text]:
+    """Sentences below the table: what is going on, what a run waits for, and which command helps."""
     name = status.service
     if status.run:
         yield cell(f"{name}: run {status.run} is under way, started by {status.run_started_by or 'unknown'}", "bold")
         yield cell(f"    failover show {status.run}")
+        yield from waits(status.run, state) if state else ()
     if status.question:
         asked = status.question
         rules = listed(reason.text for reason in asked.reasons)
@@ -86,8 +90,13 @@ def _remarks(status: ServiceStatus) -> Iterable[Text]:
         yield cell(f"{name}: nothing is done ({reason.rule}): {reason.text}", "yellow")
 
 
-def table(statuses: Iterable[ServiceStatus], now: datetime) -> RenderableType:
-    """Every service and endpoint, with a headline that says at a glance whether anything needs a look."""
+def table(
+    statuses: Iterable[ServiceStatus], now: datetime, states: Mapping[RunId, RunState] = MappingProxyType({})
+) -> RenderableType:
+    """Every service and endpoint, with a headline that says at a glance whether anything needs a look.
+
+    *states* says of runs under way what they wait for.
+    """
     ordered = in_order(statuses)
     wrong = sum(1 for status in ordered if trouble(status))
     head = (
@@ -96,8 +105,12 @@ def table(statuses: Iterable[ServiceStatus], now: datetime) -> RenderableType:
         else cell(f"All {len(ordered)} services are well" if len(ordered) != 1 else "The service is well", "bold green")
     )
     head = Text.assemble(head, cell(f"   as of {stamp(now)}", "dim"))
-    remarks: list[RenderableType] = [line for status in ordered for line in _remarks(status)]
+    remarks: list[RenderableType] = [line for status in ordered for line in _remarks(status, _state(status, states))]
     return Group(head, "", _Fleet(ordered, now), *(("", *remarks) if remarks else ()))
+
+
+def _state(status: ServiceStatus, states: Mapping[RunId, RunState]) -> RunState | None:
+    return states.get(status.run) if status.run else None
 
 
 @dataclass(frozen=True, slots=True)
