@@ -40,7 +40,7 @@ def _arm(line: int, how: str) -> None:
         if count == line:
             _die()
 
-    Journal._append = counted  # type: ignore[method-assign]  # this process is about to be killed
+    setattr(Journal, "_append", counted)  # noqa: B010  this process is about to be killed
 
 
 def _child(order: dict[str, Any]) -> None:
