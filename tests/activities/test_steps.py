@@ -22,6 +22,7 @@ from real.steering import EU as AT_EU
 from real.steering import NAME, BindWorld, change
 from real.steering import US as AT_US
 from runbooks.plan import Demote, Drain, Place, Promote, Steer
+from workflows.activities import pulse
 from workflows.activities.steps import Steps
 from workflows.wire import StepTask
 
@@ -209,6 +210,22 @@ async def test_a_demotion_that_is_tried_again_late_keeps_time_for_the_act(world:
     work = Demote(EU, HANDLE, 0, world.spec, bake_s=60.0)
     await ActivityEnvironment().run(Steps(Probes()).step, taking(world, "demote", work=work, timeout_s=1.0))
     assert servers.scaled == [0]
+
+
+@pytest.mark.parametrize("verb", ["drain", "demote", "promote"])
+async def test_a_worker_that_slept_does_not_act_upon_what_it_read_before(
+    verb: str, world: BindWorld, servers: Servers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What it was told of the world is too old when it wakes: passing trouble, and nothing is done."""
+    await steered(world, "run-1")
+    servers.replicas = 1
+    # Every reading is too old.
+    monkeypatch.setattr(pulse, "FRESH_S", 0.0)
+    more = {"work": Promote(US, HANDLE, 2), "own": None} if verb == "promote" else {}
+    with pytest.raises(ApplicationError, match="too long to act upon what it said") as caught:
+        await ActivityEnvironment().run(Steps(Probes()).step, taking(world, verb, **more))
+    assert caught.value.type == "Transient"
+    assert (servers.draining, servers.scaled) == (False, [])
 
 
 def promotion(world: BindWorld) -> StepTask:

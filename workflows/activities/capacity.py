@@ -12,13 +12,15 @@ from workflows.activities.pulse import Pulse
 from workflows.wire import StepResult, StepTask
 
 FENCE_POLL_S = 0.2
-ROOM_S, SPARE_S = 10.0, 0.5
+ROOM_S = 10.0
+"""What a demotion that has less time than its bake keeps for the act itself."""
+SPARE_S = 0.5
 
 
 async def promote(work: Promote, task: StepTask, pulse: Pulse) -> StepResult:
     """Scale up and wait until ready. Raises Transient, NoCapacity, NotFound."""
     control = registry.workload(work.workload)
-    before = (await pulse.through(control.read())).desired
+    before = (await pulse.fresh(control.read())).desired
     pulse.found(before)
     try:
         if before < work.replicas:
@@ -72,12 +74,13 @@ async def fence_off(work: FenceOff, task: StepTask, pulse: Pulse) -> StepResult:
     Who controls the workload may be away with the region it stands in: then the endpoint may serve again when it
     comes back, and the step says so instead of passing.
     """
-    await must_be_idle(task, work.endpoint, "fence", pulse)
     control = registry.workload(work.workload)
     asked, why = False, "nobody answered in time"
     async for passed in pulse.turns(task.timeout_s - 0.5, FENCE_POLL_S):
         try:
             if not asked:
+                # Each time: who controls it may be away for long, and the world goes on meanwhile.
+                await must_be_idle(task, work.endpoint, "fence", pulse)
                 await pulse.through(control.scale(0, key=task.key))
                 asked = True
             now = await pulse.through(control.read())

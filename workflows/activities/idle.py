@@ -15,11 +15,11 @@ async def must_be_idle(
 ) -> Routing:
     """The routing, once it shows that *endpoint* gets nothing and that nobody else has written since.
 
-    Raises StaleGeneration, ChangedOutside, Refused.
+    Raises StaleGeneration, ChangedOutside, Refused, Transient.
     """
     if task.steering is None:
         raise Refused(f"cannot {verb} {endpoint}: without steering nobody knows whether it carries traffic")
-    now = await pulse.through(registry.steering(task.steering).read())
+    now = await pulse.fresh(registry.steering(task.steering).read())
     fence = now.fence
     if fence is None or not _ours(task, now, undoing=undoing):
         raise StaleGeneration(

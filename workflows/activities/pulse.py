@@ -7,11 +7,15 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import TypeVar
 
+from providers.base import Transient
+
 Beat = Callable[..., None]
 """Called with what was found so far, at least every half second; with nothing while there is nothing to keep."""
 
 POLL_S = 0.05
 BEAT_S = 0.5
+FRESH_S = 5.0
+"""A worker that was silent for less than half of it has been given up, and its step is done elsewhere."""
 _T = TypeVar("_T")
 
 
@@ -50,3 +54,16 @@ class Pulse:
         finally:
             task.cancel()
         return task.result()
+
+    async def fresh(self, reading: Awaitable[_T]) -> _T:
+        """What *reading* found, for an act that follows from it at once.
+
+        Raises Transient where it took longer than FRESH_S: a process that was frozen meanwhile finds an old answer in
+        its hands, and somebody else has long gone on in its place.
+        """
+        began = time.monotonic()
+        found = await self.through(reading)
+        took = time.monotonic() - began
+        if took > FRESH_S:
+            raise Transient(f"reading the world took {took:.0f} s, too long to act upon what it said: it is read again")
+        return found
