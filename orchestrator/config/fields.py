@@ -13,7 +13,7 @@ from pydantic import PlainValidator, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
 from orchestrator.config.mistakes import did_you_mean
-from orchestrator.core.topology import Connection, Mode, ProbeKind, Role, Secret, SecretSource
+from orchestrator.core.topology import Connection, Mode, ProbeKind, Role, Secret, SecretSource, Ungoverned
 
 SAID = "said"
 """Type of errors whose message is the whole sentence."""
@@ -398,3 +398,4 @@ KindName = Annotated[ProbeKind, *_named(ProbeKind)]
 RoleName = Annotated[Role, *_named(Role)]
 ConnectionName = Annotated[Connection, *_named(Connection)]
 ModeName = Annotated[Mode, *_named(Mode)]
+UngovernedName = Annotated[Ungoverned, *_named(Ungoverned)]

@@ -12,9 +12,7 @@ from orchestrator.core.move import Move, Objection
 from orchestrator.core.names import Domain, ServiceId, region_of
 from orchestrator.core.orders import Limits
 from orchestrator.core.situation import Situation
-from orchestrator.core.targets import gaining
-
-MOST_NAMED = 5
+from orchestrator.core.targets import gaining, services_named
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +77,4 @@ def _too_much(one: Moving, rest: tuple[Moving, ...], services: int, limits: Limi
 
 
 def _services(crowd: tuple[Moving, ...]) -> str:
-    names = [f"'{each.service}'" for each in crowd[:MOST_NAMED]]
-    more = f" and {len(crowd) - MOST_NAMED} more" if len(crowd) > MOST_NAMED else ""
-    return f"{', '.join(names)}{more} {'is' if len(crowd) == 1 else 'are'}"
+    return f"{services_named(tuple(each.service for each in crowd))} {'is' if len(crowd) == 1 else 'are'}"

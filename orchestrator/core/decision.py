@@ -101,6 +101,7 @@ OF_TRAFFIC = frozenset(
         "source-healthy",
         "change-guard",
         "too-many-at-once",
+        "governor-silent",
         "freeze",
         "not-acknowledged",
         "cool-down",

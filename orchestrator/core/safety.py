@@ -202,6 +202,14 @@ RULES: tuple[Rule, ...] = (
         "change-guard", "Much that moves at once is a person's to decide.", _crowded("change-guard"), _R, _O, asks=True
     ),
     Rule("too-many-at-once", "What moves at one time is bounded.", _crowded("too-many-at-once"), _O, _O),
+    Rule(
+        "governor-silent",
+        "Where nobody counts what moves elsewhere, a person decides.",
+        _crowded("governor-silent"),
+        _R,
+        _R,
+        asks=True,
+    ),
     Rule("freeze", "In a freeze window nothing moves that need not.", waiting.frozen, _R, _O, asks=True),
     Rule("gate", "Somebody has turned all automation off.", waiting.gate, _R, _R, asks=True),
     Rule("paused", "Automation that was paused waits until somebody resumes it.", waiting.paused, _R, _R),

@@ -8,10 +8,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from orchestrator.core.move import Move, MoveKind
-from orchestrator.core.names import EndpointId, encloses
+from orchestrator.core.names import EndpointId, ServiceId, encloses
 from orchestrator.core.quorum import Verdict
 from orchestrator.core.situation import Situation
 from orchestrator.core.steering import evenly, serving
+from orchestrator.core.topology import Weights
+
+MOST_NAMED = 5
+"""Services that a sentence names; the others are counted."""
 
 
 def gaining(move: Move, situation: Situation) -> tuple[EndpointId, ...]:
@@ -20,13 +24,13 @@ def gaining(move: Move, situation: Situation) -> tuple[EndpointId, ...]:
     return tuple(sorted({move.target} | begin))
 
 
-def load(move: Move, situation: Situation) -> Iterator[tuple[EndpointId, int | None, int | None]]:
-    """Each endpoint that would serve, its capacity, and the requests in flight that would come to it."""
-    serves = serving(move.after)
-    even = move.after == evenly(situation.service.endpoints, serves)
-    total = sum(weight for _, weight in move.after if weight > 0)
+def load(after: Weights, situation: Situation) -> Iterator[tuple[EndpointId, int | None, int | None]]:
+    """Each endpoint that would serve by *after*, its capacity, and the requests in flight that would come to it."""
+    serves = serving(after)
+    even = after == evenly(situation.service.endpoints, serves)
+    total = sum(weight for _, weight in after if weight > 0)
     need = situation.service.policy.capacity
-    for name, weight in move.after:
+    for name, weight in after:
         if weight <= 0:
             continue
         endpoint = situation.endpoint(name)
@@ -78,14 +82,14 @@ def capacity_unknown(move: Move, situation: Situation) -> Iterator[str]:
     service = situation.service
     if service.policy.capacity is None:
         yield f"how many requests in flight service '{service.id}' needs is not known; set its policy's capacity"
-    for name, capacity, _ in load(move, situation):
+    for name, capacity, _ in load(move.after, situation):
         if capacity is None:
             yield f"how many requests in flight endpoint '{name}' can carry is not known; set its capacity"
 
 
 def capacity_short(move: Move, situation: Situation) -> Iterator[str]:
     """More would come to an endpoint than it carries."""
-    for name, capacity, need in load(move, situation):
+    for name, capacity, need in load(move.after, situation):
         if capacity is not None and need is not None and capacity < need:
             yield (
                 f"endpoint '{name}' can carry {capacity} requests in flight and {need} would come to it; "
@@ -136,23 +140,40 @@ def outside_residency(move: Move, situation: Situation) -> Iterator[str]:
         )
 
 
-def pool_full(move: Move, situation: Situation) -> Iterator[str]:
-    """Together with what other services were promised, more would come to a shared pool than it carries."""
+def pool_needs(after: Weights, situation: Situation) -> tuple[tuple[str, int], ...]:
+    """The requests in flight that would come to each shared pool by *after*; sorted by pool."""
     needs: dict[str, int] = {}
-    for name, capacity, need in load(move, situation):
+    for name, capacity, need in load(after, situation):
         endpoint = situation.endpoint(name)
         if endpoint is not None and endpoint.pool is not None:
             # An unknown need is a question of its own; the endpoint's capacity is the most that could come.
             coming = need if need is not None else capacity or 0
             needs[endpoint.pool] = needs.get(endpoint.pool, 0) + coming
-    promised = dict(situation.promised)
-    for shared, coming in sorted(needs.items()):
+    return tuple(sorted(needs.items()))
+
+
+def pool_full(move: Move, situation: Situation) -> Iterator[str]:
+    """Together with what other services were promised, more would come to a shared pool than it carries."""
+    promised, holders = dict(situation.promised), dict(situation.holders)
+    takes = dict(pool_needs(situation.shares, situation)) if situation.shares is not None else {}
+    for shared, coming in pool_needs(move.after, situation):
+        if 0 < coming <= takes.get(shared, 0):
+            # What it takes already is no less there for a move that stays below it.
+            continue
         pool = situation.orders.pool(shared)
         taken = promised.get(shared, 0)
         if pool is None:
             yield f"how many requests in flight pool '{shared}' carries is not known; add it to the topology's pools"
         elif taken + coming > pool.capacity:
+            who = services_named(holders.get(shared, ())) or "other services"
             yield (
-                f"pool '{shared}' carries {pool.capacity} requests in flight, {taken} are promised to other services "
+                f"pool '{shared}' carries {pool.capacity} requests in flight, {taken} are promised to {who} "
                 f"and {coming} would come to it; free some of it or choose a target elsewhere"
             )
+
+
+def services_named(services: tuple[ServiceId, ...]) -> str:
+    """Some of them by name, and how many more there are; empty for none."""
+    names = [f"'{each}'" for each in services[:MOST_NAMED]]
+    more = f" and {len(services) - MOST_NAMED} more" if len(services) > MOST_NAMED else ""
+    return ", ".join(names) + more

@@ -29,6 +29,13 @@ class Mode(StrEnum):
     """Watch only; people start every run."""
 
 
+class Ungoverned(StrEnum):
+    """What automation does while the governor, who counts what moves elsewhere, does not answer."""
+
+    ASK = "ask"
+    PROCEED = "proceed"
+
+
 class Role(StrEnum):
     ACTIVE = "active"
     STANDBY = "standby"
@@ -207,6 +214,7 @@ class Policy:
     runbook_back: str = "failback"
     tier: int = 3
     """In an evacuation 1 goes first."""
+    without_governor: Ungoverned = Ungoverned.ASK
     book_values: tuple[tuple[str, tuple[tuple[str, str], ...]], ...] = ()
     """Values for parameters, by runbook name: ``(("switchover", (("passes", "5"),)),)``; as text."""
 

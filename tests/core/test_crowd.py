@@ -79,7 +79,7 @@ def test_a_move_is_seen_by_the_regions_that_it_brings_traffic_to() -> None:
 
 names = st.sampled_from(["a", "b", "c", "d", "e"])
 domains = st.sampled_from(["cloud/a", "cloud/b"])
-crowds = st.lists(st.builds(one, names, domains, st.none() | domains), max_size=8)
+crowds = st.lists(st.builds(one, names, domains, st.none() | domains), max_size=8, unique_by=lambda each: each.service)
 limits = st.builds(Limits, st.integers(1, 5), st.integers(1, 5), st.integers(1, 100))
 
 

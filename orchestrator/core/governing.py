@@ -1,0 +1,254 @@
+"""Governing: who is on the move now, and what each shared pool is promised to. Pure: the governor keeps the ledger.
+
+A grant is known by its token, the id of the run that it is for, so that the same wish twice is one grant.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from orchestrator.core.crowd import Moving, crowding, moving
+from orchestrator.core.decision import Decision, Go
+from orchestrator.core.move import Move, MoveKind, Objection
+from orchestrator.core.names import Domain, RunId, ServiceId
+from orchestrator.core.orders import Limits, Pool
+from orchestrator.core.situation import Situation
+from orchestrator.core.targets import pool_needs, services_named
+
+Needs = tuple[tuple[str, int], ...]
+"""Requests in flight by shared pool; sorted."""
+USUAL = Limits()
+REMEMBERED = 512
+"""Tokens that were given back, so that a wish which arrives after them is not granted."""
+CHOICES = 3
+"""Moves that a service asks leave for in one decision, at most: what is refused may make another one the best."""
+
+
+@dataclass(frozen=True, slots=True)
+class SlotRequest:
+    """A run that is about to start asks whether it may."""
+
+    token: RunId
+    workflow: str
+    """The run's workflow, which is asked after when nothing was heard of it for long."""
+    moving: Moving
+    needs: Needs = ()
+    aside: tuple[str, ...] = ()
+    """Rules that are set aside for it: it is granted though they object."""
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """Leave to move, until it is given back or its run is found to be over."""
+
+    request: SlotRequest
+    since: datetime
+    until: datetime
+    """When its run is asked after."""
+    aside: tuple[Objection, ...] = ()
+    """What was set aside."""
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What a service's traffic takes of the shared pools where it goes now."""
+
+    service: ServiceId
+    needs: Needs
+
+
+@dataclass(frozen=True, slots=True)
+class Ledger:
+    """All that the governor knows."""
+
+    revision: int = 0
+    limits: Limits = USUAL
+    pools: tuple[Pool, ...] = ()
+    services: int = 0
+    """How many there are in all."""
+    grants: tuple[Grant, ...] = ()
+    """At most one for each service; the oldest first."""
+    standing: tuple[Standing, ...] = ()
+    """Sorted by service; those that take nothing are left out."""
+    over: tuple[RunId, ...] = ()
+    """Tokens given back, the oldest first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Promise:
+    """What a shared pool is promised to."""
+
+    pool: str
+    amount: int
+    services: tuple[ServiceId, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SlotAnswer:
+    """Whether a run may start, what speaks against it (or was set aside), and what is promised to other services."""
+
+    granted: bool
+    objections: tuple[Objection, ...] = ()
+    promised: tuple[Promise, ...] = ()
+
+
+# ------------------------------------------------------------------ what a service says
+
+
+def slot_request(
+    move: Move, situation: Situation, token: RunId, workflow: str, evacuating: Domain | None = None
+) -> SlotRequest:
+    """What the run of *move* asks for."""
+    return SlotRequest(token, workflow, moving(move, situation, evacuating), pool_needs(move.after, situation))
+
+
+def standing(situation: Situation) -> Needs | None:
+    """What the service's traffic takes of shared pools now; None: it is not known where the traffic goes."""
+    return None if situation.shares is None else pool_needs(situation.shares, situation)
+
+
+def told(situation: Situation, answer: SlotAnswer) -> Situation:
+    """*situation* in the light of what the governor refused: rules find there what they object to."""
+    return replace(
+        situation,
+        crowd=tuple(each for each in answer.objections if each.rule != "pool-full"),
+        promised=tuple((each.pool, each.amount) for each in answer.promised),
+        holders=tuple((each.pool, each.services) for each in answer.promised),
+    )
+
+
+def weighed(choose: Callable[[Situation], Decision], situation: Situation, ledger: Ledger) -> Decision:
+    """What *choose* comes to where the governor, who keeps *ledger*, is asked as well. Nothing is granted."""
+    token = RunId("weighed")
+    decision = choose(situation)
+    for _ in range(CHOICES):
+        if not isinstance(decision, Go) or not asked_about(decision.move):
+            break
+        answer = judge(ledger, replace(slot_request(decision.move, situation, token, ""), aside=aside(decision)))
+        if answer.granted:
+            break
+        situation = told(situation, answer)
+        decision = choose(situation)
+    return decision
+
+
+def asked_about(move: Move) -> bool:
+    """Whether the governor is asked about *move*: a preparation moves no traffic."""
+    return move.kind is not MoveKind.PREPARATION
+
+
+def aside(decision: Go) -> tuple[str, ...]:
+    """The rules that are set aside for what was decided; sorted."""
+    return tuple(sorted({each.rule for each in decision.overridden}))
+
+
+# ------------------------------------------------------------------ what the governor does
+
+
+def judge(ledger: Ledger, request: SlotRequest) -> SlotAnswer:
+    """What is answered to *request*: granted where nothing speaks against it but what is set aside for it."""
+    service = request.moving.service
+    others = tuple(each.request.moving for each in ledger.grants if each.request.moving.service != service)
+    promises = promised(ledger, besides=service)
+    found = (*_too_full(ledger, request, promises), *crowding(request.moving, others, ledger.services, ledger.limits))
+    granted = all(each.rule in request.aside for each in found)
+    return SlotAnswer(granted, found, promises)
+
+
+def acquire(ledger: Ledger, request: SlotRequest, *, now: datetime, until: datetime) -> tuple[Ledger, SlotAnswer]:
+    """*ledger* with *request* granted, or as it was. The same token again gets the same answer, and a token that was
+    given back gets nothing. A service has one run at a time: a new grant ends the one that it had before."""
+    if request.token in ledger.over:
+        return ledger, SlotAnswer(granted=False)
+    service = request.moving.service
+    for each in ledger.grants:
+        if each.request.token == request.token:
+            return ledger, SlotAnswer(granted=True, objections=each.aside, promised=promised(ledger, besides=service))
+    answer = judge(ledger, request)
+    if not answer.granted:
+        return ledger, answer
+    before = tuple(each.request.token for each in ledger.grants if each.request.moving.service == service)
+    ledger = release(ledger, *before)
+    return replace(ledger, grants=(*ledger.grants, Grant(request, now, until, answer.objections))), answer
+
+
+def release(ledger: Ledger, *tokens: RunId) -> Ledger:
+    """*ledger* without the grants of *tokens*, which are never granted again."""
+    grants = tuple(each for each in ledger.grants if each.request.token not in tokens)
+    fresh = tuple(token for token in dict.fromkeys(tokens) if token not in ledger.over)
+    return replace(ledger, grants=grants, over=(*ledger.over, *fresh)[-REMEMBERED:]) if fresh else ledger
+
+
+def renewed(ledger: Ledger, tokens: tuple[RunId, ...], until: datetime) -> Ledger:
+    """*ledger* in which the runs of *tokens* are not asked after before *until*."""
+    grants = tuple(replace(each, until=until) if each.request.token in tokens else each for each in ledger.grants)
+    return replace(ledger, grants=grants)
+
+
+def due(ledger: Ledger, now: datetime) -> tuple[Grant, ...]:
+    """The grants whose runs are to be asked after."""
+    return tuple(each for each in ledger.grants if each.until <= now)
+
+
+def stands(ledger: Ledger, service: ServiceId, needs: Needs) -> Ledger:
+    """*ledger* with what the service's traffic takes of shared pools now."""
+    others = tuple(each for each in ledger.standing if each.service != service)
+    more = (Standing(service, needs),) if needs else ()
+    return replace(ledger, standing=tuple(sorted((*others, *more), key=lambda each: each.service)))
+
+
+def configured(
+    ledger: Ledger, revision: int, limits: Limits, pools: tuple[Pool, ...], services: tuple[ServiceId, ...]
+) -> Ledger:
+    """*ledger* under another topology; an older revision changes nothing. A run under way keeps its grant."""
+    if revision < ledger.revision:
+        return ledger
+    there = frozenset(services)
+    kept = tuple(each for each in ledger.standing if each.service in there)
+    return replace(ledger, revision=revision, limits=limits, pools=pools, services=len(there), standing=kept)
+
+
+def promised(ledger: Ledger, besides: ServiceId | None = None) -> tuple[Promise, ...]:
+    """What each pool is promised to, *besides* one service; sorted by pool.
+
+    A service on its way counts with what it takes where it goes now or with what it will take, whichever is more.
+    """
+    each_takes: dict[tuple[str, ServiceId], int] = {}
+    takers = [(each.service, each.needs) for each in ledger.standing]
+    takers += [(each.request.moving.service, each.request.needs) for each in ledger.grants]
+    for service, needs in takers:
+        for pool, amount in needs:
+            if service != besides and amount > 0:
+                each_takes[pool, service] = max(amount, each_takes.get((pool, service), 0))
+    return tuple(
+        Promise(
+            pool,
+            sum(amount for (name, _), amount in each_takes.items() if name == pool),
+            tuple(sorted(service for name, service in each_takes if name == pool)),
+        )
+        for pool in sorted({pool for pool, _ in each_takes})
+    )
+
+
+def _too_full(ledger: Ledger, request: SlotRequest, promises: tuple[Promise, ...]) -> Iterator[Objection]:
+    taken = {each.pool: each for each in promises}
+    carries = {each.id: each.capacity for each in ledger.pools}
+    own = {
+        pool: amount
+        for each in ledger.standing
+        if each.service == request.moving.service
+        for pool, amount in each.needs
+    }
+    for pool, coming in request.needs:
+        before = taken.get(pool, Promise(pool, 0, ()))
+        # What it takes already is no less there for a move that stays below it.
+        if coming > own.get(pool, 0) and before.amount + coming > carries.get(pool, 0):
+            yield Objection(
+                "pool-full",
+                f"pool '{pool}' carries {carries.get(pool, 0)} requests in flight, {before.amount} are promised to "
+                f"{services_named(before.services) or 'nobody'} and {coming} would come to it; free some of it or "
+                "choose a target elsewhere",
+                asks=True,
+            )
