@@ -115,6 +115,7 @@ def _policy(given: model.Policy) -> core.Policy:
         runbook_planned=given.runbooks.planned.name,
         runbook_back=given.runbooks.back.name,
         tier=given.tier,
+        without_governor=given.without_governor,
         book_values=_book_values(given.runbooks),
     )
 
