@@ -140,14 +140,14 @@ async def test_a_target_that_is_down_is_refused_when_planning(site: Site, failov
 
 MISTAKES: tuple[tuple[tuple[str, ...], int, str], ...] = (
     (("plan", "failover.yaml", "chatt", "--to", "ohio", "--reason", "x"), 4, "did you mean 'chat'?"),
-    (("plan", "failover.yaml", "chat", "--to", "mars", "--reason", "x"), 2, "has no endpoint 'mars'"),
+    (("plan", "failover.yaml", "chat", "--to", "mars", "--reason", "x"), 2, "no endpoint is called 'mars'"),
     (("plan", "failover.yaml", "chat", "--to", "ohio"), 2, "a reason is needed"),
     (("plan", "none.yaml", "chat", "--reason", "x"), 2, "none.yaml"),
     (("run", "none.json", "--yes"), 2, "none.json: No such file"),
     (("run", "failover.yaml", "--yes"), 2, "no sealed plan"),
     (("abort", "chat.plan.json", "--yes", "--unverified", "--reason", "x"), 2, "was never begun"),
     (("take-in", "journals/none.journal"), 2, "there is no journal"),
-    (("--key-file", "none.key", "run", "chat.plan.json", "--yes"), 2, "the plan key none.key"),
+    (("run", "chat.plan.json", "--yes", "--key-file", "none.key"), 2, "the plan key none.key"),
 )
 
 

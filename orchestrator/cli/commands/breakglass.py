@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
@@ -11,13 +12,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from orchestrator.cli.calls import of_service, reason_of
-from orchestrator.cli.commands.runs import checked, kind_of, plan_text, planned, rules, show_refusal
+from orchestrator.cli.commands.runs import kind_of, plan_text, planned, show_refusal
 from orchestrator.cli.desk import Desk, desk_of, who
-from orchestrator.cli.options import File, FileOption, Json, Override, Reason, Service, To, Yes
-from orchestrator.core.decision import Request
+from orchestrator.cli.groups import grouped
+from orchestrator.cli.options import File, FileOption, Json, Reason, Service, Yes
+from orchestrator.cli.wish import Wish, rules
 from orchestrator.core.errors import BadInput
-from orchestrator.core.move import Trigger
-from orchestrator.core.names import EndpointId, ServiceId
+from orchestrator.core.move import MoveKind, Trigger
+from orchestrator.core.names import ServiceId
 
 if TYPE_CHECKING:
     from orchestrator.core.topology import Topology
@@ -25,7 +27,6 @@ if TYPE_CHECKING:
     from orchestrator.runtime.breakglass.sealed import Sealed
 
 FAILOVER_YAML = Path("failover.yaml")
-_KEY = "failover.plan-key"
 
 app = typer.Typer(
     name="break-glass",
@@ -45,9 +46,6 @@ Journals = Annotated[
 ]
 Out = Annotated[
     Path | None, typer.Option("--out", "-o", metavar="FILE", help="Where to.", show_default="SERVICE.plan.json")
-]
-Book = Annotated[
-    str | None, typer.Option("--runbook", metavar="NAME", help="Which runbook.", show_default="the policy's")
 ]
 Unverified = Annotated[
     bool, typer.Option("--unverified", help="Take a plan that is not signed, or whose signature cannot be checked.")
@@ -74,22 +72,34 @@ Decide = Annotated[
 ]
 
 
-@app.callback()
-def break_glass(ctx: typer.Context, *, key_file: KeyFile = None) -> None:
-    """Carry a plan out from this machine while Temporal is away: same steps, same fence, with a journal."""
-    ctx.meta[_KEY] = key_file
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trust:
+    """The options of whose plans are taken."""
+
+    key_file: KeyFile = None
+    unverified: Unverified = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Manner:
+    """The options of how a run is carried out."""
+
+    journal: Journals = None
+    approve: Approvals = None
+    decide: Decide = None
+    yes: Yes = False
 
 
 # ------------------------------------------------------------------ plans
 
 
+@grouped
 def export_plan(
     ctx: typer.Context,
     service: Service,
     *,
-    to: To = None,
+    wish: Wish,
     reason: Reason = None,
-    override: Override = None,
     out: Out = None,
     key_file: KeyFile = None,
 ) -> None:
@@ -105,10 +115,9 @@ def export_plan(
     if key is None:
         raise BadInput(f"an exported plan is signed, and there is no key: put one in {KEY_ENV}, or use --key-file")
     status = of_service(desk, service, lambda control, name: control.status(name))
-    trigger = Trigger(who(), reason_of(desk, reason, "What is this plan for?"), rules(override))
-    request = Request(kind_of(status), trigger, checked(status, to))
-    again = shlex.join(["failover", "export-plan", service, *(["--to", to] if to else [])])
-    made = planned(desk, service, request, again)
+    trigger = Trigger(who(), reason_of(desk, reason, "What is this plan for?"), rules(wish.override))
+    request = wish.request(status, kind_of(status), trigger)
+    made = planned(desk, service, request, _again(f"export-plan {service}", wish, trigger))
     _, topology = desk.wait(desk.control().topology())
     now = datetime.now(UTC)
     sealed = Sealed(as_run(made, run_id(made.service, now)), topology.service(made.service), now, who())
@@ -116,16 +125,16 @@ def export_plan(
 
 
 @app.command("plan")
+@grouped
 def plan(
     ctx: typer.Context,
     file: File,
     service: Service,
     *,
-    to: To = None,
+    wish: Wish,
     reason: Reason = None,
-    override: Override = None,
-    runbook: Book = None,
     out: Out = None,
+    key_file: KeyFile = None,
 ) -> None:
     """Plan from the topology file, the live record and this machine's own probes. Temporal is not asked.
 
@@ -134,21 +143,22 @@ def plan(
     Example: [cyan]failover break-glass plan failover.yaml chat --to us --reason "eu is gone, Temporal with it"[/]
     """
     desk = desk_of(ctx)
-    sealed = _plan_here(desk, file, service, _Wish(to, reason, override, runbook))
-    _keep(desk, sealed, out or Path(f"{service}.plan.json"), _key(ctx))
+    key = _key(key_file)
+    sealed = _plan_here(desk, file, ServiceId(service), wish, reason)
+    _keep(desk, sealed, out or Path(f"{service}.plan.json"), key)
 
 
 @app.command("take-over")
+@grouped
 def take_over(
     ctx: typer.Context,
     file: File,
     service: Service,
     *,
-    to: To = None,
+    wish: Wish,
+    manner: Manner,
     reason: Reason = None,
-    override: Override = None,
-    runbook: Book = None,
-    yes: Yes = False,
+    key_file: KeyFile = None,
 ) -> None:
     """Finish, or go back from, what a run left half done: plan from the record as it stands, and carry it out.
 
@@ -157,21 +167,22 @@ def take_over(
     Example: [cyan]failover break-glass take-over failover.yaml chat --to us --reason "Temporal died half way"[/]
     """
     desk = desk_of(ctx)
-    _must_be_able_to_ask(desk, yes=yes)
-    sealed = _plan_here(desk, file, service, _Wish(to, reason, override, runbook))
+    _must_be_able_to_ask(desk, manner)
+    key = _key(key_file)
+    sealed = _plan_here(desk, file, ServiceId(service), wish, reason)
     path = Path(f"{sealed.plan.run}.plan.json")
-    _keep(desk, sealed, path, _key(ctx))
-    _carry_out(desk, sealed, path, _Manner(yes=yes))
+    _keep(desk, sealed, path, key, shown=False)
+    _carry_out(desk, sealed, path, manner, Trust(key_file=key_file, unverified=key is None))
 
 
-class _Wish:
-    """What a person asks a plan for."""
+def _again(command: str, wish: Wish, trigger: Trigger) -> str:
+    """The command as it was given, to be repeated with overrides."""
+    given = "".join(f" --override {rule}" for rule in trigger.overrides)
+    words = f" {wish.words}" if wish.words else ""
+    return f"failover {command}{words} --reason {shlex.quote(trigger.reason)}{given}"
 
-    def __init__(self, to: str | None, reason: str | None, override: list[str] | None, runbook: str | None) -> None:
-        self.to, self.reason, self.override, self.runbook = to, reason, override, runbook
 
-
-def _plan_here(desk: Desk, file: Path, service: str, wish: _Wish) -> Sealed:
+def _plan_here(desk: Desk, file: Path, service: ServiceId, wish: Wish, reason: str | None) -> Sealed:
     """A plan made on this machine alone. Raises Objected when a rule is against it, having shown why."""
     from orchestrator.config import load  # noqa: PLC0415 - start-up time
     from orchestrator.runtime.breakglass import ahead  # noqa: PLC0415 - the same
@@ -179,21 +190,18 @@ def _plan_here(desk: Desk, file: Path, service: str, wish: _Wish) -> Sealed:
     from workflows.wire import Refusal  # noqa: PLC0415 - the same
 
     topology = load(file)
-    found = ahead.service_of(topology, ServiceId(service))
-    if wish.to is not None and wish.to not in [endpoint.id for endpoint in found.endpoints]:
-        names = ", ".join(endpoint.id for endpoint in found.endpoints)
-        raise BadInput(f"service '{service}' has no endpoint '{wish.to}'; it has: {names}")
-    trigger = Trigger(who(), reason_of(desk, wish.reason, "Why is the traffic moved?"), rules(wish.override))
-    seen = _seen(desk, topology, ServiceId(service))
-    target = EndpointId(wish.to) if wish.to else None
-    kind = ahead.kind_of(found, seen)
-    request = Request(kind, trigger, target, runbook=wish.runbook)
+    found = ahead.service_of(topology, service)
+    trigger = Trigger(who(), reason_of(desk, reason, "Why is the traffic moved?"), rules(wish.override))
+    # Names are looked at before anybody is asked anything: it may take seconds.
+    wish.request(ahead.status(topology, service, ahead.NOTHING, datetime.now(UTC)), MoveKind.SWITCHOVER, trigger)
+    seen = _seen(desk, topology, service)
     now = datetime.now(UTC)
-    made = ahead.plan_here(topology, ServiceId(service), request, seen, now=now)
+    status = ahead.status(topology, service, seen, now)
+    request = wish.request(status, kind_of(status), trigger)
+    made = ahead.plan_here(topology, service, request, seen, now=now)
     if isinstance(made, ahead.Unplanned):
-        words = ["failover", "break-glass", "plan", str(file), service, *(["--to", wish.to] if wish.to else [])]
-        again = f"{shlex.join(words)} --reason {shlex.quote(trigger.reason)}"
-        raise show_refusal(desk, Refusal(made.reasons), kind, again)
+        again = _again(shlex.join(["break-glass", "plan", str(file), service]), wish, trigger)
+        raise show_refusal(desk, Refusal(made.reasons), request.kind, again)
     return Sealed(made, found, now, who(), ahead.unasked())
 
 
@@ -219,54 +227,33 @@ def _seen(desk: Desk, topology: Topology, service: ServiceId) -> Seen:
     return seen
 
 
-def _keep(desk: Desk, sealed: Sealed, path: Path, key: bytes | None) -> None:
-    """Show the plan, and write it to *path*."""
+def _keep(desk: Desk, sealed: Sealed, path: Path, key: bytes | None, *, shown: bool = True) -> None:
+    """Write the plan to *path*, and show it unless it is shown anyway."""
     from orchestrator.runtime.breakglass.sealed import keep, written  # noqa: PLC0415 - start-up time
 
-    desk.emit(plan_text(sealed.plan).rstrip("\n") + "\n")
-    for sentence in sealed.unasked:
-        desk.say(f"note: {sentence}")
+    if shown:
+        desk.emit(plan_text(sealed.plan).rstrip("\n") + "\n")
+        for sentence in sealed.unasked:
+            desk.say(f"note: {sentence}")
     keep(path, written(sealed, key))
     more = "" if key is not None else " --unverified"
     signed = "signed" if key is not None else "not signed, for there is no key"
-    desk.say(f"Written to {path}, {signed}. To carry it out: failover break-glass run {path}{more}")
+    then = f" To carry it out: failover break-glass run {path}{more}" if shown else ""
+    desk.say(f"Written to {path}, {signed}.{then}")
 
 
-def _key(ctx: typer.Context) -> bytes | None:
+def _key(file: Path | None) -> bytes | None:
     from orchestrator.runtime.breakglass.sealed import key_of  # noqa: PLC0415 - start-up time
 
-    return key_of(ctx.meta.get(_KEY))
+    return key_of(file)
 
 
 # ------------------------------------------------------------------ runs
 
 
-class _Manner:
-    """How a run is carried out: what people have said beforehand."""
-
-    def __init__(
-        self,
-        *,
-        journal: Path | None = None,
-        approve: list[str] | None = None,
-        decide: Decision | None = None,
-        yes: bool = False,
-        abort: str = "",
-    ) -> None:
-        self.journal, self.approve, self.decide, self.yes, self.abort = journal, approve, decide, yes, abort
-
-
 @app.command("run")
-def run(
-    ctx: typer.Context,
-    plan_file: PlanFile,
-    *,
-    journal: Journals = None,
-    unverified: Unverified = False,
-    approve: Approvals = None,
-    decide: Decide = None,
-    yes: Yes = False,
-) -> None:
+@grouped
+def run(ctx: typer.Context, plan_file: PlanFile, *, manner: Manner, trust: Trust) -> None:
     """Carry a sealed plan out from this machine, or go on with one that was interrupted. Temporal is not asked.
 
     The journal survives Ctrl-C and kill -9: the same command goes on where it was, and does nothing twice. Exit
@@ -277,22 +264,14 @@ def run(
     from orchestrator.runtime.breakglass.sealed import load  # noqa: PLC0415 - start-up time
 
     desk = desk_of(ctx)
-    _must_be_able_to_ask(desk, yes=yes)
-    sealed = load(plan_file, _key(ctx), unverified=unverified)
-    _carry_out(desk, sealed, plan_file, _Manner(journal=journal, approve=approve, decide=decide, yes=yes))
+    _must_be_able_to_ask(desk, manner)
+    sealed = load(plan_file, _key(trust.key_file), unverified=trust.unverified)
+    _carry_out(desk, sealed, plan_file, manner, trust)
 
 
 @app.command("abort")
-def abort(
-    ctx: typer.Context,
-    plan_file: PlanFile,
-    *,
-    journal: Journals = None,
-    unverified: Unverified = False,
-    reason: Reason = None,
-    decide: Decide = None,
-    yes: Yes = False,
-) -> None:
+@grouped
+def abort(ctx: typer.Context, plan_file: PlanFile, *, reason: Reason = None, manner: Manner, trust: Trust) -> None:
     """End a break-glass run that was interrupted: what it has done is put back, as far as there is a safe way back.
 
     Example: [cyan]failover break-glass abort chat.plan.json --reason "eu is back"[/]
@@ -300,18 +279,18 @@ def abort(
     from orchestrator.runtime.breakglass.sealed import load  # noqa: PLC0415 - start-up time
 
     desk = desk_of(ctx)
-    _must_be_able_to_ask(desk, yes=yes)
-    sealed = load(plan_file, _key(ctx), unverified=unverified)
+    _must_be_able_to_ask(desk, manner)
+    sealed = load(plan_file, _key(trust.key_file), unverified=trust.unverified)
     why = reason_of(desk, reason, "Why is it stopped?")
-    _carry_out(desk, sealed, plan_file, _Manner(journal=journal, decide=decide, yes=yes, abort=why))
+    _carry_out(desk, sealed, plan_file, manner, trust, abort=why)
 
 
-def _must_be_able_to_ask(desk: Desk, *, yes: bool) -> None:
-    if not yes and not desk.someone:
+def _must_be_able_to_ask(desk: Desk, manner: Manner) -> None:
+    if not manner.yes and not desk.someone:
         raise BadInput("nobody can be asked here; add --yes to carry the plan out without a question")
 
 
-def _carry_out(desk: Desk, sealed: Sealed, path: Path, manner: _Manner) -> None:
+def _carry_out(desk: Desk, sealed: Sealed, path: Path, manner: Manner, trust: Trust, *, abort: str = "") -> None:
     """Print, ask, carry out, and say how it ended. Raises what the exit status says."""
     from orchestrator.cli.attending import Attendant  # noqa: PLC0415 - start-up time
     from orchestrator.runtime.breakglass.journal import SUFFIX, Journal  # noqa: PLC0415 - the same
@@ -319,12 +298,18 @@ def _carry_out(desk: Desk, sealed: Sealed, path: Path, manner: _Manner) -> None:
     folder = manner.journal if manner.journal is not None else path.parent / "journals"
     with Journal.open(folder / f"{sealed.plan.run}{SUFFIX}") as journal:
         journal.belongs_to(sealed)
-        attendant = Attendant(desk, sealed, journal, f"failover break-glass run {path}")
+        options = [
+            *(("--journal", str(manner.journal)) if manner.journal is not None else ()),
+            *(("--key-file", str(trust.key_file)) if trust.key_file is not None else ()),
+            *(("--unverified",) if trust.unverified else ()),
+        ]
+        again = shlex.join(["failover", "break-glass", "run", str(path), *options])
+        attendant = Attendant(desk, sealed, journal, again)
         attendant.said_yes = tuple(manner.approve or ())
         attendant.decision = str(manner.decide) if manner.decide else ""
         if journal.opened is not None:
-            attendant.resume(yes=manner.yes, abort=manner.abort)
-        elif manner.abort:
+            attendant.resume(yes=manner.yes, abort=abort)
+        elif abort:
             raise BadInput(f"run {sealed.plan.run} was never begun under {journal.path}, so there is nothing to stop")
         else:
             attendant.begin(yes=manner.yes)

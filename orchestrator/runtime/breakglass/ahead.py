@@ -14,7 +14,7 @@ from types import MappingProxyType
 
 from orchestrator.core.decision import Go, Request, Situation, consider
 from orchestrator.core.errors import FailoverError
-from orchestrator.core.move import Move, MoveKind, Objection
+from orchestrator.core.move import Move, Objection
 from orchestrator.core.names import RunId, ServiceId, nearest
 from orchestrator.core.probe import SOFT, OutcomeKind
 from orchestrator.core.quorum import Assessment, Verdict
@@ -30,7 +30,7 @@ from providers.base import Refused as NoAnswer
 from runbooks.plan import Check, Plan, Steer
 from runbooks.planner import Unplannable
 from workflows import situation
-from workflows.wire import ServiceState, Slice, StepTask
+from workflows.wire import ServiceState, ServiceStatus, Slice, StatusQuestion, StepTask
 
 TRIES = 2
 """Questions to an endpoint before it counts as down from here."""
@@ -56,6 +56,10 @@ class Seen:
     assessments: tuple[Assessment, ...]
     routing: Routing | None
     routing_error: str = ""
+
+
+NOTHING = Seen((), None)
+"""Before anybody was asked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,10 +88,10 @@ def service_of(topology: Topology, service: ServiceId) -> Service:
         raise NoSuch(f"the topology has no service '{service}'; {hint}") from None
 
 
-def kind_of(service: Service, seen: Seen) -> MoveKind:
-    """What a person's move is: unplanned when something that serves is down as seen from here."""
-    facts = _situation(service, seen, datetime.now(UTC))
-    return MoveKind.FAILOVER if facts.dead else MoveKind.SWITCHOVER
+def status(topology: Topology, service: ServiceId, seen: Seen, now: datetime) -> ServiceStatus:
+    """The status of *service* as one machine sees it."""
+    state = ServiceState(_slice(topology, service), mode=Mode.MANUAL, routing=seen.routing)
+    return replace(situation.status(state, StatusQuestion(now)), assessments=seen.assessments)
 
 
 async def look(service: Service, probes: ProbeClient) -> Seen:
