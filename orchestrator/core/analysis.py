@@ -82,6 +82,21 @@ def judge(
     return Pass(f"{_good(target)} of {len(target)} answers good, the first token after {first:.2f} s{beside}")
 
 
+def certain(
+    target: tuple[Sample, ...], source: tuple[Sample, ...] | None, *, samples: int, max_errors: float
+) -> Fail | None:
+    """What is a fail already, before all answers have come; None: wait for them.
+
+    More of the target's answers have failed than may, one alone being none to turn back for, and nothing is wrong with
+    the source. While the source fails too, or lags behind, it takes the whole hold to tell whether both fail alike.
+    """
+    failed = len(target) - _good(target)
+    doubtful = source is not None and (len(source) < len(target) or _good(source) < len(source))
+    if failed < min(2, samples) or doubtful or _errors(target, max(1, samples)) <= max_errors:
+        return None
+    return Fail((_too_many(target, max_errors),))
+
+
 def _failing(
     target: tuple[Sample, ...], source: tuple[Sample, ...] | None, wanted: int, most: float
 ) -> tuple[list[str], list[str]]:
@@ -93,7 +108,7 @@ def _failing(
         doubts.append(f"{len(source)} of {wanted} answers came from the source: too few to compare with")
     errors, theirs = _errors(target, wanted), _errors(source or (), wanted)
     if errors > most:
-        said = f"{_share(target)} answers of the target failed ({_worst(target)}), and {most:g} % may"
+        said = _too_many(target, most)
         if source and theirs > most and errors <= ALIKE * theirs:
             return [], [*doubts, f"{said}; the source fails alike: {_share(source)} ({_worst(source)})"]
         return [said], doubts
@@ -137,6 +152,10 @@ def _good(samples: tuple[Sample, ...]) -> int:
 def _errors(samples: tuple[Sample, ...], wanted: int) -> float:
     """Percent that failed, of *wanted* at least: those that have not come may all be good."""
     return 100.0 * (len(samples) - _good(samples)) / max(len(samples), wanted)
+
+
+def _too_many(target: tuple[Sample, ...], most: float) -> str:
+    return f"{_share(target)} answers of the target failed ({_worst(target)}), and {most:g} % may"
 
 
 def _share(samples: tuple[Sample, ...]) -> str:

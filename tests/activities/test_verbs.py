@@ -145,11 +145,13 @@ def holding(made: Plan, **changes: Any) -> Any:
 
 
 async def test_a_target_that_fails_backs_out(here: Enactor) -> None:
-    """Ohio answers with errors while Paris is well: refused, with the count and the status."""
+    """Ohio answers with errors while Paris is well: refused, with the count, long before the hold is over."""
     made = await here.plan(STAGED)
     await here.suffer(FaultKind.ERRORS, "ohio")
-    with pytest.raises(Refused, match=r"4 of 4 answers of the target failed \(.*50\d.*\), and 0 % may"):
-        await here.do(made, "shift.25.hold")
+    began = time.monotonic()
+    with pytest.raises(Refused, match=r"2 of 2 answers of the target failed \(.*50\d.*\), and 0 % may, after"):
+        await here.do(made, holding(made, hold_s=8.0), timeout_s=38.0)
+    assert time.monotonic() - began < 5.0
 
 
 async def test_a_target_that_is_slow_backs_out(here: Enactor) -> None:
@@ -164,7 +166,7 @@ async def test_a_first_token_that_never_comes_in_time_backs_out(here: Enactor) -
     """The fault slow-first-token holds every answer beyond the probe's time: that is a failure, not a lack of data."""
     made = await here.plan(STAGED)
     await here.suffer(FaultKind.SLOW, "ohio")
-    with pytest.raises(Refused, match="4 of 4 answers of the target failed"):
+    with pytest.raises(Refused, match=r"\d of \d answers of the target failed"):
         await here.do(made, "shift.25.hold")
 
 

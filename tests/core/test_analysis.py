@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.core.analysis import Fail, Inconclusive, Judgement, Pass, Sample, judge
+from orchestrator.core.analysis import Fail, Inconclusive, Judgement, Pass, Sample, certain, judge
 
 COUNT = 10
 
@@ -95,6 +95,31 @@ def test_a_source_that_gave_too_few_answers_is_no_pass() -> None:
     assert isinstance(judged(answers(), answers(COUNT - 1)), Inconclusive)
 
 
+def early(target: tuple[Sample, ...], source: tuple[Sample, ...] | None, max_errors: float = 0.0) -> Fail | None:
+    return certain(target, source, samples=COUNT, max_errors=max_errors)
+
+
+def test_two_failures_beside_a_good_source_are_certain_at_once() -> None:
+    """Nobody waits for the other seven answers while clients get errors."""
+    assert early(answers(3, failed=2), answers(3)) == Fail(
+        ("2 of 3 answers of the target failed (status 500), and 0 % may",)
+    )
+
+
+def test_one_failure_is_waited_out() -> None:
+    """A single lost answer, or what the limit still allows, does not end the hold before its time."""
+    assert early(answers(3, failed=1), answers(3)) is None
+    assert early(answers(3, failed=2), answers(3), max_errors=20.0) is None
+    assert early(answers(3, failed=3), answers(3), max_errors=20.0) is not None
+
+
+def test_while_the_source_fails_or_lags_nothing_is_certain() -> None:
+    """It may turn out that both fail alike."""
+    assert early(answers(3, failed=3), answers(3, failed=1)) is None
+    assert early(answers(3, failed=3), answers(2)) is None
+    assert early(answers(3, failed=3), None) is not None
+
+
 # ------------------------------------------------------------------ for all answers there can be
 
 SAMPLES = st.builds(Sample, st.booleans(), st.floats(0.0, 30.0), st.just("bad"))
@@ -147,3 +172,15 @@ def test_a_slower_target_is_never_judged_better(
         return
     slower = tuple(replace(each, first_s=each.first_s + 1.0) for each in target)
     assert not isinstance(judged(slower, source, **limits), Pass)
+
+
+@given(ANSWERS, st.booleans(), LIMITS, st.integers(0, COUNT))
+def test_what_is_certain_early_is_a_fail_in_the_end(
+    target: tuple[Sample, ...], beside: bool, limits: dict[str, float | None], seen: int
+) -> None:
+    """Whatever else comes from the target, while the source stays well."""
+    source = answers() if beside else None
+    most = limits["max_errors"]
+    assert most is not None
+    if early(target[:seen], source[:seen] if source else None, most) is not None:
+        assert isinstance(judged(target, source, **limits), Fail)

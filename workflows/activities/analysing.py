@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import assert_never
 
-from orchestrator.core.analysis import Fail, Pass, Sample, judge
+from orchestrator.core.analysis import Fail, Pass, Sample, certain, judge
 from orchestrator.core.analysis import Inconclusive as Doubt
 from orchestrator.core.probe import OutcomeKind
 from orchestrator.core.topology import ProbeKind, ProbeSpec
@@ -23,6 +23,7 @@ from workflows.wire import StepResult, StepTask
 async def analyse(work: Analyse, task: StepTask, probes: ProbeClient, pulse: Pulse) -> StepResult:
     """Hold, ask all the while, and judge. Raises Refused for a fail, Inconclusive where nobody can say.
 
+    A fail that is certain ends the hold at once: clients suffer meanwhile.
     An attempt that follows another one holds for what is left of the time, and asks for all answers once more.
     """
     left_s = task.timeout_s - MARGIN_S
@@ -35,9 +36,22 @@ async def analyse(work: Analyse, task: StepTask, probes: ProbeClient, pulse: Pul
     deadline = time.monotonic() + task.timeout_s - 0.5
     async with _asking(places, work.analysis, hold_s, probes) as found:
         async for passed in pulse.turns(deadline - time.monotonic()):
+            target, source = _of(found, work)
+            bad = certain(target, source, samples=work.analysis.samples, max_errors=work.analysis.max_errors)
+            if bad is not None and passed < hold_s:
+                raise Refused(f"{_who(work)}: {bad.reasons[0]}, after {passed:.1f} s of {hold_s:g} s")
             if passed >= hold_s and all(len(each) >= work.analysis.samples for each in found):
                 break
-    return _judged(work, work.analysis, tuple(found[0]), tuple(found[1]) if work.source else None)
+    return _judged(work, work.analysis, *_of(found, work))
+
+
+def _of(found: list[list[Sample]], work: Analyse) -> tuple[tuple[Sample, ...], tuple[Sample, ...] | None]:
+    """The target's answers, and the source's where one stands beside it."""
+    return tuple(found[0]), tuple(found[1]) if work.source is not None else None
+
+
+def _who(work: Analyse) -> str:
+    return work.target.endpoint + (f" beside {work.source.endpoint}" if work.source else "")
 
 
 def _judged(
@@ -51,7 +65,7 @@ def _judged(
         slower=analysis.slower,
         first_token_s=analysis.first_token_s,
     )
-    who = work.target.endpoint + (f" beside {work.source.endpoint}" if work.source else "")
+    who = _who(work)
     match judgement:
         case Pass(text):
             return StepResult(text=f"{who}: {text}")
