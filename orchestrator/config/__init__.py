@@ -2,7 +2,8 @@
 
 from orchestrator.config.canonical import Change, difference, digest, dump, restore
 from orchestrator.config.draft import draft
-from orchestrator.config.findings import Finding, findings
+from orchestrator.config.finding import Finding
+from orchestrator.config.findings import findings
 from orchestrator.config.load import load, parse
 from orchestrator.config.mistakes import Mistake, Mistakes
 from orchestrator.config.schema import reference, schema

@@ -4,44 +4,31 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
-from typing import Literal
+from dataclasses import asdict
+from datetime import UTC, datetime
 from urllib.parse import urlsplit
 
 from orchestrator.config.fields import spoken
+from orchestrator.config.finding import Finding, Severity, graver, some
+from orchestrator.config.standing import standing
 from orchestrator.config.watching import Detection, blind_domains, detection, majority, outside
 from orchestrator.core.names import EndpointId, cloud_of, region_of
 from orchestrator.core.topology import Mode, NotifyKind, ProbeKind, Role, Service, Topology
-
-Severity = Literal["error", "warning"]
 
 MOST_BYTES = 200_000
 """A service goes whole into each of its workflow's histories; Temporal refuses payloads above 2 MB."""
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """Something to mend (error) or to know (warning)."""
+def findings(topology: Topology, now: datetime | None = None) -> tuple[Finding, ...]:
+    """All findings, errors first, then by path. No error means that the file may be applied.
 
-    severity: Severity
-    path: str
-    """In the words of the file: ``services[chat].policy.rto``."""
-    text: str
-    cure: str
-
-
-def findings(topology: Topology) -> tuple[Finding, ...]:
-    """All findings, errors first, then by path. No error means that the file may be applied."""
-    found = [*_whole(topology), *_vantages(topology)]
+    Freeze windows are looked at as of *now*, the present where it is left out.
+    """
+    found = [*_whole(topology), *_vantages(topology), *standing(topology, now or datetime.now(UTC))]
     for service in topology.services:
         for part in (_endpoints, _answers, _steering, _objective, _probes, _automatic):
             found += part(service, f"services[{service.id}]")
     return tuple(sorted(found, key=lambda each: (each.severity, each.path, each.text)))
-
-
-def _graver(service: Service) -> Severity:
-    """The severity of what only hurts once the orchestrator acts by itself."""
-    return "error" if service.policy.mode is Mode.AUTOMATIC else "warning"
 
 
 def _whole(topology: Topology) -> Iterator[Finding]:
@@ -77,7 +64,7 @@ def _vantages(topology: Topology) -> Iterator[Finding]:
     services, vantages = topology.services, topology.vantages
     if not services:
         return
-    worst: Severity = "error" if any(_graver(service) == "error" for service in services) else "warning"
+    worst: Severity = "error" if any(graver(service) == "error" for service in services) else "warning"
     if len(vantages) < 2:
         text = f"{'one vantage' if vantages else 'no vantage'} can never say 'down', which needs at least two"
         yield Finding(worst, "vantages", text, "add vantages, three or more in different regions")
@@ -94,7 +81,7 @@ def _vantages(topology: Topology) -> Iterator[Finding]:
             else "warning"
         )
         judged = blind.lost or blind.others
-        shown = _some([f"{each.service}/{each.endpoint}" for each in judged])
+        shown = some([f"{each.service}/{each.endpoint}" for each in judged])
         text = (
             f"losing {blind.domain} leaves {blind.left} of {len(vantages)} vantages to judge {shown}, "
             f"and 'down' needs {majority(vantages)}"
@@ -112,15 +99,10 @@ def _too_few(topology: Topology) -> Iterator[Finding]:
             if eyes < need:
                 unseen.setdefault((region_of(endpoint.region), eyes), []).append((service, endpoint.id))
     for (region, eyes), those in unseen.items():
-        severity: Severity = "error" if any(_graver(service) == "error" for service, _ in those) else "warning"
-        names = _some([f"{service.id}/{endpoint}" for service, endpoint in those])
+        severity: Severity = "error" if any(graver(service) == "error" for service, _ in those) else "warning"
+        names = some([f"{service.id}/{endpoint}" for service, endpoint in those])
         seen = f"only {eyes} of {len(topology.vantages)} vantages stand outside {region}, and 'down' needs {need}"
         yield Finding(severity, "vantages", f"{seen}: {names} can never be down", f"add vantages outside {region}")
-
-
-def _some(names: list[str]) -> str:
-    """The first three, and how many more there are."""
-    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
 
 # ------------------------------------------------------------------ services
@@ -156,7 +138,7 @@ def _answers(service: Service, path: str) -> Iterator[Finding]:
         here = f"{path}.endpoints[{endpoint.id}].answer"
         if endpoint.answer is None:
             text = "it has no answer, so traffic cannot be sent to it"
-            yield Finding(_graver(service), here, text, "add its addresses, or {cname: NAME}")
+            yield Finding(graver(service), here, text, "add its addresses, or {cname: NAME}")
             continue
         for value in endpoint.answer.values:
             first = held.setdefault(value, endpoint.id)
@@ -182,7 +164,7 @@ def _steering(service: Service, path: str) -> Iterator[Finding]:
         yield Finding("warning", f"{path}.steering.ttl", text, "write 5s or more")
     if steering.key is None and steering.provider == "rfc2136":
         text = "updates are not signed, so anyone at the server's network may be taken for us"
-        yield Finding(_graver(service), f"{path}.steering.key", text, "add a TSIG key")
+        yield Finding(graver(service), f"{path}.steering.key", text, "add a TSIG key")
 
 
 def _objective(service: Service, path: str) -> Iterator[Finding]:

@@ -13,6 +13,7 @@ from orchestrator.config import model, orders
 from orchestrator.config.example import EXAMPLE
 from orchestrator.config.fields import DURATION, spoken
 from orchestrator.config.part import Part
+from orchestrator.core.safety import RULES, Yields
 
 _DURATION = f"^{DURATION.pattern}$"
 _WORDS: dict[str, str] = {"string": "text", "integer": "whole number", "boolean": "true or false"}
@@ -112,7 +113,44 @@ def reference() -> str:
     ]
     for part in _PARTS:
         lines += _section(part)
+    lines += _rules()
     return "\n".join(lines).rstrip() + "\n"
+
+
+_PEOPLE: dict[Yields, str] = {
+    Yields.UNASKED: "goes ahead",
+    Yields.TO_THE_REQUEST: "goes ahead, and it is recorded",
+    Yields.TO_ITS_NAME: "is refused, unless they override it by name",
+    Yields.NEVER: "is refused",
+}
+
+
+def _rules() -> Iterator[str]:
+    """The safety rules, what each does to automation and what to people."""
+    yield from ("## Safety rules", "", _RULES, "")
+    yield "| rule | why | automation | a person, while the source is down | a person, while it serves |"
+    yield "|---|---|---|---|---|"
+    for rule in RULES:
+        acts = "asks" if rule.asks else "holds"
+        yield f"| `{rule.name}` | {rule.why} | {acts} | {_PEOPLE[rule.unplanned]} | {_PEOPLE[rule.planned]} |"
+
+
+_RULES = """\
+Before anything moves every rule is asked, and all those that object are told at once, each with its reason. An override
+names the rule, the person and the reason (`--override RULE --reason WHY`), and stands in the record.
+
+- What is not known counts against the move: silence of vantages, an unknown capacity, a pool that the file does not
+  name, a jurisdiction that nobody gives, a time zone that the machine does not know.
+- `residency` is never overridden by automation, nor while the source serves. In an outage a person may do so by name:
+  where data goes then is theirs to answer for, and the record says who did.
+- `freeze` refuses planned moves. An outage is no reason to wait: only a window with `unplanned: true` makes automation
+  ask then.
+- `cool-down` doubles with each automatic run within `flap_window`, up to a day, and `not-acknowledged` waits for
+  `failover ack SERVICE`. Both keep automatic runs apart; a person's run, and one that a person approves, is not one.
+- `pool-full` counts what other services were promised in the same pool.
+- `too-many-at-once` and `change-guard` look at all services; a single change is never a crowd.
+- A move for a time (`expires`) needs a reason. When it is over the service says `shift-expired` and asks to send
+  traffic back to where it went before; it does not do so by itself."""
 
 
 def _section(part: type[BaseModel]) -> list[str]:
@@ -164,7 +202,7 @@ def _arm(arm: dict[str, Any]) -> str:
     elif kind == "array":
         said = f"list of {_type(arm['items'])}" if "anyOf" not in arm["items"] else f"list of {_arm(arm['items'])}"
     elif kind == "object":
-        of = next(iter(arm.get("patternProperties", {}).values()), {})
+        of: dict[str, Any] = next(iter(arm.get("patternProperties", {}).values()), {})
         named = f"mapping of names to {_arm(of)}" if "$ref" in of else "mapping"
         said = "secret" if "env" in arm.get("properties", {}) else named
     elif isinstance(kind, list):
