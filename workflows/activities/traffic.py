@@ -11,7 +11,6 @@ from providers import registry
 from providers.base import (
     ChangedOutside,
     ProbeClient,
-    ProviderError,
     Refused,
     ServerAnswer,
     StaleGeneration,
@@ -107,8 +106,10 @@ async def _sealed(work: Steer, task: StepTask, now: Routing, pulse: Pulse) -> St
     except StaleGeneration as error:
         await _object_to_ourselves(work, task, pulse, error)
         raise
-    except ProviderError as error:
-        # The same that kept the step from writing, as likely as not; the world is as it was.
+    except ChangedOutside:
+        raise
+    except Refused as error:
+        # The same that kept the step from writing. In doubt it is tried again: a write may still be on its way.
         return StepResult(routing=now, text=f"{name} had not changed; it takes no write now ({error})")
     return StepResult(routing=routing, text=f"{name} had not changed; generation {routing.generation} keeps it so")
 
