@@ -51,13 +51,15 @@ class Shelf:
 
     def book(self, name: str, values: Mapping[str, Value] = MappingProxyType({})) -> Runbook:
         """The runbook of that name with *values* for its parameters. Raises BadInput."""
-        return _bind(self.template(name), tuple(sorted(values.items())))
+        # True equals 1, and a value of the one kind must not be answered with what was bound for the other.
+        typed = tuple((name, type(value).__name__, value) for name, value in sorted(values.items()))
+        return _bind(self.template(name), typed)
 
 
 @lru_cache(maxsize=256)
-def _bind(template: Template, values: tuple[tuple[str, Value], ...]) -> Runbook:
-    # Binding reads the file's text again, which takes milliseconds: too long to do it in each decision.
-    return bind(template, dict(values))
+def _bind(template: Template, values: tuple[tuple[str, str, Value], ...]) -> Runbook:
+    # Binding checks the whole file again, which takes milliseconds: too long to do it in each decision.
+    return bind(template, {name: value for name, _, value in values})
 
 
 @lru_cache(maxsize=256)

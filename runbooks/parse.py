@@ -235,6 +235,8 @@ def _told(document: Document, error: ErrorDetails) -> tuple[Trail, Mistake]:
     """Where, and the mistake."""
     trail = _trail(document, error["loc"])
     kind = error["type"]
+    if trail[-1:] == ("[key]",):
+        return trail[:-1], document.mistake(trail[:-1], _sentence(kind, error, ""), key=True)
     if kind == "extra_forbidden":
         known = _fields(document, trail[:-1])
         text = f"unknown field '{shown(str(trail[-1]))}'{did_you_mean(str(trail[-1]), known)}"

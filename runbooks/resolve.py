@@ -185,7 +185,10 @@ def staged(said: BookStep, task: SteerTask, case: Case) -> Iterator[Step]:
         if percent < 100 and weights == stood:
             continue  # too few shares for so small a stage: a write would change nothing
         stood = weights
-        step, standing = _steer(replace(said, id=f"{said.id}.{percent}"), case, weights, standing)
+        try:
+            step, standing = _steer(replace(said, id=f"{said.id}.{percent}"), case, weights, standing)
+        except Unplannable as error:
+            raise Unplannable(f"step '{said.id}' cannot move by stages: {error}") from error
         yield step
         if percent < 100:
             yield _analyse(said, task, case, percent, weights)

@@ -24,6 +24,7 @@ from orchestrator.cli.commands import (
     history,
     probing,
     processes,
+    runbooks,
     runs,
     services,
     topology,
@@ -188,6 +189,7 @@ def assemble() -> typer.Typer:
     for panel, command in COMMANDS:
         app.command(rich_help_panel=panel)(command)
     app.add_typer(drills.app, rich_help_panel=REHEARSE)
+    app.add_typer(runbooks.app, rich_help_panel=REHEARSE)
     app.add_typer(breakglass.app, rich_help_panel=STEER)
     return app
 

@@ -86,6 +86,11 @@ def _read(document: Document, directory: Path) -> tuple[list[tuple[Path, Templat
 # ------------------------------------------------------------------ what is said of runbooks
 
 
+def nested(template: Template, shelf: Shelf) -> tuple[Mistake, ...]:
+    """What is wrong with the runbooks that *template* calls as steps."""
+    return tuple(_nested(compose(template.text, template.file), shelf))
+
+
 def _nested(document: Document, shelf: Shelf) -> Iterator[Mistake]:
     """What is wrong with the runbooks that an own runbook calls as steps."""
     from runbooks.schemas import frozen  # noqa: PLC0415 - as above
