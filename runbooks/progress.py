@@ -12,7 +12,7 @@ from enum import StrEnum
 from types import MappingProxyType
 
 from orchestrator.core.errors import IllegalTransition
-from runbooks.plan import Plan
+from runbooks.plan import Plan, Steer
 
 
 class StepState(StrEnum):
@@ -207,13 +207,15 @@ def _aborted(progress: Progress, why: str) -> Progress:
 def switched(plan: Plan, progress: Progress, *, planned: bool) -> Progress:
     """*progress* of a run that is (un)planned from now on. A step under way that is no part of it any more is let go.
 
-    What has begun stays as it is: a step whose turn is over is not taken after all. On the way back only the
+    But for a write of the routing: it is finished first, since nobody could say whether it has landed. What has begun
+    stays as it is: a step whose turn is over is not taken after all. On the way back only the
     question changes whether the source may get traffic again.
     """
     progress = replace(progress, planned=planned, left_out=_left_out(plan, planned=planned))
     for step in plan.steps if not (progress.aborted or returning(progress)) else ():
         asked = step.id in progress.fallen and (step.on_failure == "ask" or _asking(progress, step.id))
-        if step.id in progress.left_out and (asked or progress.state(step.id) is StepState.RUNNING):
+        lets_go = progress.state(step.id) is StepState.RUNNING and not isinstance(step.work, Steer)
+        if step.id in progress.left_out and (asked or lets_go):
             progress = advance(progress, step.id, Event.SKIP, "no part of the move any more")
     return progress
 
