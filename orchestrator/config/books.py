@@ -39,11 +39,13 @@ def checked_books(document: Document, beside: Path) -> tuple[Books, tuple[Mistak
     if isinstance(named, str) and named:
         own, mistakes = _read(document, beside / named)
     shelf = Shelf(template for _, template in own)
+    roles = _roles(document)
     for path, template in own:
-        mistakes += _nested(compose(template.text, str(path)), shelf)
+        book = compose(template.text, str(path))
+        mistakes += (*_nested(book, shelf), *_asking(book, roles))
     # A use of a runbook that cannot be read is no mistake of its own.
     if not mistakes:
-        mistakes += _uses(document, shelf)
+        mistakes += _uses(document, shelf, roles)
     return tuple((path.name, template.text) for path, template in own), tuple(mistakes)
 
 
@@ -113,7 +115,51 @@ def _steps(steps: object, trail: Trail) -> Iterator[tuple[Trail, dict[str, Any]]
                 yield from _steps(branch, (*trail, index, "branches", number))
 
 
-def _uses(document: Document, shelf: Shelf) -> Iterator[Mistake]:
+def _roles(document: Document) -> dict[str, int]:
+    """How many people are in each role."""
+    said = _mapping(_mapping(document.data).get("roles"))
+    return {role: len(people) for role, people in said.items() if isinstance(people, list)}
+
+
+def _asking(document: Document, roles: Mapping[str, int]) -> Iterator[Mistake]:
+    """Steps of an own runbook that ask people who are not there."""
+    for trail, step in _steps(document.data.get("steps"), ("steps",)):
+        if step.get("type") != "approve":
+            continue
+        people = step.get("people", 1)
+        others = step.get("escalate")
+        places: list[Trail] = [(*trail, "role")]
+        places += [(*trail, "escalate", index) for index in range(len(others) if isinstance(others, list) else 0)]
+        for place, role in zip(places, [step.get("role"), *(others or ())], strict=True):
+            if isinstance(role, str) and isinstance(people, int):
+                yield from (document.mistake(place, text) for text in _too_few(role, people, roles))
+
+
+def _too_few(role: str, people: int, roles: Mapping[str, int]) -> Iterator[str]:
+    if role not in roles:
+        close = did_you_mean(role, roles)
+        yield f"no role is called {quoted(role)}; name its people under roles of the topology{close}"
+    elif roles[role] < people:
+        yield f"role {quoted(role)} has {roles[role]} of the {people} people that must say yes; add people to it"
+
+
+def _asked(use: _Use, shelf: Shelf, roles: Mapping[str, int]) -> Iterator[Mistake]:
+    """People whom the runbook would ask, with the values that it gets here, and who are not there."""
+    from runbooks.model import ApproveTask, ParallelTask  # noqa: PLC0415 - as above
+    from runbooks.nesting import unnested  # noqa: PLC0415 - as above
+
+    steps = list(unnested(shelf.book(use.name, {k: v for k, v in use.values.items() if v is not None}), shelf).steps)
+    while steps:
+        step = steps.pop(0)
+        if isinstance(step.task, ParallelTask):
+            steps += [each for branch in step.task.branches for each in branch]
+        elif isinstance(step.task, ApproveTask):
+            for role in (step.task.role, *step.task.escalate):
+                for text in _too_few(role, step.task.people, roles) if role is not None else ():
+                    yield use.wrong(f"step '{step.id}' of runbook '{use.name}': {text}")
+
+
+def _uses(document: Document, shelf: Shelf, roles: Mapping[str, int]) -> Iterator[Mistake]:
     """What is wrong with the runbooks that services use."""
     services = _mapping(document.data).get("services")
     for index, service in enumerate(services if isinstance(services, list) else ()):
@@ -127,7 +173,9 @@ def _uses(document: Document, shelf: Shelf) -> Iterator[Mistake]:
                 continue
             values = dict(_written(_mapping(_mapping(given).get("with"))))
             at_name = (*trail, "name") if isinstance(given, dict) else trail
-            yield from _wrong(_Use(document, at_name, (*trail, "with"), name, values), shelf)
+            named = _Use(document, at_name, (*trail, "with"), name, values)
+            wrong = tuple(_wrong(named, shelf))
+            yield from wrong or _asked(named, shelf, roles)
             if values and first.setdefault(name, values) != values:
                 text = f"runbook {quoted(name)} gets other values above; give it the same ones wherever it is used"
                 yield document.mistake((*trail, "with"), text)

@@ -233,3 +233,42 @@ ROLES = [
 def test_a_role_that_cannot_be_is_told(world: World, given: str, told: str) -> None:
     """Roles without people, people twice and names that cannot be are told with their place."""
     assert _said(world(_roles(given))) == [told]
+
+
+ASKING = """\
+apiVersion: failover/v1
+kind: Runbook
+metadata: {name: asking}
+parameters:
+  who: {type: text, default: sre, description: who is asked}
+steps:
+  - {id: yes, type: approve, role: lead, people: 2, escalate: [boss]}
+  - {id: steer, type: steer}
+"""
+
+
+def test_a_runbook_asks_people_who_are_there(world: World) -> None:
+    """A role that an own runbook asks exists and has people enough; that is told before anybody waits for them."""
+    asking = ASKING.replace("parameters:\n  who: {type: text, default: sre, description: who is asked}\n", "")
+    roles = ("runbooks: books", "runbooks: books\nroles: {lead: [carol], sre: [alice, bob]}")
+    few, nobody = _said(world(roles, asking=asking))
+    assert few == (
+        "books/asking.yaml:5:36: steps[yes].role: role 'lead' has 1 of the 2 people that must say yes; add people to it"
+    )
+    assert nobody == (
+        "books/asking.yaml:5:64: steps[yes].escalate[0]: no role is called 'boss'; name its people under roles of the "
+        "topology (there are: lead, sre)"
+    )
+    assert load(world(roles, asking=asking.replace("lead", "sre").replace("boss", "lead").replace("2", "1"))).books
+
+
+def test_a_role_that_a_service_chooses_is_there(world: World) -> None:
+    """Where the role is a value that the service gives, it is told at the service."""
+    asking = ASKING.replace("role: lead, people: 2, escalate: [boss]", "role: {param: who}")
+    roles = ("runbooks: books", "runbooks: books\nroles: {sre: [alice, bob]}")
+    assert load(world(roles, _uses("{planned: asking}"), asking=asking)).books
+    (sentence,) = _said(world(roles, _uses("{planned: {name: asking, with: {who: src}}}"), asking=asking))
+    assert sentence == (
+        "failover.yaml:32:34: services[chat].policy.runbooks.planned.name: step 'yes' of runbook 'asking': no role is "
+        "called 'src'; name its people under roles of the topology (did you mean 'sre'?)"
+    )
