@@ -195,6 +195,9 @@ class FailoverWorkflow:
         try:
             if isinstance(step.work, Steer) and (again := self._attempts.fell or await self._recheck()):
                 self._progress = advance(self._progress, "", Event.ABORT, again)
+                if self._progress.state(step.id) is StepState.RUNNING:
+                    # A person had it tried again, and the attempt before may have landed.
+                    raise StepFailed("Transient", again)
                 return
             self._progress = advance(self._progress, step.id, Event.START)
             self._story.note(Mark.STEP_STARTED, step.text, step.id)

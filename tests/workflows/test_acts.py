@@ -257,6 +257,18 @@ async def test_a_step_under_way_is_skipped_or_begun_anew(runs: Any) -> None:
     ]
 
 
+async def test_a_write_tried_again_when_its_target_has_fallen_ends_the_run(runs: Any) -> None:
+    """The steer hangs, the target falls, a person has it tried again: the run ends, and puts back what it did."""
+    runs.world.gates["steer"] = asyncio.Event()
+    handle = await runs.start(MoveKind.SWITCHOVER, timeout_s=600.0)
+    await at(handle, "steer", "running")
+    await handle.signal("target_fell", "us fell meanwhile")
+    await act(handle, ActKind.RETRY, step="steer")
+    record = await handle.result()
+    assert record.status is RunStatus.ABORTED
+    assert record.entries[-1].text.startswith("stopped: us fell meanwhile; everything done was put back.")
+
+
 async def test_a_step_gets_more_time(runs: Any) -> None:
     """A wait of a minute that is given five more takes six; without a yes in time the approval has them too."""
     handle = await runs.by("  - {id: hold, type: wait, for: 1m}\n" + STEER)
