@@ -10,8 +10,10 @@ from temporalio import workflow
 from temporalio.exceptions import ActivityError, is_cancelled_exception
 
 with workflow.unsafe.imports_passed_through():
-    from orchestrator.core.names import EndpointId
+    from orchestrator.core.names import EndpointId, RunId
     from orchestrator.core.record import Record, RunStatus
+    from orchestrator.core.topology import Service
+    from runbooks.plan import Plan, Verify
     from workflows import options
     from workflows.finishing import to_the_end
     from workflows.herald import herald
@@ -28,10 +30,15 @@ with workflow.unsafe.imports_passed_through():
         Started,
         Steady,
         SteadyQuestion,
+        StepResult,
+        StepTask,
     )
+    from workflows.wire.drill import DryDecision, DryQuestion, DrySeen
 
 STEADY_WITHIN_S = 30.0
 FAILBACK_WITHIN_S = 120.0
+ASKED_WITHIN_S = 15.0
+DRY = "dry"
 _T = TypeVar("_T")
 
 
@@ -65,13 +72,14 @@ class DrillWorkflow:
             by=request.by,
             started=workflow.now(),
             verdict="running",
+            level=request.level,
         )
 
     @workflow.run
     async def run(self, request: DrillRequest) -> DrillReport:
         verdict, text = "failed", ""
         try:
-            verdict, text = await self._rehearse(request)
+            verdict, text = await (self._ask_only(request) if request.level == DRY else self._rehearse(request))
         except _Stopped as stopped:
             verdict, text = stopped.verdict, stopped.text
             self._end_phase(ok=False, text=text)
@@ -141,6 +149,59 @@ class DrillWorkflow:
         took = f" in {record.ttr_s:.1f} s" if record.ttr_s is not None else ""
         return "passed", f"recovered{took}, objective {before.objective_s:g} s, and went home"
 
+    async def _ask_only(self, request: DrillRequest) -> tuple[str, str]:
+        """What would be done, and whether all that it needs is there: nothing is put in, and nothing is written."""
+        self._phase("decide", "asking what would be done")
+        question = DryQuestion(request.service, request.target)
+        decision = await self._call(options.DRY_DECIDE, question, DryDecision, ASKED_WITHIN_S)
+        self._end_phase(ok=decision.ok, text=decision.text)
+        plan, service = decision.plan, decision.service
+        self._report = replace(
+            self._report,
+            target=decision.target or self._report.target,
+            objective_s=service.policy.rto_s if service else 0.0,
+        )
+        if plan is None or service is None:
+            return "failed", decision.text
+        capacity = await self._read("capacity", options.DRY_CAPACITY, plan)
+        target = await self._prove(plan, service, cold=capacity.cold)
+        steering = await self._read("steering", options.DRY_STEERING, service)
+        wrong = [each.text for each in (decision, capacity, target, steering) if not each.ok]
+        if wrong:
+            return "failed", "; ".join(wrong)
+        # A figure that nobody has measured yet fails no drill.
+        slow = plan.predicted_s > plan.objective_s
+        beyond = ": above it, and a drill with a fault would measure it" if slow else ""
+        took = f"about {plan.predicted_s:.0f} s from the decision on, objective {plan.objective_s:g} s{beyond}"
+        return "passed", f"{plan.target} is ready; it would take {took}"
+
+    async def _prove(self, plan: Plan, service: Service, *, cold: bool) -> DrySeen:
+        """Ask the target as the plan's verify step would."""
+        step = next((each for each in plan.steps if isinstance(each.work, Verify)), None)
+        if step is None:
+            return DrySeen(True, "the plan verifies nothing")
+        self._phase("target", step.text)
+        if cold:
+            seen = DrySeen(True, f"{plan.target} is cold: it is asked only once it is promoted")
+        else:
+            run = RunId(f"drill-{self._id}")
+            task = StepTask(service.id, service.name, run, step.id, step.work, step.timeout_s, target=plan.target)
+            try:
+                result = await self._call(options.STEP_ACTIVITY, task, StepResult, step.timeout_s + 2, once=True)
+                seen = DrySeen(True, result.text)
+            except ActivityError as error:
+                if is_cancelled_exception(error):
+                    raise
+                seen = DrySeen(False, str(getattr(error.cause, "message", error)))
+        self._end_phase(ok=seen.ok, text=seen.text)
+        return seen
+
+    async def _read(self, phase: str, activity: str, argument: object) -> DrySeen:
+        self._phase(phase, "reading")
+        seen = await self._call(activity, argument, DrySeen, ASKED_WITHIN_S)
+        self._end_phase(ok=seen.ok, text=seen.text)
+        return seen
+
     async def _fault_and_failover(self, fault: FaultTask, before: Steady) -> Record:
         self._phase("fault", f"{fault.kind} at {self._report.target}")
         await self._call(options.INJECT, fault, FaultSeen, 20.0)
@@ -188,7 +249,9 @@ class DrillWorkflow:
         question = SteadyQuestion(self._request.service, STEADY_WITHIN_S, home)
         return await self._call(options.STEADY, question, Steady, STEADY_WITHIN_S + 10)
 
-    async def _call(self, activity: str, argument: object, answer: type[_T], within_s: float) -> _T:
+    async def _call(
+        self, activity: str, argument: object, answer: type[_T], within_s: float, *, once: bool = False
+    ) -> _T:
         result: _T = await workflow.execute_activity(
             activity,
             argument,
@@ -196,7 +259,7 @@ class DrillWorkflow:
             start_to_close_timeout=timedelta(seconds=max(1.0, within_s)),
             schedule_to_close_timeout=timedelta(seconds=max(1.0, within_s) + 30),
             heartbeat_timeout=timedelta(seconds=5),
-            retry_policy=options.PATIENT,
+            retry_policy=options.ONCE if once else options.PATIENT,
         )
         return result
 

@@ -33,6 +33,9 @@ STEER_ATTEMPT = timedelta(seconds=2)
 LOOK = timedelta(milliseconds=450)
 """The local activity that reads heartbeats and routing: below half a workflow task."""
 
+GOVERNOR_ANSWERS = timedelta(milliseconds=500)
+"""From the question whether a run may start to the answer; after it, nobody has counted."""
+
 CONTINUE_AT = 500
 """History events after which an entity workflow continues as new."""
 
@@ -57,7 +60,11 @@ INJECT = "inject-fault"
 CLEAR = "clear-fault"
 STEADY = "await-steady"
 AWAIT_RUN = "await-run"
+DRY_DECIDE = "dry-decide"
+DRY_CAPACITY = "dry-capacity"
+DRY_STEERING = "dry-steering"
 LIST_INSIDE = "list-inside"
 DEPART = "depart"
 AWAIT_ARRIVAL = "await-arrival"
+ACQUIRE_SLOT = "acquire-slot"
 ASK_FAILBACK = "ask-failback"

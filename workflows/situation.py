@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
 
 from orchestrator.core import lastgood
 from orchestrator.core.decision import Decision, Go, Hold, Request, Situation, consider, decide
 from orchestrator.core.errors import BadInput
+from orchestrator.core.governing import Ledger, weighed
 from orchestrator.core.health import Health
 from orchestrator.core.move import Move, MoveKind, Objection, Trigger
 from orchestrator.core.names import Domain, EndpointId, RunId, encloses
@@ -24,6 +26,7 @@ from runbooks.nesting import unnested
 from runbooks.plan import Plan
 from runbooks.planner import Ground, Unplannable, brief, plan
 from workflows import options
+from workflows.pretending import taken_for_down
 from workflows.wire import (
     CONTROL_QUEUE,
     Carry,
@@ -396,14 +399,14 @@ def preview(state: ServiceState, question: PlanQuestion) -> Explanation:
     state = replace(hearing(state, question.look.heartbeats), routing_error=question.look.routing_error)
     if question.look.routing is not None or unread(state, question.request):
         state = replace(state, routing=question.look.routing)
-    found = assessments(state, question.now)
+    found = taken_for_down(assessments(state, question.now), question.down)
     facts = situation(state, found, question.now)
     if question.under_way is not None:
         by = state.run.by if state.run is not None and state.run.run == question.under_way.run else "automatic"
         against = still_against(facts, question.under_way, by=by)
         return Explanation("hold" if against else "go", against)
     if question.request is None:
-        decision: Decision = decide(facts)
+        decision: Decision = governed(decide, facts, question.ledger)
         decision = at_rest(decision, facts) if isinstance(decision, Hold) else decision
         trigger = Trigger("automatic", "the active endpoint is down")
     else:
@@ -411,7 +414,7 @@ def preview(state: ServiceState, question: PlanQuestion) -> Explanation:
             asked = meant(state, question.request)
         except BadInput as error:
             return Explanation("hold", (Objection("bad-runbook", str(error)),))
-        decision = consider(facts, asked)
+        decision = governed(lambda now: consider(now, asked), facts, question.ledger)
         trigger = asked.trigger
     reasons = decision.overridden if isinstance(decision, Go) else decision.reasons
     name = type(decision).__name__.lower()
@@ -432,6 +435,11 @@ def preview(state: ServiceState, question: PlanQuestion) -> Explanation:
         # What holds the move already says why: a plan for it need not exist.
         return Explanation("hold", reasons if refused else (*reasons, Objection("unplannable", str(error))))
     return Explanation(name, reasons, made)
+
+
+def governed(choose: Callable[[Situation], Decision], facts: Situation, ledger: Ledger | None) -> Decision:
+    """What *choose* comes to, also in the light of what the governor holds, where that is known."""
+    return choose(facts) if ledger is None else weighed(choose, facts, ledger)
 
 
 def refusal(state: ServiceState, reasons: tuple[Objection, ...]) -> Refusal:

@@ -7,7 +7,8 @@ from datetime import datetime
 
 from orchestrator.core.names import EndpointId, RunId, ServiceId
 from orchestrator.core.record import Record
-from orchestrator.core.topology import Workload
+from orchestrator.core.topology import Service, Workload
+from runbooks.plan import Plan
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +23,8 @@ class DrillRequest:
     by: str = "schedule"
     max_s: float = 120.0
     """The fault comes out at this age at the latest."""
+    level: str = "fault"
+    """``fault``: it is put in. ``dry``: nothing is, and nothing is written; what would be done is asked and proved."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,9 +96,39 @@ class RunSeen:
 
 
 @dataclass(frozen=True, slots=True)
+class DryQuestion:
+    """What would be done if *target* (None: whatever carries the traffic) were down?"""
+
+    service: ServiceId
+    target: EndpointId | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DryDecision:
+    """What would be decided, and the plan that it would become."""
+
+    ok: bool
+    text: str
+    target: EndpointId | None = None
+    """The endpoint that was taken for down."""
+    service: Service | None = None
+    plan: Plan | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DrySeen:
+    """Whether something that a plan needs is there."""
+
+    ok: bool
+    text: str
+    cold: bool = False
+    """Nothing of it runs now, so nothing of it can be asked."""
+
+
+@dataclass(frozen=True, slots=True)
 class DrillPhase:
     name: str
-    """steady, fault, failover, clear, failback, steady-again"""
+    """steady, fault, failover, clear, failback, steady-again; dry: decide, target, capacity, steering"""
     ok: bool | None
     """None: still running."""
     text: str
@@ -121,3 +154,4 @@ class DrillReport:
     failback: RunId | None = None
     ttd_s: float | None = None
     ttr_s: float | None = None
+    level: str = "fault"

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from orchestrator.core.decision import Request
+from orchestrator.core.governing import Ledger
 from orchestrator.core.lastgood import LastGood, Standing
 from orchestrator.core.move import Objection
 from orchestrator.core.names import Domain, EndpointId, RunId, ServiceId
@@ -29,6 +30,8 @@ class FailoverRequest:
     drill: str | None = None
     saved: Plan | None = None
     """A plan made earlier for the same wish: exactly its steps run, and only if nothing they stand on has moved."""
+    evacuating: Domain | None = None
+    """The failure domain that everything leaves: the services that leave it together are one change."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,6 +210,10 @@ class PlanQuestion:
     now: datetime
     look: Look
     request: Request | None = None
+    down: tuple[EndpointId, ...] = ()
+    """Endpoints that are taken for down, whatever is seen of them: a drill that only asks."""
+    ledger: Ledger | None = None
+    """What the governor holds; None: it is not asked."""
     under_way: UnderWay | None = None
     """A run that asks again: answered with what stands against its move now, and no plan."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import uuid
 from datetime import UTC, datetime
+from enum import StrEnum
 from typing import Annotated
 
 import typer
@@ -41,6 +42,16 @@ MaxAge = Annotated[
         show_default="2m",
     ),
 ]
+
+
+class Level(StrEnum):
+    """How much of a drill is real."""
+
+    FAULT = "fault"
+    DRY = "dry"
+
+
+At = Annotated[Level, typer.Option("--level", help="fault: it goes in. dry: everything is asked, nothing is done.")]
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The schedule's name.")]
 TWO_MINUTES = 120.0
 
@@ -53,6 +64,7 @@ def run(
     *,
     target: Target = None,
     maximum: MaxAge = TWO_MINUTES,
+    level: At = Level.FAULT,
     wait: Annotated[
         bool, typer.Option("--wait", help="Follow the drill; exit status 1 when it does not pass.")
     ] = False,
@@ -64,12 +76,15 @@ def run(
 ) -> None:
     """Run a drill now.
 
+    With [bold]--level dry[/] no fault goes in and nothing is written: what would be done is asked, the target completes
+    inferences, capacity, record and name servers are read. That rehearses endpoints of your own.
+
     Example: [cyan]failover drill run region-blackhole chat --wait[/]
     """
     desk = desk_of(ctx)
     name = service if service is not None else _only_service(desk)
     aim = EndpointId(target) if target else None
-    request = DrillRequest(f"d-{uuid.uuid4().hex[:12]}", ServiceId(name), fault.value, aim, who(), maximum)
+    request = DrillRequest(f"d-{uuid.uuid4().hex[:12]}", ServiceId(name), fault.value, aim, who(), maximum, level.value)
     report = of_service(desk, name, lambda control, _: control.drill(request))
     if wait:
         report = _follow(desk, report, timeout, quiet=as_json)
@@ -156,6 +171,7 @@ def schedule(
     service: Annotated[str, typer.Option("--service", "-s", help="The service that is drilled.")],
     target: Target = None,
     maximum: MaxAge = TWO_MINUTES,
+    level: At = Level.FAULT,
 ) -> None:
     """Rehearse regularly. A drill never overlaps another, and one missed for more than minutes is not made up for.
 
@@ -165,7 +181,7 @@ def schedule(
     if len(cron.split()) != 5:
         raise BadInput(f"'{cron}' is not a cron expression of five fields; write it like '0 9 * * 2'")
     aim = EndpointId(target) if target else None
-    request = DrillRequest("", ServiceId(service), fault.value, aim, who(), maximum)
+    request = DrillRequest("", ServiceId(service), fault.value, aim, who(), maximum, level.value)
     of_service(desk, service, lambda control, service_id: control.status(service_id))
     desk.wait(desk.control().schedule_drill(name, cron, request))
     desk.say(f"Drill '{name}' is scheduled; see when it runs with 'failover drill list'.")

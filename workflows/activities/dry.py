@@ -1,0 +1,106 @@
+"""A dry drill: what would be done, and whether all that it needs is there. Nothing is written."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from temporalio import activity
+from temporalio.client import Client
+from temporalio.exceptions import ApplicationError
+from temporalio.service import RPCError
+
+from orchestrator.core.errors import FailoverError
+from orchestrator.core.steering import stands
+from orchestrator.core.topology import Service
+from providers import registry
+from runbooks.plan import Plan, Promote
+from workflows import options
+from workflows.activities.looking import look
+from workflows.activities.translate import translated
+from workflows.wire import Explanation, LookRequest, PlanQuestion, Slice, service_id, shard_of
+from workflows.wire.drill import DryDecision, DryQuestion, DrySeen
+
+LOOKING_S = 3.0
+MODES = frozenset({"observe", "manual", "approval"})
+"""What a mode says is no fault of the plan."""
+
+
+class Dry:
+    """Activities of a drill that only asks."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+
+    @activity.defn(name=options.DRY_DECIDE)
+    async def decide(self, question: DryQuestion) -> DryDecision:
+        """Ask the service what it would do if the endpoint were down."""
+        handle = self._client.get_workflow_handle(service_id(question.service))
+        try:
+            piece: Slice = await handle.query("slice", result_type=Slice)
+        except RPCError as error:
+            text = f"service '{question.service}' is not there: {error.message}"
+            raise ApplicationError(text, type="NotFound") from error
+        service = piece.service
+        seen = await look(
+            self._client,
+            LookRequest(
+                service.id,
+                tuple(vantage.id for vantage in piece.vantages),
+                shard_of(service.id, piece.shards),
+                service.steering,
+                budget_s=LOOKING_S,
+            ),
+        )
+        routing = seen.routing
+        carrying = [e for e, weight in (routing.fence.weights if routing and routing.fence else ()) if weight > 0]
+        target = question.target or next(iter(carrying), None)
+        if target is None:
+            return DryDecision(
+                False, f"nobody knows what carries the traffic: {seen.routing_error or 'adopt it first'}"
+            )
+        if carrying and target not in carrying:
+            return DryDecision(False, f"'{target}' carries no traffic, {' and '.join(carrying)} does", target)
+        asked = PlanQuestion(datetime.now(UTC), seen, down=(target,))
+        found: Explanation = await handle.query("explain", asked, result_type=Explanation)
+        against = [reason for reason in found.reasons if reason.rule not in MODES]
+        why = "; ".join(f"{reason.rule}: {reason.text}" for reason in found.reasons)
+        if found.plan is None:
+            return DryDecision(False, f"nothing would be done: {why}", target, service)
+        moved = f"the traffic would go to {found.plan.target}"
+        ok = all(reason.asks for reason in against)
+        said = f"{moved}{'' if not found.reasons else f' ({why})'}" if ok else f"{moved}, but {why}"
+        return DryDecision(ok, said, target, service, found.plan)
+
+    @activity.defn(name=options.DRY_CAPACITY)
+    async def capacity(self, plan: Plan) -> DrySeen:
+        """Read what the plan would promote."""
+        for step in plan.steps:
+            if isinstance(step.work, Promote):
+                with translated():
+                    now = await registry.workload(step.work.workload).read()
+                short = now.limit is not None and now.limit < step.work.replicas
+                limit = f", and {now.limit} is the most it may have" if now.limit is not None else ""
+                text = f"{step.work.endpoint} has {now.ready} of the {step.work.replicas} replicas it would get{limit}"
+                return DrySeen(not short, text, cold=now.ready == 0)
+        return DrySeen(True, f"{plan.target} has no workload to scale: it runs at full capacity by itself")
+
+    @activity.defn(name=options.DRY_STEERING)
+    async def steering(self, service: Service) -> DrySeen:
+        """Read the record at the primary, and ask every authoritative server."""
+        if service.steering is None:
+            return DrySeen(False, f"service '{service.id}' has no steering")
+        steering = registry.steering(service.steering)
+        try:
+            now = await steering.read()
+        except FailoverError as error:
+            return DrySeen(False, str(error))
+        answers = await steering.answers()
+        silent = [f"{each.server}: {each.error}" for each in answers if each.error]
+        behind = [each.server for each in answers if not each.error and each.answer != now.answer]
+        wrong = [
+            *([] if stands(now, service.endpoints) else ["the record is not what the fence says"]),
+            *silent,
+            *(f"{server} gives another answer than the primary" for server in behind),
+        ]
+        text = f"{len(answers) - len(silent)} of {len(answers)} servers answer, generation {now.generation} stands"
+        return DrySeen(not wrong, "; ".join((text, *wrong)) + "; no write was tried (failover doctor --dns tries one)")
