@@ -17,6 +17,11 @@ notify:
   - {webhook: "https://hooks.example.com/failover", secret: {env: FAILOVER_WEBHOOK_KEY}}
   - {exec: [/usr/local/bin/page-me, --urgent]}
 
+roles: {sre: [alice@example.com, bob@example.com], lead: [carol@example.com]} # whom runbooks ask
+jurisdictions: {aws/us-east-1: us, onprem: us, aws/eu-west-1: eu} # the longest domain wins
+pools: {fra-h100: {capacity: 300}} # hardware that endpoints of several services share
+limits: {at_once: 10, per_domain: 5, change_guard: 30}
+
 services:
   - id: chat
     name: chat.example.com
@@ -49,6 +54,7 @@ services:
         region: onprem/fra1
         role: standby
         capacity: 200
+        pool: fra-h100
         probes:
           - {id: http, timeout: 900ms, ca: /etc/failover/fra-ca.pem}
     steering:
@@ -64,6 +70,11 @@ services:
       prefer: [fra]
       capacity: 150
       confirm: 10s
-      cooldown: 5m
+      cooldown: 5m # doubled by each further automatic run within flap_window
+      flap_window: 6h
+      acknowledge: true # after an automatic run somebody looks: failover ack chat
+      serving: {least: 1}
+      residency: [us]
+      tier: 1
       runbooks: {unplanned: region-failover, planned: switchover, back: failback}
 """

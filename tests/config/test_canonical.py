@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC
 
 import pytest
 from hypothesis import given, settings
@@ -13,6 +14,7 @@ from orchestrator.config.example import EXAMPLE
 from orchestrator.core import topology as core
 from orchestrator.core.errors import BadInput
 from orchestrator.core.names import Domain
+from orchestrator.core.orders import Freeze, Limits, Orders, Pool, Span, Weekly
 
 _text = st.text(max_size=12)
 _seconds = st.floats(min_value=0, max_value=1e6, allow_nan=False)
@@ -66,7 +68,22 @@ _steerings = st.builds(
     key=st.none() | st.builds(core.TsigKey, _text, _secrets, _text),
     options=_pairs,
 )
-_policies = st.builds(core.Policy, mode=st.sampled_from(core.Mode), rto_s=_seconds, capacity=st.none() | _counts)
+_moments = st.datetimes(timezones=st.just(UTC))
+_freezes = st.builds(
+    Freeze,
+    _text,
+    st.builds(Span, _moments, _moments) | st.builds(Weekly, st.just((0, 6)), st.just(0), st.just(1440), _text),
+    st.booleans(),
+)
+_policies = st.builds(
+    core.Policy,
+    mode=st.sampled_from(core.Mode),
+    rto_s=_seconds,
+    capacity=st.none() | _counts,
+    residency=st.lists(_text, max_size=2).map(tuple),
+    freezes=st.lists(_freezes, max_size=1).map(tuple),
+    book_values=st.lists(st.tuples(_text, _pairs), max_size=2).map(tuple),
+)
 _services = st.builds(
     core.Service,
     id=_text,
@@ -82,6 +99,14 @@ _notices = st.builds(
     command=st.lists(_text, max_size=2).map(tuple),
     secret=st.none() | _secrets,
 )
+_orders = st.builds(
+    Orders,
+    gate=_maybe_text,
+    freezes=st.lists(_freezes, max_size=2).map(tuple),
+    jurisdictions=_pairs,
+    pools=st.lists(st.builds(Pool, _text, _counts), max_size=2).map(tuple),
+    limits=st.builds(Limits, _counts, _counts, _counts),
+)
 _topologies = st.builds(
     core.Topology,
     regions=st.lists(_text, max_size=3).map(tuple),
@@ -90,6 +115,9 @@ _topologies = st.builds(
     notify=st.lists(_notices, max_size=2).map(tuple),
     simulates_hosts=st.booleans(),
     shards=_counts,
+    roles=st.dictionaries(_text, st.lists(_text, max_size=2).map(tuple), max_size=2).map(lambda d: tuple(d.items())),
+    books=_pairs,
+    orders=_orders,
 )
 
 
