@@ -357,4 +357,4 @@ def card(ctx: typer.Context, service: Service, *, file: FileOption = FAILOVER_YA
 
     topology = load(file)
     service_of(topology, ServiceId(service))
-    desk_of(ctx).emit(written(topology, ServiceId(service), file))
+    desk_of(ctx).emit(written(topology, ServiceId(service), file.resolve()))

@@ -78,12 +78,22 @@ def apply(
     file: File,
     *,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the difference and change nothing.")] = False,
+    cards: Annotated[
+        Path | None,
+        typer.Option(
+            "--cards",
+            metavar="DIR",
+            help="Folder of the services' break-glass cards.",
+            show_default=".failover/cards, beside the file",
+        ),
+    ] = None,
     yes: Yes = False,
     as_json: Json = False,
 ) -> None:
     """Put a topology file in force: checks it, shows what changes, and asks. No traffic ever moves by this.
 
-    Exit status 3 means that somebody else applied a topology meanwhile.
+    Each service's break-glass card is written anew: print it. Exit status 3 means that somebody else applied a
+    topology meanwhile.
 
     Example: [cyan]failover apply failover.yaml[/]
     """
@@ -99,6 +109,7 @@ def apply(
     if not changes and not dry_run and current is not None:
         # The same again mends: what was lost of it is made anew.
         desk.wait(desk.control().apply(wanted, expects=revision, by=who()))
+        _refresh_cards(desk, wanted, file, cards)
     if dry_run or not changes:
         done = {"applied": False, "revision": revision, "digest": digest(wanted), "changes": changes}
         desk.write(done) if as_json else _nothing(desk, revision, dry_run=dry_run)
@@ -113,6 +124,18 @@ def apply(
         desk.write(done)
     else:
         desk.say(f"{file} is in force as revision {applied.revision}.")
+    _refresh_cards(desk, wanted, file, cards)
+
+
+def _refresh_cards(desk: Desk, topology: Topology, file: Path, folder: Path | None) -> None:
+    """Write the services' cards anew. What keeps it from being done is told, and fails nothing."""
+    from orchestrator.runtime.breakglass.cards import refresh  # noqa: PLC0415 - start-up time
+
+    folder = folder if folder is not None else file.parent / ".failover" / "cards"
+    try:
+        refresh(topology, file.resolve(), folder)
+    except Exception as error:  # the topology is in force, whatever becomes of a piece of paper
+        desk.say(f"warning: the break-glass cards were not written: {error}")
 
 
 def _in_force(desk: Desk) -> tuple[int, Topology | None]:
