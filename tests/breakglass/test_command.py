@@ -128,6 +128,19 @@ async def test_a_target_that_does_not_serve_is_given_back(site: Site, failover: 
     assert await carried_by(site) == ("paris",)
 
 
+async def test_an_outage_is_an_unplanned_move(site: Site, failover: Shell) -> None:
+    """A source that does not answer from here is not drained, and the move has no way back."""
+    await site.world.inject("region-blackhole", "paris", key="hole")
+    made = await failover(*PLAN)
+    assert made.status == 0, made.err
+    assert "paris: is down as seen from here: health: " in made.err
+    assert "failover of chat from paris to ohio" in made.out
+    done = await failover(*RUN)
+    assert done.status == 0, done.err
+    assert "drain" not in done.out
+    assert await carried_by(site) == ("ohio",)
+
+
 async def test_a_target_that_is_down_is_refused_when_planning(site: Site, failover: Shell) -> None:
     """The safety rules that can be asked from here are asked: exit status 3, each with its name."""
     await site.world.inject("process-kill", "ohio", key="dead")

@@ -20,7 +20,7 @@ from orchestrator.core.probe import SOFT, OutcomeKind
 from orchestrator.core.quorum import Assessment, Verdict
 from orchestrator.core.safety import NAMES
 from orchestrator.core.steering import Fence, Routing
-from orchestrator.core.topology import Endpoint, Mode, ProbeKind, Service, Topology
+from orchestrator.core.topology import Endpoint, Mode, ProbeKind, ProbeSpec, Service, Topology
 from orchestrator.core.underway import UnderWay, still_against
 from orchestrator.runtime.breakglass.sealed import Sealed
 from orchestrator.runtime.connection import NoSuch
@@ -217,26 +217,54 @@ async def _assess(service: Service, endpoint: Endpoint, probes: ProbeClient) -> 
     """The verdict of this machine alone."""
     if not endpoint.probes:
         return Assessment(endpoint.id, Verdict.UNKNOWN, "has no probe, so nobody can ask it", None, None, proven=False)
-    asked = await asyncio.gather(*(_ask(service, endpoint, number, probes) for number in range(len(endpoint.probes))))
-    chats = [done for spec, (_, _, done) in zip(endpoint.probes, asked, strict=True) if spec.kind is ProbeKind.CHAT]
+    asked: list[_Answer] = []
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(_ask(service, endpoint, spec, probes)) for spec in endpoint.probes]
+        for next_one in asyncio.as_completed(tasks):
+            asked.append(await next_one)
+            if asked[-1].verdict is Verdict.DOWN:
+                # A model's completion may take long to time out, and can add nothing.
+                for task in tasks:
+                    task.cancel()
+                break
+    return _verdict(endpoint, asked)
+
+
+def _verdict(endpoint: Endpoint, asked: list[_Answer]) -> Assessment:
+    """The worst of what was *asked* decides; who cannot be asked from here is neither well nor down."""
     now = datetime.now(UTC)
-    if bad := next((each for each in asked if each[0] not in {OutcomeKind.PASSED, *SOFT}), None):
-        text = f"is down as seen from here: {bad[1] or bad[0]}"
-        return Assessment(endpoint.id, Verdict.DOWN, text, None, now, proven=False, votes=1)
-    if soft := next((each for each in asked if each[0] in SOFT), None):
-        text = f"is degraded as seen from here: {soft[1] or soft[0]}"
-        return Assessment(endpoint.id, Verdict.DEGRADED, text, now, None, proven=False, votes=1)
-    return Assessment(endpoint.id, Verdict.HEALTHY, "answers as seen from here", now, None, proven=all(chats), votes=1)
+    for verdict in (Verdict.DOWN, Verdict.UNKNOWN, Verdict.DEGRADED):
+        if worst := next((each for each in asked if each.verdict is verdict), None):
+            word = "cannot be asked" if verdict is Verdict.UNKNOWN else f"is {verdict} as seen"
+            good, bad = now if verdict is Verdict.DEGRADED else None, now if verdict is Verdict.DOWN else None
+            text = f"{word} from here: {worst.detail}"
+            return Assessment(endpoint.id, verdict, text, good, bad, proven=False, votes=1)
+    proven = all(each.completed for each in asked if each.probe.kind is ProbeKind.CHAT)
+    return Assessment(endpoint.id, Verdict.HEALTHY, "answers as seen from here", now, None, proven=proven, votes=1)
 
 
-async def _ask(service: Service, endpoint: Endpoint, number: int, probes: ProbeClient) -> tuple[OutcomeKind, str, bool]:
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    """What came of asking one question as often as it takes."""
+
+    probe: ProbeSpec
+    verdict: Verdict
+    detail: str = ""
+    completed: bool = False
+
+
+async def _ask(service: Service, endpoint: Endpoint, spec: ProbeSpec, probes: ProbeClient) -> _Answer:
     """How one question ends; one that fails is asked again."""
-    spec = endpoint.probes[number]
     for _ in range(TRIES):
-        outcome = await probes.ask(spec, endpoint.url, name=service.name, fresh=True)
+        try:
+            outcome = await probes.ask(spec, endpoint.url, name=service.name, fresh=True)
+        except FailoverError as error:
+            # The key that a probe needs may be on the workers alone.
+            return _Answer(spec, Verdict.UNKNOWN, str(error))
         if outcome.kind is OutcomeKind.PASSED:
-            break
-    return outcome.kind, outcome.detail, outcome.completed
+            return _Answer(spec, Verdict.HEALTHY, completed=outcome.completed)
+    verdict = Verdict.DEGRADED if outcome.kind in SOFT else Verdict.DOWN
+    return _Answer(spec, verdict, f"{spec.id}: {outcome.detail or outcome.kind}")
 
 
 def _slice(topology: Topology, service: ServiceId) -> Slice:
