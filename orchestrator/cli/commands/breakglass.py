@@ -120,7 +120,8 @@ def export_plan(
     made = planned(desk, service, request, _again(f"export-plan {service}", wish, trigger))
     _, topology = desk.wait(desk.control().topology())
     now = datetime.now(UTC)
-    sealed = Sealed(as_run(made, run_id(made.service, now)), topology.service(made.service), now, who())
+    run = as_run(made, run_id(made.service, now))
+    sealed = Sealed(run, topology.service(made.service), now, who(), orders=topology.orders)
     _keep(desk, sealed, out or Path(f"{service}.plan.json"), key)
 
 
@@ -202,7 +203,7 @@ def _plan_here(desk: Desk, file: Path, service: ServiceId, wish: Wish, reason: s
     if isinstance(made, ahead.Unplanned):
         again = _again(shlex.join(["break-glass", "plan", str(file), service]), wish, trigger)
         raise show_refusal(desk, Refusal(made.reasons), request.kind, again)
-    return Sealed(made, found, now, who(), ahead.unasked())
+    return Sealed(made, found, now, who(), ahead.unasked(), topology.orders)
 
 
 def _seen(desk: Desk, topology: Topology, service: ServiceId) -> Seen:

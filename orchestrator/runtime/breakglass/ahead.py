@@ -16,6 +16,7 @@ from orchestrator.core.decision import Go, Request, Situation, consider
 from orchestrator.core.errors import FailoverError
 from orchestrator.core.move import Move, Objection
 from orchestrator.core.names import RunId, ServiceId, nearest
+from orchestrator.core.orders import Orders
 from orchestrator.core.probe import SOFT, OutcomeKind
 from orchestrator.core.quorum import Assessment, Verdict
 from orchestrator.core.safety import NAMES
@@ -27,6 +28,7 @@ from orchestrator.runtime.connection import NoSuch
 from providers import registry
 from providers.base import ProbeClient, StaleGeneration, Transient
 from providers.base import Refused as NoAnswer
+from runbooks.books import packed
 from runbooks.plan import Check, Plan, Steer
 from runbooks.planner import Unplannable
 from workflows import situation
@@ -108,7 +110,7 @@ def plan_here(
     """The plan that *request* becomes, as the control plane would make it from what is *seen*."""
     piece = _slice(topology, service)
     state = ServiceState(piece, mode=Mode.MANUAL, routing=seen.routing, routing_error=seen.routing_error)
-    decision = consider(_situation(piece.service, seen, now), request)
+    decision = consider(_situation(piece.service, piece.orders, seen, now), request)
     if not isinstance(decision, Go):
         return Unplanned(decision.reasons, seen)
     run = run_id(service, now)
@@ -136,7 +138,7 @@ async def weigh(sealed: Sealed, probes: ProbeClient, task: StepTask) -> tuple[Ob
     rules = task.work.rules if isinstance(task.work, Check) else ()
     move = Move(task.service, task.kind, task.source, task.target, task.after)
     way = UnderWay(task.run, move, rules, task.overrides)
-    facts = _situation(sealed.service, seen, datetime.now(UTC))
+    facts = _situation(sealed.service, sealed.orders, seen, datetime.now(UTC))
     return still_against(facts, way, by=sealed.plan.trigger.by)
 
 
@@ -269,8 +271,11 @@ async def _ask(service: Service, endpoint: Endpoint, spec: ProbeSpec, probes: Pr
 
 def _slice(topology: Topology, service: ServiceId) -> Slice:
     found = service_of(topology, service)
-    return Slice(0, found, topology.vantages, topology.notify, roles=topology.roles, books=topology.books)
+    books = tuple((name, packed(text, name)) for name, text in topology.books)
+    return Slice(
+        0, found, topology.vantages, topology.notify, roles=topology.roles, books=books, orders=topology.orders
+    )
 
 
-def _situation(service: Service, seen: Seen, now: datetime) -> Situation:
-    return Situation(service, seen.assessments, seen.routing, Mode.MANUAL, now)
+def _situation(service: Service, orders: Orders, seen: Seen, now: datetime) -> Situation:
+    return Situation(service, seen.assessments, seen.routing, Mode.MANUAL, now, orders=orders)

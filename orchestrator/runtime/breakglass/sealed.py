@@ -21,6 +21,7 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from orchestrator.core.errors import BadInput
+from orchestrator.core.orders import NO_ORDERS, Orders
 from orchestrator.core.topology import Service
 from runbooks.plan import Plan
 
@@ -44,6 +45,8 @@ class Sealed:
     """Who had it made, and where."""
     unasked: tuple[str, ...] = ()
     """Sentences: what could not be asked when it was made."""
+    orders: Orders = NO_ORDERS
+    """What held for every service then: residency and windows are weighed again while it is carried out."""
 
 
 @lru_cache(maxsize=1)
