@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from typing import Any
 
+import httpx
 import pytest
 import pytest_asyncio
 
@@ -29,6 +31,7 @@ STAGED = """
     analysis: {samples: 4, slower: 2}
   - {id: fence, type: fence, timeout: 5s}
 """
+COMPLETION = {"model": "demo-8b", "messages": [{"role": "user", "content": "ok?"}], "max_tokens": 4}
 STAGES = ("shift.25", "shift.50", "shift.100")
 
 
@@ -133,6 +136,39 @@ async def test_a_writer_that_wakes_late_moves_nothing(here: Enactor) -> None:
     with pytest.raises(StaleGeneration):
         await here.do(made, "shift.25")
     assert await here.weights() == {"paris": 100}
+
+
+async def test_going_back_cuts_no_request_short(here: Enactor) -> None:
+    """Ohio still serves a completion when traffic has gone home: its capacity is returned after that, not before."""
+    made = await here.plan("  - {id: promote, type: promote}\n" + STAGED)
+    await here.world.pace("ohio", first_token_s=0.1, token_s=0.5)
+    promoted = await here.do(made, "promote")
+    await here.do(made, "shift.25")
+    await here.undo(made, "shift.25")
+    async with httpx.AsyncClient(timeout=10.0, trust_env=False) as client:
+        asking = asyncio.create_task(client.post(f"{here.world.url('ohio')}/v1/chat/completions", json=COMPLETION))
+        while not (await here.world.endpoint("ohio"))["in_flight"]:  # noqa: ASYNC110  another process counts
+            await asyncio.sleep(0.02)
+        giving = asyncio.create_task(here.undo(made, "promote", replicas_before=0, timeout_s=20.0))
+        while not asking.done():
+            seen = await here.world.endpoint("ohio")
+            assert seen["desired"] or not seen["in_flight"]
+            await asyncio.sleep(0.02)
+        assert (await asking).status_code == 200
+        await giving
+    assert promoted.replicas_before == 1
+    assert (await here.world.endpoint("ohio"))["desired"] == 0
+
+
+async def test_capacity_that_got_no_traffic_is_returned_at_once(here: Enactor) -> None:
+    """The run ended before it had steered: nobody can be there, so nobody is waited for."""
+    made = await here.plan("  - {id: promote, type: promote}\n" + STAGED)
+    await here.do(made, "promote")
+    await here.undo(made, "shift.25")
+    began = time.monotonic()
+    await here.undo(made, "promote", replicas_before=1)
+    assert time.monotonic() - began < 0.8
+    assert (await here.world.endpoint("ohio"))["desired"] == 1
 
 
 # ------------------------------------------------------------------ analysis

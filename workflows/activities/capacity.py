@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 
+from orchestrator.core.errors import BadInput
+from orchestrator.core.steering import Routing
 from providers import registry
-from providers.base import Refused, Transient
+from providers.base import ProviderError, Refused, Transient
 from runbooks.plan import Demote, Drain, FenceOff, Promote
 from workflows.activities.idle import must_be_idle
 from workflows.activities.pulse import Pulse
 from workflows.wire import StepResult, StepTask
 
-FENCE_POLL_S = 0.2
+FENCE_POLL_S = FLIGHT_POLL_S = 0.2
 ROOM_S = 10.0
 """What a demotion that has less time than its bake keeps for the act itself."""
 SPARE_S = 0.5
@@ -38,13 +40,44 @@ async def promote(work: Promote, task: StepTask, pulse: Pulse) -> StepResult:
 
 
 async def give_back(work: Promote, task: StepTask, pulse: Pulse) -> StepResult:
-    """Return what a promotion took, unless somebody may count on it. Raises what ``must_be_idle`` does, Transient."""
+    """Return what a promotion took, unless somebody may count on it. Raises what ``must_be_idle`` does, Transient.
+
+    Where traffic had gone there, its last requests are waited for: going back loses none either.
+    """
     before = task.replicas_before
     if before is None or before >= work.replicas:
         return StepResult(text=f"{work.endpoint} keeps its {work.replicas} replicas: it had them before")
-    await must_be_idle(task, work.endpoint, "undo the promotion of", pulse, undoing=True)
+    now = await must_be_idle(task, work.endpoint, "undo the promotion of", pulse, undoing=True)
+    if _had_traffic(task, now):
+        await _let_finish(work, task, pulse)
+        await must_be_idle(task, work.endpoint, "undo the promotion of", pulse, undoing=True)
     await pulse.through(registry.workload(work.workload).scale(before, key=task.key))
     return StepResult(text=f"{work.endpoint} back to {before} replicas")
+
+
+def _had_traffic(task: StepTask, now: Routing) -> bool:
+    """Whether this run had steered before it went back; a fence that only seals has none of its writes before it."""
+    fence = now.fence
+    return fence is not None and any(token.startswith(f"{task.run}/") for _, token in fence.lineage)
+
+
+async def _let_finish(work: Promote, task: StepTask, pulse: Pulse) -> None:
+    """Give clients the time to live of the answer they may hold, and what is in flight the time to finish.
+
+    Each within a third of the step's time: then capacity is returned whoever is still there.
+    """
+    ttl_s = task.steering.ttl_s if task.steering is not None else 0
+    await pulse.hold(min(float(ttl_s), task.timeout_s / 3))
+    try:
+        control = registry.drain(work.workload)
+    except BadInput:
+        return  # this provider cannot tell
+    async for _ in pulse.turns(task.timeout_s / 3, FLIGHT_POLL_S):
+        try:
+            if not await pulse.through(control.in_flight()):
+                return
+        except ProviderError:
+            return
 
 
 async def drain(work: Drain, task: StepTask, pulse: Pulse) -> StepResult:
