@@ -11,8 +11,9 @@ from temporalio import workflow
 from temporalio.exceptions import ApplicationError, FailureError
 
 with workflow.unsafe.imports_passed_through():
-    from orchestrator.core.decision import Ask, Decision, Go, Hold, Situation, consider, decide, wait_s
+    from orchestrator.core.decision import Ask, Go, Hold, Situation, consider, decide, wait_s
     from orchestrator.core.errors import BadInput
+    from orchestrator.core.governing import Needs, standing
     from orchestrator.core.move import Move, MoveKind, Objection, Trigger
     from orchestrator.core.names import RunId
     from orchestrator.core.quorum import Assessment, Report, fold
@@ -24,6 +25,7 @@ with workflow.unsafe.imports_passed_through():
     from runbooks.planner import Unplannable
     from workflows import options, situation
     from workflows.herald import Heralds
+    from workflows.leave import Leave
     from workflows.wire import (
         NOTHING_HEARD,
         ActiveRun,
@@ -77,6 +79,7 @@ class ServiceWorkflow:
         self._unheard: datetime | None = None
         self._stopped: RunId | None = None
         self._heralds = Heralds()
+        self._leave = Leave()
         # Awaiting inside a decision lets another report or request in; the lock holds the decision still.
         self._deciding = asyncio.Lock()
 
@@ -84,6 +87,7 @@ class ServiceWorkflow:
     async def run(self, state: ServiceState) -> None:
         while not self._state.retired:
             late = await self._wait()
+            await self._leave.tell(self._state.slice.service.id, self._takes())
             if self._state.run is not None:
                 if late:
                     await self._ask_after_run()
@@ -98,12 +102,14 @@ class ServiceWorkflow:
                 if self._should_continue():
                     workflow.continue_as_new(self._state)
         await workflow.wait_condition(workflow.all_handlers_finished)
+        await self._leave.tell(self._state.slice.service.id, ())
         await self._heralds.sent()
 
     def _should_continue(self) -> bool:
         long = workflow.info().get_current_history_length() > options.CONTINUE_AT
         # Handlers are not waited for: an adopt on a dead name server must not hold up decisions. There is a next time.
-        return long and self._state.run is None and not self._news and workflow.all_handlers_finished()
+        busy = self._news or self._leave.owes(self._takes())
+        return long and self._state.run is None and not busy and workflow.all_handlers_finished()
 
     async def _wait(self) -> bool:
         """Until there is news, a run begins or ends, or it is time to look again; whether it is time."""
@@ -112,7 +118,12 @@ class ServiceWorkflow:
         try:
             await workflow.wait_condition(
                 # A run that a person starts changes what is waited for: without it nobody would ask after that run.
-                lambda: self._state.retired or self._state.run != held or (self._news and self._minds_news()),
+                lambda: (
+                    self._state.retired
+                    or self._state.run != held
+                    or self._leave.owes(self._takes())
+                    or (self._news and self._minds_news())
+                ),
                 timeout=None if timeout is None else timedelta(seconds=timeout),
             )
         except TimeoutError:
@@ -123,6 +134,10 @@ class ServiceWorkflow:
     def _minds_news(self) -> bool:
         """Whether news concern it now: during a run, only what is said of the run's target does."""
         return self._state.run is None or situation.target_doubted(self._state)
+
+    def _takes(self) -> Needs | None:
+        """What its traffic takes of shared pools, by the routing as it was last read."""
+        return standing(situation.situation(self._state, (), workflow.now()))
 
     # ------------------------------------------------------------------ deciding
 
@@ -137,11 +152,13 @@ class ServiceWorkflow:
             return
         found = await self._look()
         facts = situation.situation(self._state, found, workflow.now())
-        decision = decide(facts)
+        run = self._run_id()
+        decision = await self._leave.settle(decide, facts, run)
         match decision:
             case Go(move, overridden):
+                trigger = Trigger("automatic", situation.why(move, found))
                 try:
-                    await self._start(move, Trigger("automatic", situation.why(move, found)), found, overridden)
+                    await self._start(run, Go(move, overridden), trigger, found)
                 except (Unplannable, FailureError) as error:
                     self._hold(Hold((Objection("unplannable", str(error)),)), found)
             case Ask(move, reasons):
@@ -224,20 +241,34 @@ class ServiceWorkflow:
 
     async def _start(
         self,
-        move: Move,
+        run: RunId,
+        decided: Go,
         trigger: Trigger,
         found: tuple[Assessment, ...],
-        overridden: tuple[Objection, ...] = (),
         request: FailoverRequest | None = None,
     ) -> Plan:
-        """Plan *move* and start its run. Raises Unplannable, WorldMoved. The lock must be held."""
-        run = self._run_id()
+        """Plan what was *decided* and start it. Raises Unplannable, WorldMoved. The lock must be held."""
+        try:
+            return await self._begin(run, decided, trigger, found, request)
+        except (Unplannable, WorldMoved, FailureError):
+            self._leave.give_back(run)
+            raise
+
+    async def _begin(
+        self,
+        run: RunId,
+        decided: Go,
+        trigger: Trigger,
+        found: tuple[Assessment, ...],
+        request: FailoverRequest | None,
+    ) -> Plan:
+        move = decided.move
         plan = situation.make_plan(
             self._state,
             move,
             run=run,
             trigger=trigger,
-            objections=overridden,
+            objections=decided.overridden,
             asked=request.request if request else None,
             now=workflow.now(),
         )
@@ -314,6 +345,7 @@ class ServiceWorkflow:
         if status == "RUNNING" or self._state.run != active:
             return
         lost = situation.lost_run(self._state, active.run, status)
+        self._leave.give_back(active.run)
         self._state = replace(
             self._state, run=None, routing=None, last_closed=workflow.now(), held=(*self._state.held, lost)
         )
@@ -349,6 +381,7 @@ class ServiceWorkflow:
             routing=self._state.routing if same_steering else None,
             retired=False,
         )
+        self._leave.forget()
         self._news = self._look_due = True
 
     @workflow.signal
@@ -356,6 +389,7 @@ class ServiceWorkflow:
         """A run's last act: its record is kept and published, and the service is free again."""
         if self._state.run is None or self._state.run.run != closed.run:
             return
+        self._leave.give_back(closed.run)
         # A plan that came too late has moved nothing and is made again at once; the second in a row cools down.
         again = closed.status is RunStatus.STALE and not situation.last_was_stale(self._state)
         # One that was stopped for its target's fall has moved nothing either, and the next one goes elsewhere.
@@ -402,12 +436,13 @@ class ServiceWorkflow:
                 meant = situation.meant(self._state, asked.request)
             except BadInput as error:
                 return situation.refusal(self._state, (Objection("bad-runbook", str(error)),))
-            decision: Decision = consider(facts, meant)
+            run = self._run_id()
+            decision = await self._leave.settle(lambda now: consider(now, meant), facts, run, asked.evacuating)
             if not isinstance(decision, Go):
                 return situation.refusal(self._state, decision.reasons)
             trigger = asked.request.trigger
             try:
-                plan = await self._start(decision.move, trigger, found, decision.overridden, asked)
+                plan = await self._start(run, decision, trigger, found, asked)
             except Unplannable as error:
                 return situation.refusal(self._state, (Objection("unplannable", str(error)),))
             except WorldMoved as error:

@@ -35,6 +35,7 @@ from providers.probes import Probes
 from workflows import options
 from workflows.activities.evacuating import Evacuating
 from workflows.activities.looking import Looking
+from workflows.activities.governing import Governing
 from workflows.activities.probing import Probing
 from workflows.activities.publishing import Publishing
 from workflows.activities.rehearsing import Rehearsing
@@ -45,6 +46,7 @@ from workflows.domain import DomainWorkflow
 from workflows.drill import DrillWorkflow
 from workflows.failover import FailoverWorkflow
 from workflows.herald import HeraldWorkflow
+from workflows.governor import GovernorWorkflow
 from workflows.service import ServiceWorkflow
 from workflows.topology import TopologyWorkflow
 from workflows.watch import WatchWorkflow
@@ -96,6 +98,7 @@ async def workers(client: Client, post: Post) -> AsyncIterator[None]:
     probes = Probes()
     looking, steps = Looking(client), Steps(probes, Weighing(client))
     publishing, rehearsing, evacuating = Publishing(client), Rehearsing(client), Evacuating(client)
+    governing = Governing(client)
     probing = Probing(client, host=post.host or socket.gethostname(), cache=state)
     acts: list[Callable[..., Any]] = [steps.step, steps.undo, steps.adopt]
     work = partial(
@@ -112,11 +115,12 @@ async def workers(client: Client, post: Post) -> AsyncIterator[None]:
             FailoverWorkflow,
             HeraldWorkflow,
             ServiceWorkflow,
+            GovernorWorkflow,
             TopologyWorkflow,
             WatchWorkflow,
         ],
         activities=[
-            *(looking.look, looking.describe_run, looking.recheck),
+            *(looking.look, looking.describe_run, looking.recheck, governing.acquire),
             *(publishing.running_endpoints, publishing.publish_topology),
             *(rehearsing.inject, rehearsing.clear, rehearsing.steady, rehearsing.await_run, rehearsing.ask_failback),
             *(evacuating.list_inside, evacuating.depart, evacuating.await_arrival),

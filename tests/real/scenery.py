@@ -12,6 +12,7 @@ from typing import Any
 from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
+from orchestrator.core.governing import SlotAnswer, SlotRequest
 from orchestrator.core.names import Domain, EndpointId, ServiceId, VantageId
 from orchestrator.core.steering import Fence, Routing
 from orchestrator.core.topology import (
@@ -51,6 +52,7 @@ VANTAGES = (
 )
 EU, US = EndpointId("eu"), EndpointId("us")
 AT_HOME, AWAY = ((EU, 100), (US, 0)), ((EU, 0), (US, 100))
+GRANTED = SlotAnswer(granted=True)
 TOLD = (Notify(NotifyKind.EXEC, command=("tell-somebody",)),)
 
 
@@ -135,6 +137,10 @@ class World:
     blind: ApplicationError | None = None
     """What reading the world, and asking after a run, raise."""
     recheck_says: str | ApplicationError = ""
+    governor_says: SlotAnswer | None = GRANTED
+    """None: there is none."""
+    asked: list[SlotRequest] = field(default_factory=list)
+    """What the governor was asked, in order."""
     deaf: ApplicationError | None = None
     """What notifiers and the history store raise, where they are away."""
     mute: bool = False
@@ -259,6 +265,13 @@ class World:
         # The time-skipping server does not survive a describe of a terminated workflow.
         return self.ended.get(workflow_id, "RUNNING")
 
+    @activity.defn(name=options.ACQUIRE_SLOT)
+    async def acquire(self, request: SlotRequest) -> SlotAnswer:
+        if self.governor_says is None:
+            raise refusal("Refused", "there is no governor")
+        self.asked.append(request)
+        return self.governor_says
+
     @activity.defn(name=options.RECHECK)
     async def recheck(self, request: RecheckRequest) -> str:
         if isinstance(self.recheck_says, ApplicationError):
@@ -292,5 +305,5 @@ class World:
 
     def activities(self) -> list[Callable[..., Any]]:
         return [
-            *(self.step, self.undo, self.adopt, self.look, self.describe_run, self.recheck),
+            *(self.step, self.undo, self.adopt, self.look, self.describe_run, self.recheck, self.acquire),
         ]

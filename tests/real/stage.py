@@ -27,6 +27,7 @@ from real.temporal import TemporalServer, binary
 from workflows import options
 from workflows.drill import DrillWorkflow
 from workflows.failover import FailoverWorkflow
+from workflows.governor import GovernorWorkflow
 from workflows.herald import HeraldWorkflow
 from workflows.service import ServiceWorkflow
 from workflows.topology import TopologyWorkflow
@@ -61,7 +62,15 @@ __all__ = [
     "until",
 ]
 
-WORKFLOWS = (DrillWorkflow, FailoverWorkflow, HeraldWorkflow, ServiceWorkflow, TopologyWorkflow, WatchWorkflow)
+WORKFLOWS = (
+    DrillWorkflow,
+    FailoverWorkflow,
+    GovernorWorkflow,
+    HeraldWorkflow,
+    ServiceWorkflow,
+    TopologyWorkflow,
+    WatchWorkflow,
+)
 
 
 class RealTime:

@@ -11,6 +11,7 @@ from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
 from temporalio.service import RPCError, RPCStatusCode
 
 from orchestrator.config import restore
+from orchestrator.core.governing import Ledger
 from orchestrator.core.move import Objection
 from orchestrator.core.names import ServiceId
 from orchestrator.core.topology import Service, Topology
@@ -19,6 +20,7 @@ from workflows import options
 from workflows.activities.documents import unpack
 from workflows.wire import (
     CONTROL_QUEUE,
+    GOVERNOR_ID,
     Replace,
     ServiceState,
     ServiceStatus,
@@ -28,6 +30,7 @@ from workflows.wire import (
     service_id,
     watch_id,
 )
+from workflows.wire.governor import GovernorState, Regime
 
 AT_ONCE = 8
 """Services that are told of a new topology at one time."""
@@ -63,6 +66,7 @@ class Publishing:
         before, after = await _both(change)
         if after is None:
             return
+        await self._govern(after, change.after.revision)
         known = {service.id for service in before.services} if before else set()
         places = asyncio.Semaphore(AT_ONCE)
 
@@ -123,6 +127,22 @@ class Publishing:
             id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE,
             start_signal="configure",
             start_signal_args=[piece],
+        )
+
+    async def _govern(self, topology: Topology, revision: int) -> None:
+        """Signal the governor, or start it: before any service can ask it under the new revision."""
+        orders = topology.orders
+        services = tuple(service.id for service in topology.services)
+        await self._client.start_workflow(
+            "governor",
+            GovernorState(Ledger()),
+            id=GOVERNOR_ID,
+            task_queue=CONTROL_QUEUE,
+            task_timeout=options.TASK_TIMEOUT,
+            id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
+            id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE,
+            start_signal="configure",
+            start_signal_args=[Regime(revision, orders.limits, orders.pools, services)],
         )
 
     async def _run_of(self, service: ServiceId) -> str | None:

@@ -20,6 +20,7 @@ from workflows.wire.drill import (
 )
 from workflows.wire.ids import (
     CONTROL_QUEUE,
+    GOVERNOR_ID,
     HISTORY_QUEUE,
     TELLING_QUEUE,
     TOPOLOGY_ID,
@@ -58,6 +59,7 @@ from workflows.wire.watching import NOTHING_HEARD, Heartbeats, Look, LookRequest
 
 __all__ = [
     "CONTROL_QUEUE",
+    "GOVERNOR_ID",
     "HISTORY_QUEUE",
     "NOTHING_HEARD",
     "TELLING_QUEUE",

@@ -16,6 +16,7 @@ HISTORY_QUEUE = "history"
 """The history store. Only workers that have a store poll it; without any, what is published waits for one."""
 
 TOPOLOGY_ID = "topology"
+GOVERNOR_ID = "governor"
 
 
 def service_id(service: ServiceId) -> str:

@@ -1,0 +1,99 @@
+"""The governor: one holder of what holds for all services together - how much moves at once, and who has which pool."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+
+from temporalio import workflow
+from temporalio.exceptions import FailureError
+
+with workflow.unsafe.imports_passed_through():
+    from orchestrator.core import governing
+    from orchestrator.core.governing import Ledger, SlotAnswer, SlotRequest
+    from workflows import options
+    from workflows.wire.governor import GiveBack, GovernorState, Regime, Stand
+
+LEASE = timedelta(minutes=2)
+"""How long a grant is believed before its run is asked after."""
+ASK_AGAIN = timedelta(seconds=30)
+"""After a run that could not be asked after."""
+OVER = frozenset({"COMPLETED", "FAILED", "CANCELED", "TERMINATED", "TIMED_OUT", "GONE"})
+"""What a run may be that moves nothing any more. All else counts as alive: silence is not an end."""
+
+
+@workflow.defn(name="governor")
+class GovernorWorkflow:
+    """``governor``: one per namespace, for ever. Its handlers never wait, so that it answers within one task."""
+
+    @workflow.init
+    def __init__(self, state: GovernorState) -> None:
+        self._ledger = state.ledger
+
+    @workflow.run
+    async def run(self, state: GovernorState) -> None:
+        while True:
+            busy = bool(self._ledger.grants)
+            try:
+                await workflow.wait_condition(
+                    lambda held=busy: bool(self._ledger.grants) is not held or self._is_long(),  # type: ignore[misc]  # bound on purpose
+                    timeout=ASK_AGAIN if busy else None,
+                )
+            except TimeoutError:
+                await self._ask_after_runs()
+            if self._is_long() and workflow.all_handlers_finished():
+                workflow.continue_as_new(replace(state, ledger=self._ledger))
+
+    def _is_long(self) -> bool:
+        return workflow.info().get_current_history_length() > options.CONTINUE_AT
+
+    async def _ask_after_runs(self) -> None:
+        """Free what belongs to runs that ended without a word; a run that lives keeps what it has."""
+        for grant in governing.due(self._ledger, workflow.now()):
+            token = grant.request.token
+            try:
+                status = await workflow.execute_local_activity(
+                    options.DESCRIBE_RUN,
+                    grant.request.workflow,
+                    result_type=str,
+                    start_to_close_timeout=options.LOOK,
+                    schedule_to_close_timeout=options.LOOK,
+                    retry_policy=options.ONCE,
+                )
+            except FailureError:
+                continue
+            if status in OVER:
+                self._ledger = governing.release(self._ledger, token)
+            else:
+                self._ledger = governing.renewed(self._ledger, (token,), workflow.now() + LEASE)
+
+    # ------------------------------------------------------------------ services
+
+    @workflow.update
+    def acquire(self, request: SlotRequest) -> SlotAnswer:
+        """May this run start? The same token again gets the same answer."""
+        now = workflow.now()
+        self._ledger, answer = governing.acquire(self._ledger, request, now=now, until=now + LEASE)
+        return answer
+
+    @workflow.signal
+    def release(self, back: GiveBack) -> None:
+        """A run is over. Twice is once; before it was granted means never."""
+        self._ledger = governing.release(self._ledger, back.token)
+
+    @workflow.signal
+    def stands(self, stand: Stand) -> None:
+        """A service's traffic takes this of shared pools now."""
+        self._ledger = governing.stands(self._ledger, stand.service, stand.needs)
+
+    @workflow.signal
+    def configure(self, regime: Regime) -> None:
+        """The topology changed. An older revision arriving late changes nothing."""
+        self._ledger = governing.configured(self._ledger, regime.revision, regime.limits, regime.pools, regime.services)
+
+    # ------------------------------------------------------------------ questions
+
+    @workflow.query
+    def held(self) -> Ledger:
+        """Who is on the move, and what each pool is promised to."""
+        return self._ledger

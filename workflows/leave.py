@@ -1,0 +1,125 @@
+"""Leave to move, as a service asks it of the governor and gives it back."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+from dataclasses import replace
+
+from temporalio import workflow
+from temporalio.exceptions import ActivityError, ApplicationError, FailureError
+
+with workflow.unsafe.imports_passed_through():
+    from orchestrator.core import governing
+    from orchestrator.core.decision import Decision, Go, Situation
+    from orchestrator.core.governing import Needs, SlotAnswer, SlotRequest
+    from orchestrator.core.move import Objection
+    from orchestrator.core.names import Domain, RunId, ServiceId
+    from orchestrator.core.topology import Ungoverned
+    from workflows import options
+    from workflows.wire import GOVERNOR_ID, run_workflow_id
+    from workflows.wire.governor import GiveBack, Stand
+
+SILENT = "governor-silent"
+
+
+class Leave:
+    """What one service has of the governor: asked before each run, given back after it."""
+
+    def __init__(self) -> None:
+        self._back: list[RunId] = []
+        self._told: Needs = ()
+
+    async def settle(
+        self,
+        choose: Callable[[Situation], Decision],
+        facts: Situation,
+        run: RunId,
+        evacuating: Domain | None = None,
+    ) -> Decision:
+        """What *choose* comes to once the governor was asked; a Go is granted, or goes without and says so.
+
+        Where it refuses, *choose* sees why, and may find another move or a person's override.
+        """
+        decision = choose(facts)
+        for _ in range(governing.CHOICES):
+            if not isinstance(decision, Go) or not governing.asked_about(decision.move):
+                return decision
+            asked = governing.slot_request(
+                decision.move, facts, run, run_workflow_id(facts.service.id, run), evacuating
+            )
+            answer = await _ask(replace(asked, aside=governing.aside(decision)))
+            if isinstance(answer, Objection):
+                return self._without(choose, facts, decision, answer, run)
+            if answer.granted:
+                return decision
+            facts = governing.told(facts, answer)
+            decision = choose(facts)
+        return decision if not isinstance(decision, Go) else self._without(choose, facts, decision, _CHANGING, run)
+
+    def _without(
+        self, choose: Callable[[Situation], Decision], facts: Situation, wanted: Go, silence: Objection, run: RunId
+    ) -> Decision:
+        """What comes of it where the governor does not answer: people go on, automation asks unless it may proceed."""
+        decision = choose(replace(facts, crowd=(*facts.crowd, silence)))
+        if not isinstance(decision, Go) and facts.service.policy.without_governor is Ungoverned.PROCEED:
+            decision = Go(wanted.move, (*wanted.overridden, silence))
+        if not isinstance(decision, Go):
+            # It may have been granted all the same, and the answer lost.
+            self.give_back(run)
+        return decision
+
+    def give_back(self, run: RunId) -> None:
+        """The run is over, or never began. Told with the next ``tell``."""
+        self._back.append(run)
+
+    def owes(self, needs: Needs | None) -> bool:
+        """Whether something is yet to be told, where the service takes *needs* of shared pools."""
+        return bool(self._back) or (needs is not None and needs != self._told)
+
+    async def tell(self, service: ServiceId, needs: Needs | None = None) -> None:
+        """Tell the governor which runs are over, and what the service takes of shared pools where that is new.
+
+        Where there is no governor, nobody is told: it asks after runs by itself.
+        """
+        governor = workflow.get_external_workflow_handle(GOVERNOR_ID)
+        with contextlib.suppress(FailureError):
+            if needs is not None and needs != self._told:
+                self._told = needs
+                await governor.signal("stands", Stand(service, needs))
+            while self._back:
+                await governor.signal("release", GiveBack(self._back.pop(0)))
+
+    def forget(self) -> None:
+        """The governor may be another one: tell it again what the service takes."""
+        self._told = ()
+
+
+_CHANGING = Objection(SILENT, "what moves elsewhere changed with every question to the governor; try again", asks=True)
+
+
+async def _ask(request: SlotRequest) -> SlotAnswer | Objection:
+    """The governor's answer; an objection where there is none in time."""
+    try:
+        answer: SlotAnswer = await workflow.execute_activity(
+            options.ACQUIRE_SLOT,
+            request,
+            result_type=SlotAnswer,
+            schedule_to_close_timeout=options.GOVERNOR_ANSWERS,
+            retry_policy=options.ONCE,
+        )
+    except ActivityError as error:
+        return _silence(error)
+    if not answer.granted and not answer.objections:
+        return Objection(SILENT, "the governor was told already that this run is over; try again", asks=True)
+    return answer
+
+
+def _silence(error: ActivityError) -> Objection:
+    """Why nobody can say what else is on the move."""
+    if isinstance(error.cause, ApplicationError) and error.cause.type == "Refused":
+        text = f"{error.cause.message} to say what else is on the move; make it anew with: failover apply"
+    else:
+        within = options.GOVERNOR_ANSWERS.total_seconds()
+        text = f"the governor did not say within {within:g} s what else is on the move; look at: failover doctor"
+    return Objection(SILENT, text, asks=True)

@@ -1,0 +1,41 @@
+"""What is said to the governor. What it is asked, answers and keeps are ``core.governing``'s values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from orchestrator.core.governing import Ledger, Needs
+from orchestrator.core.names import RunId, ServiceId
+from orchestrator.core.orders import Limits, Pool
+
+
+@dataclass(frozen=True, slots=True)
+class GovernorState:
+    """What the governor carries from one execution to the next."""
+
+    ledger: Ledger
+
+
+@dataclass(frozen=True, slots=True)
+class Regime:
+    """Signal ``configure``: how much may move at one time, under one revision of the topology."""
+
+    revision: int
+    limits: Limits
+    pools: tuple[Pool, ...]
+    services: tuple[ServiceId, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Stand:
+    """Signal ``stands``: what a service's traffic takes of shared pools where it goes now."""
+
+    service: ServiceId
+    needs: Needs
+
+
+@dataclass(frozen=True, slots=True)
+class GiveBack:
+    """Signal ``release``: a run is over, or never began."""
+
+    token: RunId
