@@ -151,7 +151,9 @@ class _Bound:
             BookSchema.model_validate(self.document.data)
         except ValidationError as error:
             for each in error.errors(include_url=False):
-                yield _told(self.document, each)
+                # A list whose only item is wrong is told of once, not as an empty one too.
+                if not (each["type"] == "too_short" and each["input"]):
+                    yield _told(self.document, each)
 
 
 # ------------------------------------------------------------------ parameters
@@ -249,6 +251,8 @@ def _told(document: Document, error: ErrorDetails) -> tuple[Trail, Mistake]:
         said, here = str(_at(document.data, trail)["type"]), (*trail, "type")
         return here, document.mistake(here, f"no step is of type {quoted(said)}{did_you_mean(said, StepType)}")
     field = next((key for key in reversed(trail) if isinstance(key, str)), "")
+    if field == "branches" and isinstance(trail[-1], int):
+        field = "branch"
     return trail, document.mistake(trail, _sentence(kind, error, field))
 
 
@@ -322,7 +326,9 @@ def _sentence(kind: str, error: ErrorDetails, field: Key) -> str:
         close = nearest(str(error["input"]), known)
         return f"{said} is not known{f' (did you mean {close!r}?)' if close else ''}; choose {' | '.join(known)}"
     if kind == "tuple_type" and field in {"steps", "branches"}:
-        return f"{said} is not a list; begin each {'step' if field == 'steps' else 'branch'} with '- '"
+        return f"{said} is not a list of {'steps' if field == 'steps' else 'branches'}; begin each with '- '"
+    if kind == "tuple_type" and field == "branch":
+        return f"{said} is not a list of steps, as each branch is; begin each step with '- '"
     context = {**error.get("ctx", {}), "said": said}
     return _WORDS[kind].format_map(context) if kind in _WORDS else f"{error['msg'].lower()}; mend it"
 

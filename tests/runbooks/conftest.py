@@ -25,7 +25,7 @@ from orchestrator.core.topology import (
     Weights,
     Workload,
 )
-from runbooks.books import book
+from runbooks.books import Shelf, book
 from runbooks.model import Runbook
 from runbooks.plan import Plan
 from runbooks.planner import Ground, plan
@@ -57,6 +57,7 @@ class World:
     """The topology and the routing that plans are made from; tests replace what they are about."""
 
     def __init__(self) -> None:
+        self.shelf = Shelf()
         self.roles: tuple[tuple[str, tuple[str, ...]], ...] = ()
         self.steering = SteeringSpec(
             provider="rfc2136",
@@ -113,7 +114,7 @@ class World:
     ) -> Plan:
         return plan(
             move,
-            Ground(self.service, self.routing, 7, roles=self.roles),
+            Ground(self.service, self.routing, 7, shelf=self.shelf, roles=self.roles),
             run=RunId("run-42"),
             trigger=trigger or Trigger("alice", "maintenance of eu"),
             book=book_ or book(BOOK_OF[move.kind]),
