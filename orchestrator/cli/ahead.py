@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from orchestrator.core.names import RunId, ServiceId
 from orchestrator.core.record import Record
-from workflows.wire import ServiceStatus
+from workflows.wire import RunState, ServiceStatus
 
 if TYPE_CHECKING:
     from orchestrator.runtime.control import ControlPlane
@@ -48,6 +48,10 @@ class Later:
     async def record(self, run: RunId, service: ServiceId | None = None) -> Record:
         """As the control plane's. Raises ControlPlaneAway, NoSuch."""
         return await (await self._there()).record(run, service)
+
+    async def run_state(self, run: RunId, service: ServiceId | None = None) -> RunState:
+        """As the control plane's. Raises ControlPlaneAway, NoSuch."""
+        return await (await self._there()).run_state(run, service)
 
 
 async def together(*works: Coroutine[Any, Any, None]) -> None:

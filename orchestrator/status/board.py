@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import datetime
 
 from orchestrator.core.names import Domain, EndpointId
 from orchestrator.core.quorum import Assessment, Verdict
 from orchestrator.core.record import Record
 from orchestrator.history.merge import is_closed
+from orchestrator.runtime.waits import Wait
 from orchestrator.status.pane import Seen
 from orchestrator.status.state import VERDICT, State
 from orchestrator.status.timeline import timeline
@@ -47,6 +50,8 @@ class Reason:
     text: str
     state: State
     command: str = ""
+    asked: datetime | None = None
+    """Since when it waits for a person, where that is known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +86,7 @@ class Board:
     @property
     def questions(self) -> tuple[tuple[Row, Reason], ...]:
         """What waits for a person."""
-        return tuple((row, reason) for row in self.rows for reason in row.reasons if reason.label == "asks")
+        return tuple((row, reason) for row in self.rows for reason in row.reasons if reason.label in {"asks", "waits"})
 
 
 OUTAGE, MOVING, ASKS, BLIND, EXPOSED, DEGRADED, HELD, PAUSED, FINE = range(9)
@@ -101,7 +106,12 @@ _LOOK = {
 def board(seen: Seen) -> Board:
     """Everything the first page shows, in the order it shows it."""
     regions = tuple(sorted({brief.region for status in seen.statuses for brief in status.endpoints}))
-    rows = tuple(sorted((_row(status, regions) for status in seen.statuses), key=lambda row: (row.rank, row.id)))
+    rows = tuple(
+        sorted(
+            (_row(status, regions, seen.waits(status.run)) for status in seen.statuses),
+            key=lambda row: (row.rank, row.id),
+        )
+    )
     records = seen.records()
     state, headline, detail = _headline(seen, rows)
     return Board(
@@ -128,9 +138,9 @@ def _hurried(seen: Seen, records: tuple[Record, ...]) -> tuple[Record, ...]:
     return tuple(sorted(under_way, key=lambda record: (left(record), record.run)))
 
 
-def _row(status: ServiceStatus, regions: tuple[Domain, ...]) -> Row:
+def _row(status: ServiceStatus, regions: tuple[Domain, ...], waiting: tuple[Wait, ...]) -> Row:
     seen = {assessment.endpoint: assessment for assessment in status.assessments}
-    rank = _rank(status, seen)
+    rank = _rank(status, seen, waits=bool(waiting))
     state, word = _LOOK[rank]
     if rank == EXPOSED:
         word = _exposed(status, seen)
@@ -145,7 +155,13 @@ def _row(status: ServiceStatus, regions: tuple[Domain, ...]) -> Row:
         )
         for region in regions
     )
-    return Row(status, rank, state, word, cells, _reasons(status))
+    return Row(status, rank, state, word, cells, (*_waiting(waiting), *_reasons(status)))
+
+
+def _waiting(waiting: tuple[Wait, ...]) -> Iterator[Reason]:
+    """What the run under way waits for: a person is needed now, so it comes first."""
+    for each in waiting:
+        yield Reason("waits", f"the run waits: {each.text}", State.WARN, each.commands[0])
 
 
 def _exposed(status: ServiceStatus, seen: dict[EndpointId, Assessment]) -> str:
@@ -161,14 +177,14 @@ def _verdict(seen: dict[EndpointId, Assessment], brief: EndpointBrief) -> Verdic
     return found.verdict if found is not None else Verdict.UNKNOWN
 
 
-def _rank(status: ServiceStatus, seen: dict[EndpointId, Assessment]) -> int:
+def _rank(status: ServiceStatus, seen: dict[EndpointId, Assessment], *, waits: bool) -> int:
     """Where traffic goes matters first, then whether somebody must act, then what would be missing later."""
     serving = [_verdict(seen, brief) for brief in status.endpoints if brief.weight]
     every = [_verdict(seen, brief) for brief in status.endpoints]
     grades = (
-        (status.run is not None, MOVING),
+        (status.run is not None and not waits, MOVING),
         (Verdict.DOWN in serving or (bool(every) and set(every) == {Verdict.DOWN}), OUTAGE),
-        (status.question is not None, ASKS),
+        (status.question is not None or waits, ASKS),
         (Verdict.UNKNOWN in serving or not every, BLIND),
         (Verdict.DOWN in every, EXPOSED),
         (Verdict.DEGRADED in every, DEGRADED),
@@ -193,7 +209,9 @@ def _reasons(status: ServiceStatus) -> tuple[Reason, ...]:
         asked = status.question
         why = "; ".join(reason.text for reason in asked.reasons)
         text = f"Move {listed(asked.source)} → {asked.target}?" + (f" {why}" if why else "")
-        reasons.append(Reason("asks", text, State.WARN, f"failover run {name} --to {shlex.quote(asked.target)}"))
+        reasons.append(
+            Reason("asks", text, State.WARN, f"failover run {name} --to {shlex.quote(asked.target)}", asked.asked)
+        )
     held = "failover resume " + name
     reasons += [Reason(f"held: {objection.rule}", objection.text, State.WARN, held) for objection in status.held]
     reasons += [Reason(f"not acting: {objection.rule}", objection.text, State.WARN) for objection in status.hold]

@@ -111,7 +111,10 @@ class Pages:
         told = timeline(record, seen.told)
         head = f"{record.service}: {record.kind.value} to {record.target}, {record.status.value}"
         template = self._environment.get_template("run.html")
-        html = template.render(record=record, told=told, meter=meter(record, told), seen=seen, now=seen.now)
+        waits = () if is_closed(record) else seen.waits(record.run)
+        html = template.render(
+            record=record, told=told, meter=meter(record, told), waits=waits, seen=seen, now=seen.now
+        )
         state = RUN[record.status]
         return Page(title(state, head), head, html, words.rfc3339(seen.now), f"/runs/{record.run}")
 

@@ -19,7 +19,8 @@ from orchestrator.core.names import RunId, ServiceId
 from orchestrator.core.record import Record
 from orchestrator.history import Store, Tally
 from orchestrator.history.merge import grown, is_closed
-from orchestrator.runtime.control import NoSuch
+from orchestrator.runtime.connection import NoSuch
+from orchestrator.runtime.waits import Wait, waits
 from orchestrator.status.plane import Plane
 from workflows.wire import DrillReport, ServiceStatus
 
@@ -64,6 +65,15 @@ class Kept:
 
 
 @dataclass(frozen=True, slots=True)
+class Told:
+    """What the control plane answered in one look."""
+
+    statuses: tuple[ServiceStatus, ...]
+    running: tuple[Record, ...]
+    waiting: tuple[tuple[RunId, tuple[Wait, ...]], ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Seen:
     """Everything the page knows at one moment."""
 
@@ -73,12 +83,18 @@ class Seen:
     statuses: tuple[ServiceStatus, ...] = ()
     running: tuple[Record, ...] = ()
     """Records of the runs that hold a service, as the control plane has them."""
+    waiting: tuple[tuple[RunId, tuple[Wait, ...]], ...] = ()
+    """What those of them wait for that wait for a person."""
     kept: Kept = Kept()
 
     @property
     def told(self) -> datetime:
         """The time up to which running things are known: now, or when the control plane was last heard."""
         return self.control.at if self.control.away and self.control.at is not None else self.now
+
+    def waits(self, run: RunId | None) -> tuple[Wait, ...]:
+        """What *run* waits for a person for."""
+        return next((found for each, found in self.waiting if each == run), ())
 
     def records(self) -> tuple[Record, ...]:
         """Every run that any source told of, newest first, each as far as anybody knows it."""
@@ -259,8 +275,9 @@ class Pane:
         match plane:
             case str() as error:
                 seen = replace(seen, control=seen.control.missed(now, error))
-            case (statuses, running):
-                seen = replace(seen, control=seen.control.heard(now), statuses=statuses, running=running)
+            case Told() as told:
+                seen = replace(seen, control=seen.control.heard(now), statuses=told.statuses)
+                seen = replace(seen, running=told.running, waiting=told.waiting)
         match history:
             case str() as error:
                 seen = replace(seen, history=seen.history.missed(now, error))
@@ -269,7 +286,7 @@ class Pane:
         self._seen = seen
         self._looked = asyncio.get_running_loop().time()
 
-    async def _told(self) -> tuple[tuple[ServiceStatus, ...], tuple[Record, ...]] | str:
+    async def _told(self) -> Told | str:
         return await self._try(self._ask_plane)
 
     async def _try(self, ask: _Slow[_T]) -> _T | str:
@@ -281,20 +298,26 @@ class Pane:
             log.exception("status.source", error=type(error).__name__)
             return f"it answered with an internal error ({type(error).__name__}); see the log of this process"
 
-    async def _read_plane(self) -> tuple[tuple[ServiceStatus, ...], tuple[Record, ...]]:
+    async def _read_plane(self) -> Told:
         statuses = await self._plane.statuses()
         held = [(status.run, status.service) for status in statuses if status.run is not None]
         gate = asyncio.Semaphore(8)
 
-        async def record(run: RunId, service: ServiceId) -> Record | None:
+        async def record(run: RunId, service: ServiceId) -> tuple[Record, tuple[Wait, ...]] | None:
             async with gate:
                 try:
-                    return await self._plane.record(run, service)
+                    found = await self._plane.record(run, service)
                 except NoSuch:
                     return None
+                try:
+                    return found, waits(run, await self._plane.run_state(run, service))
+                except FailoverError:
+                    # It may just have ended; its record says more than what it waited for.
+                    return found, ()
 
-        records = await asyncio.gather(*(record(run, service) for run, service in held))
-        return statuses, tuple(found for found in records if found is not None)
+        told = [each for each in await asyncio.gather(*(record(run, service) for run, service in held)) if each]
+        waiting = tuple((found.run, asked) for found, asked in told if asked)
+        return Told(statuses, tuple(found for found, _ in told), waiting)
 
     async def _kept(self, ask: Callable[[Store], _T | None]) -> _T | None:
         """What the store answers; None where there is none. Raises TimeoutError, HistoryAway."""

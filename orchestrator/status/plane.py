@@ -6,13 +6,13 @@ from typing import Protocol
 
 from orchestrator.core.names import RunId, ServiceId
 from orchestrator.core.record import Record
-from workflows.wire import ServiceStatus
+from workflows.wire import RunState, ServiceStatus
 
 
 class Plane(Protocol):
-    """The two questions the page asks. ``orchestrator.runtime.control.ControlPlane`` answers them.
+    """The questions the page asks. ``orchestrator.runtime.control.ControlPlane`` answers them.
 
-    Both raise ControlPlaneAway; ``record`` raises NoSuch. Neither changes anything: the page is read-only.
+    All raise ControlPlaneAway; those about a run raise NoSuch. None changes anything: the page is read-only.
     """
 
     async def statuses(self) -> tuple[ServiceStatus, ...]:
@@ -20,3 +20,6 @@ class Plane(Protocol):
 
     async def record(self, run: RunId, service: ServiceId | None = None) -> Record:
         """A run's record, running or closed."""
+
+    async def run_state(self, run: RunId, service: ServiceId | None = None) -> RunState:
+        """What a run under way waits for."""

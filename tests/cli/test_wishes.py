@@ -138,7 +138,7 @@ def test_what_a_run_waits_for_is_said_with_the_command_that_answers(
 ) -> None:
     """Wherever a run is shown stands what it waits for, who has said yes, and what a person may type."""
     out = failover(*words).out
-    assert "run1 waits: step yes needs 2 yes of role sre, 1 given; bo said yes" in out
+    assert "run1 waits: step yes needs 2 yes of role sre, 1 given (bo)" in out
     assert "failover approve run1 --step yes" in out
     assert "failover deny run1 --step yes" in out
 
@@ -152,7 +152,7 @@ def test_a_run_that_is_held_says_how_it_is_released(failover: Any, waiting: str)
     """A run on hold is named with who holds it, why, and the command that releases it."""
     assert failover("hold", waiting, "--reason", "looking").status == 0
     out = failover("status").out
-    assert "run1 is paused by ada: looking" in out
+    assert "run1 waits: paused by ada: looking" in out
     assert "failover release run1" in out
 
 

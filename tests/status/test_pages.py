@@ -10,7 +10,9 @@ from typing import Any
 from orchestrator.core.move import Objection, Trigger
 from orchestrator.core.names import Domain, ServiceId
 from orchestrator.core.quorum import Verdict
+from orchestrator.core.record import Entry, Mark
 from orchestrator.history import Store
+from workflows.wire import RunState, Waiting
 
 EVIL = '<script>alert(1)</script><img src=x onerror="alert(2)">'
 
@@ -65,6 +67,37 @@ async def test_a_run_under_way_is_shown_against_its_objective(site: Any, world: 
     assert "Under way" in words
     assert re.search(r"chat: failover us → eu .* \d\.\d\d s of 30 s", words)
     assert re.search(r"converge \d\.\d\d s running drain waits", words)
+
+
+async def test_a_run_that_waits_for_a_person_says_for_whom(site: Any, world: Any, worlds: ModuleType) -> None:
+    """An approval, a hold and what people did stand on both pages, with the command that answers, escaped."""
+    failing = worlds.failing(worlds.utc_now())
+    (run,) = failing.records
+    asks = Waiting("yes", "yes waits for a yes", ("sre",), ("bo",), 2)
+    failing.states[run] = RunState((), planned=True, paused=f"paused by ada: {EVIL}", waiting=(asks,))
+    said = Entry(worlds.utc_now(), Mark.ACT, f"yes approved by bo: {EVIL}", "yes")
+    record = failing.records[run]
+    failing.records[run] = replace(record, entries=(*record.entries, said))
+    world.services, world.records, world.states = failing.services, failing.records, failing.states
+    front = await site.client.get("/")
+    words = text_of(front.text)
+    assert "Waiting for you" in words
+    assert "step yes needs 2 yes of role sre, 1 given (bo)" in words
+    assert f"failover approve {run} --step yes" in words
+    assert "yes approved by bo" in words
+    page = await site.client.get(f"/runs/{run}")
+    words = text_of(page.text)
+    assert "waiting: step yes needs 2 yes of role sre, 1 given (bo)" in words
+    for command in ("approve", "deny", "release"):
+        assert f"failover {command} {run}" in words
+    assert "<script>alert" not in front.text + page.text
+    (chat,) = [
+        each for each in (await site.client.get("/api/services")).json()["services"] if each["service"] == "chat"
+    ]
+    assert [each["command"] for each in chat["reasons"] if each["about"] == "waits"] == [
+        f"failover release {run}",
+        f"failover approve {run} --step yes",
+    ]
 
 
 async def test_a_closed_run_tells_its_story(site: Any) -> None:

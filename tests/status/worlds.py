@@ -13,7 +13,7 @@ from orchestrator.core.record import Entry, Mark, Record, RunStatus, StepBrief
 from orchestrator.core.steering import Fence, Routing
 from orchestrator.core.topology import Answer, Mode
 from orchestrator.runtime.control import ControlPlaneAway, NoSuch
-from workflows.wire import DrillPhase, DrillReport, EndpointBrief, Question, ServiceStatus
+from workflows.wire import DrillPhase, DrillReport, EndpointBrief, Question, RunState, ServiceStatus
 
 PLACES = (("ap", "azure/japaneast"), ("eu", "gcp/europe-west1"), ("us", "aws/us-east-1"))
 EU, US, AP = EndpointId("eu"), EndpointId("us"), EndpointId("ap")
@@ -195,6 +195,7 @@ class World:
 
     services: dict[str, ServiceStatus] = field(default_factory=dict)
     records: dict[str, Record] = field(default_factory=dict)
+    states: dict[str, RunState] = field(default_factory=dict)
     away: str = ""
     asked: int = 0
 
@@ -210,6 +211,11 @@ class World:
         if run not in self.records:
             raise NoSuch(f"no run is called {run}")
         return self.records[run]
+
+    async def run_state(self, run: RunId, service: ServiceId | None = None) -> RunState:
+        if run not in self.states:
+            raise NoSuch(f"no run is called {run}")
+        return self.states[run]
 
     def put(self, *statuses: ServiceStatus) -> None:
         for each in statuses:

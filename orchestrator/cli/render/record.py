@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from orchestrator.cli.render.text import cell, listed, seconds, shares, stamp
-from orchestrator.cli.render.waiting import waits
+from orchestrator.cli.render.waiting import waiting_lines
 from orchestrator.core.move import MoveKind
 from orchestrator.core.record import Entry, Mark, Record, RunStatus
 from workflows.wire import RunState
@@ -182,7 +182,7 @@ def timeline(
             cell(row.text),
         )
     parts: list[RenderableType] = [headline(record), measure(record), *_facts(record), "", grid]
-    if state is not None and (waiting := tuple(waits(record.run, state))):
+    if state is not None and (waiting := tuple(waiting_lines(record.run, state))):
         parts += ["", *waiting]
     return Group(*parts)
 
@@ -233,7 +233,7 @@ def progress(record: Record, now: datetime, state: RunState | None = None) -> Re
     clock = cell(f"{seconds(past)} of the objective's {seconds(record.objective_s)}", late)
     said = [entry for entry in record.entries if entry.mark in {Mark.ACT, Mark.NOTE}][-SAID:]
     news = [entry_line(record, entry) for entry in said]
-    return Group(headline(record), grid, *news, *(waits(record.run, state) if state else ()), clock)
+    return Group(headline(record), grid, *news, *(waiting_lines(record.run, state) if state else ()), clock)
 
 
 def summary(records: Iterable[Record]) -> RenderableType:

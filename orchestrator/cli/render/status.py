@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from orchestrator.cli.render.text import age, cell, listed, stamp
-from orchestrator.cli.render.waiting import waits
+from orchestrator.cli.render.waiting import waiting_lines
 from orchestrator.core.names import RunId
 from orchestrator.core.quorum import Assessment, Verdict
 from workflows.wire import EndpointBrief, RunState, ServiceStatus
@@ -73,7 +73,7 @@ def _remarks(status: ServiceStatus, state: RunState | None) -> Iterable[Text]:
     if status.run:
         yield cell(f"{name}: run {status.run} is under way, started by {status.run_started_by or 'unknown'}", "bold")
         yield cell(f"    failover show {status.run}")
-        yield from waits(status.run, state) if state else ()
+        yield from waiting_lines(status.run, state) if state else ()
     if status.question:
         asked = status.question
         rules = listed(reason.text for reason in asked.reasons)
