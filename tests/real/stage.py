@@ -25,6 +25,7 @@ from orchestrator.runtime.sandbox import runner
 from real.scenery import EU, TOLD, US, VANTAGES, World, endpoint, service
 from real.temporal import TemporalServer, binary
 from workflows import options
+from workflows.domain import DomainWorkflow
 from workflows.drill import DrillWorkflow
 from workflows.failover import FailoverWorkflow
 from workflows.governor import GovernorWorkflow
@@ -63,6 +64,7 @@ __all__ = [
 ]
 
 WORKFLOWS = (
+    DomainWorkflow,
     DrillWorkflow,
     FailoverWorkflow,
     GovernorWorkflow,

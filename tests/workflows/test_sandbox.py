@@ -22,10 +22,21 @@ from real.stage import WORKFLOWS, time_skipping
 
 ROOM = Path(workflows.__file__).parent
 ALLOWED = (
-    *("temporalio", "orchestrator.core", "runbooks"),
-    *("workflows.wire", "workflows.options", "workflows.situation", "workflows.herald", "workflows.finishing"),
+    *("temporalio", "orchestrator.core", "runbooks", "workflows.wire"),
+    *(f"workflows.{path.stem}" for path in sorted(ROOM.glob("*.py"))),
 )
-PURE = ("__future__", "asyncio", "collections", "contextlib", "dataclasses", "datetime", "typing", "zlib")
+PURE = (
+    "__future__",
+    "asyncio",
+    "collections",
+    "contextlib",
+    "dataclasses",
+    "datetime",
+    "enum",
+    "math",
+    "typing",
+    "zlib",
+)
 
 
 def imported(path: Path) -> set[str]:
