@@ -7,7 +7,7 @@ from types import MappingProxyType
 from typing import Any
 
 from orchestrator.config.document import Document, Trail
-from orchestrator.config.fields import quoted
+from orchestrator.config.fields import looks_secret, quoted
 from orchestrator.config.mistakes import Mistake, did_you_mean, shown
 from orchestrator.core import safety
 from runbooks.model import DEEPEST
@@ -62,8 +62,8 @@ def _found(document: Document) -> Iterator[_Told]:
             yield (*trail, field), f"{_HOLDERS[kind]} has no {field} of its own; give one to the steps in it"
         if kind == "parallel" and sum(isinstance(key, int) for key in trail) > 2 * DEEPEST:
             yield trail, f"branches stand in one another more than {DEEPEST} deep; flatten them"
-        if kind == "check":
-            yield from _rules(trail, step)
+        if kind in _LOOKED_INTO:
+            yield from _LOOKED_INTO[kind](trail, step)
     if any(str(step.get("type")) not in STEPS for _, step in written):
         return  # a type that is misspelt would look like a step that is missing
     yield from _in_turn(written)
@@ -116,6 +116,19 @@ def _rules(trail: Trail, step: dict[str, Any]) -> Iterator[_Told]:
             yield (*trail, "rules", index), f"no safety rule is called {quoted(name)}{close}; name one that exists"
 
 
+def _secrets(trail: Trail, step: dict[str, Any]) -> Iterator[_Told]:
+    """Secrets that would travel with every plan: a hook's headers point to them, and its data cannot."""
+    for hook in ("hook", "back"):
+        said = step.get(hook)
+        fields = {part: said.get(part) if isinstance(said, dict) else None for part in ("headers", "data")}
+        for part, cure in (("headers", "write {env: NAME} or {file: PATH}"), ("data", "send it in a header")):
+            found = fields[part]
+            for name, value in found.items() if isinstance(found, dict) else ():
+                if looks_secret(str(name)) and not (part == "headers" and isinstance(value, dict)):
+                    text = f"usually holds a secret, which must not stand in this file; {cure}"
+                    yield (*trail, hook, part, name), text
+
+
 def _in_turn(written: list[_Written]) -> Iterator[_Told]:
     """A steer for unplanned moves before the one for planned moves: it could not take over when a run is switched."""
     steers = [(trail, str(step.get("when", "always"))) for trail, step in written if step.get("type") == "steer"]
@@ -138,3 +151,7 @@ def _misplaced(taken: list[_Written], moves: str) -> Iterator[_Told]:
             yield trail, f"{kind} stands after steer, when traffic has arrived already; put it before"
         if kind == "steer" and "branches" in trail:
             yield trail, "steer stands in a branch of parallel steps; traffic moves by itself, put it outside"
+
+
+_LOOKED_INTO = MappingProxyType({"check": _rules, "call": _secrets})
+"""Types of step whose fields are looked into by themselves."""

@@ -11,11 +11,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from orchestrator.config.mistakes import Mistakes
 from orchestrator.core.errors import BadInput
 from orchestrator.core.topology import Header, Secret, SecretSource
 from providers.base import ProviderError, Refused, Throttled, Transient
 from providers.hooks.web import QUOTED, call, clean, fits
 from real.hook import Answered, Automation, automation
+from runbooks.model import CallTask
+from runbooks.parse import parse
 from runbooks.plan import Hook
 
 FACTS = {"run": "chat-1", "step": "warm", "service": "chat", "source": ["eu"], "target": "us", "kind": "failover"}
@@ -167,6 +170,31 @@ async def test_the_address_in_an_error_has_no_query(there: Automation) -> None:
     with pytest.raises(ProviderError) as caught:
         await call(Hook(f"{there.url}/hook?sig=abc123"), FACTS, key="k", within_s=2.0)
     assert str(caught.value) == f"POST {there.url}/hook answered 404"
+
+
+@pytest.mark.parametrize(
+    ("hook", "said"),
+    [
+        ('headers: {Authorization: "Bearer abc"}', "steps[warm].hook.headers.Authorization: usually holds a secret"),
+        ("data: {api_token: abc}", "steps[warm].hook.data.api_token: usually holds a secret"),
+        ("data: {api_token: abc}", "send it in a header"),
+    ],
+)
+def test_a_secret_that_stands_in_a_runbook_is_a_mistake(hook: str, said: str) -> None:
+    """It would travel with every plan: the runbook is refused, with the place and the cure."""
+    head = "apiVersion: failover/v1\nkind: Runbook\nmetadata: {name: mine}\nsteps:\n"
+    with pytest.raises(Mistakes) as caught:
+        parse(f"{head}  - {{id: warm, type: call, hook: {{url: 'https://h.example.com/', {hook}}}}}\n", "mine.yaml")
+    assert said in str(caught.value)
+
+
+def test_a_secret_that_a_runbook_points_to_is_none() -> None:
+    """{env: NAME} says where it is, and every other field is free."""
+    head = "apiVersion: failover/v1\nkind: Runbook\nmetadata: {name: mine}\nsteps:\n"
+    hook = "{url: 'https://h.example.com/', headers: {Authorization: {env: TOKEN}, X-Team: infra}, data: {pool: gpu}}"
+    [step] = parse(f"{head}  - {{id: warm, type: call, hook: {hook}}}\n", "mine.yaml").steps
+    assert isinstance(step.task, CallTask)
+    assert step.task.hook.headers[0] == Header("Authorization", Secret(SecretSource.ENV, "TOKEN"))
 
 
 def test_wanted_answers_are_codes_or_classes() -> None:
