@@ -145,9 +145,10 @@ class _Course:
             step = replace(step, on_failure="halt")
         self.ends = (step.id,)
         if isinstance(step.work, Steer):
-            self.moved = True
+            taken = step.when.holds(planned=self.case.move.planned)
+            self.moved |= taken
             # A steer that this move leaves out writes nothing; for a run that is switched there is course.standing.
-            self.generation += step.when.holds(planned=self.case.move.planned)
+            self.generation += taken
         return step
 
 

@@ -51,18 +51,16 @@ def brief(plan: Plan, *, planned: bool | None = None) -> tuple[StepBrief, ...]:
 
 def people(work: Approve) -> str:
     """Who is waited for, how long, and what silence means."""
-    first, *others = (_asked(role, work.people) for role in work.roles)
-    patience = spoken(work.patience_s)
-    more = "".join(f"; then {who} as well, for {patience}" for who in others)
-    return f"wait until {first} say{'s' if work.people == 1 else ''} yes, for {patience}{more}; else {work.on_timeout}"
+    first, *others = work.roles
+    patience, one = spoken(work.patience_s), work.people == 1
+    who = ("somebody" if one else f"{work.people} people") + (f" of {_asked(first)}" if first.role else "")
+    more = "".join(f"; then {_asked(each)} may as well, for {patience}" for each in others)
+    return f"wait until {who} say{'s' if one else ''} yes, for {patience}{more}; else {work.on_timeout}"
 
 
-def _asked(role: Asked, count: int) -> str:
-    who = "somebody" if count == 1 else f"{count} people"
-    if role.role is None:
-        return who
+def _asked(role: Asked) -> str:
     names = f" ({', '.join(role.people)})" if role.people else ""
-    return f"{who} of role {role.role}{names}"
+    return f"role {role.role}{names}"
 
 
 def text(plan: Plan) -> str:

@@ -82,7 +82,7 @@ def resolved(said: BookStep, case: Case) -> Iterator[Step]:  # noqa: PLR0912  on
             undo = _hook(back) if back else None
             yield _step(said, Call(hook, back), f"{_hook(hook)} and expect {', '.join(hook.status)}", case, undo)
         case NotifyTask(line):
-            yield _step(said, Tell(line), f"tell people: {line}", case)
+            yield _step(said, Tell(line), f"tell people: {' '.join(line.split())}", case)
         case WaitTask(seconds):
             yield _step(said, Wait(seconds), f"hold for {spoken(seconds)}", case, more_s=seconds)
         case SteerTask() | ParallelTask() | RunbookTask():
@@ -139,9 +139,10 @@ def _place(name: EndpointId, case: Case) -> tuple[Place, bool]:
 def _verify(said: BookStep, task: VerifyTask, case: Case) -> Step:
     place, by_chat = _place(case.target.id, case)
     names = ", ".join(probe.id for probe in place.probes)
-    how = "completed inferences" if by_chat else "good answers"
+    how = "completed inference" if by_chat else "good answer"
+    row = f"{task.passes} {how}s in a row" if task.passes > 1 else f"one {how}"
     places = f", from {task.vantages} places" if task.vantages > 1 else ""
-    line = f"ask {place.endpoint} until it gives {task.passes} {how} in a row ({names}){places}"
+    line = f"ask {place.endpoint} until it gives {row} ({names}){places}"
     return _step(said, Verify(place, task.passes, task.vantages), line, case)
 
 
@@ -262,7 +263,8 @@ def _steer(said: BookStep, case: Case, weights: Weights, standing: Routing) -> t
 def _analyse(said: BookStep, task: SteerTask, case: Case, percent: int, weights: Weights) -> Step:
     given = serving(weights)
     # An endpoint that is down is no measure of another.
-    source = next((name for name in case.move.source if name in given and case.move.planned), None)
+    serves = case.move.planned or said.when is When.PLANNED
+    source = next((name for name in case.move.source if name in given and serves), None)
     target, _ = _place(case.target.id, case)
     beside = _place(source, case)[0] if source is not None else None
     work = Analyse(target, beside if task.analysis else None, task.hold_s, task.analysis)

@@ -53,17 +53,7 @@ def _found(document: Document) -> Iterator[_Told]:
     written = list(_written(steps, ("steps",)))
     yield from _twice(document, written)
     for trail, step in written:
-        kind = str(step.get("type"))
-        for field in ("on_failure", "when"):
-            text = _NEVER.get((kind, field, str(step.get(field))))
-            if text:
-                yield (*trail, field), text
-        for field in sorted(_OF_ITS_STEPS & set(step)) if kind in _HOLDERS else ():
-            yield (*trail, field), f"{_HOLDERS[kind]} has no {field} of its own; give one to the steps in it"
-        if kind == "parallel" and sum(isinstance(key, int) for key in trail) > 2 * DEEPEST:
-            yield trail, f"branches stand in one another more than {DEEPEST} deep; flatten them"
-        if kind in _LOOKED_INTO:
-            yield from _LOOKED_INTO[kind](trail, step)
+        yield from _alone(trail, step)
     if any(str(step.get("type")) not in STEPS for _, step in written):
         return  # a type that is misspelt would look like a step that is missing
     yield from _in_turn(written)
@@ -74,6 +64,21 @@ def _found(document: Document) -> Iterator[_Told]:
             if trail not in told:
                 told.add(trail)
                 yield trail, text
+
+
+def _alone(trail: Trail, step: dict[str, Any]) -> Iterator[_Told]:
+    """What is wrong with one step, wherever it stands."""
+    kind = str(step.get("type"))
+    for field in ("on_failure", "when"):
+        text = _NEVER.get((kind, field, str(step.get(field))))
+        if text:
+            yield (*trail, field), text
+    for field in sorted(_OF_ITS_STEPS & set(step)) if kind in _HOLDERS else ():
+        yield (*trail, field), f"{_HOLDERS[kind]} has no {field} of its own; give one to the steps in it"
+    if kind == "parallel" and sum(isinstance(key, int) for key in trail) > 2 * DEEPEST:
+        yield trail, f"branches stand in one another more than {DEEPEST} deep; flatten them"
+    if kind in _LOOKED_INTO:
+        yield from _LOOKED_INTO[kind](trail, step)
 
 
 def _written(steps: list[Any], trail: Trail, *, planned: bool | None = None) -> Iterator[_Written]:

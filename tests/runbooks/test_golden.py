@@ -12,11 +12,13 @@ from typing import Any
 
 import pytest
 
-from orchestrator.core.move import MoveKind, Objection, Trigger
+from orchestrator.core.move import Move, MoveKind, Objection, Trigger
 from orchestrator.core.names import Domain, EndpointId
 from orchestrator.core.steering import Routing
 from orchestrator.core.topology import Answer
+from runbooks.books import book
 from runbooks.model import Runbook
+from runbooks.parse import parse
 from runbooks.plan import Plan
 from runbooks.planner import as_nsupdate, text
 
@@ -66,6 +68,73 @@ def first_write(world: Any) -> Plan:
     return world.plan(world.move(MoveKind.SWITCHOVER))  # type: ignore[no-any-return]  # as above
 
 
+def weighing(world: Any) -> Any:
+    """*world* behind a steering that weighs, with people on call."""
+    world.service = replace(world.service, steering=replace(world.steering, provider="local"))
+    world.roles = (("leads", ("carol", "dave")), ("oncall", ("alice", "bob")))
+    return world
+
+
+def canary_shift(world: Any) -> Plan:
+    move = weighing(world).move(MoveKind.SWITCHOVER)
+    return world.plan(move, book_=book("canary-shift", {"stages": "5,50"}))  # type: ignore[no-any-return]  # as above
+
+
+def canary_shift_unplanned(world: Any) -> Plan:
+    move = weighing(world).move(MoveKind.FAILOVER, failing=(Domain("aws/eu-central-1"),))
+    return world.plan(move, book_=book("canary-shift", {"hold": "10s"}))  # type: ignore[no-any-return]  # as above
+
+
+def drain_endpoint(world: Any) -> Plan:
+    return world.plan(world.move(MoveKind.SWITCHOVER), book_=book("drain-endpoint"))  # type: ignore[no-any-return]  # as above
+
+
+def restore_last_good(world: Any) -> Plan:
+    return world.plan(world.move(MoveKind.SWITCHOVER), book_=book("restore-last-good"))  # type: ignore[no-any-return]  # as above
+
+
+def promote_standby(world: Any) -> Plan:
+    move = Move(world.service.id, MoveKind.PREPARATION, (), US, ((EU, 100), (US, 0)))
+    return world.plan(move, book_=book("promote-standby"))  # type: ignore[no-any-return]  # as above
+
+
+def scale_ahead(world: Any) -> Plan:
+    move = Move(world.service.id, MoveKind.PREPARATION, (), US, ((EU, 100), (US, 0)))
+    return world.plan(move, book_=book("scale-ahead", {"replicas": "12"}))  # type: ignore[no-any-return]  # as above
+
+
+EVERYTHING = """\
+apiVersion: failover/v1
+kind: Runbook
+metadata: {name: everything}
+steps:
+  - {id: rules, type: check, rules: [target-down, residency]}
+  - id: ready
+    type: parallel
+    branches:
+      - - {id: promote, type: promote, replicas: 4}
+        - {id: verify, type: verify, vantages: 2}
+      - - {id: approve, type: approve, role: oncall, people: 2, escalate: [leads], timeout: 5m, when: planned}
+      - - id: ticket
+          type: call
+          hook: {url: "https://hooks.example.com/open", status: [204]}
+          back: {url: "https://hooks.example.com/close", method: DELETE}
+  - {id: all, type: check, on_failure: ask}
+  - {id: tell, type: notify, text: "traffic moves\\n  now"}
+  - {id: steer, type: steer}
+  - {id: converge, type: converge}
+  - {id: late, type: wait, for: 1m}
+  - {id: somebody, type: approve, on_timeout: proceed}
+  - {id: fence, type: fence}
+"""
+
+
+def everything(world: Any) -> Plan:
+    move = weighing(world).move(MoveKind.SWITCHOVER)
+    trigger = Trigger("erin", "a new kind of GPU")
+    return world.plan(move, book_=parse(EVERYTHING, "everything.yaml"), trigger=trigger)  # type: ignore[no-any-return]  # as above
+
+
 CASES: dict[str, Callable[[Any], Plan]] = {
     make.__name__.replace("_", "-"): make
     for make in (
@@ -77,6 +146,13 @@ CASES: dict[str, Callable[[Any], Plan]] = {
         switchover_shared,
         failback,
         first_write,
+        canary_shift,
+        canary_shift_unplanned,
+        drain_endpoint,
+        restore_last_good,
+        promote_standby,
+        scale_ahead,
+        everything,
     )
 }
 

@@ -1,0 +1,248 @@
+"""Moves by stages: what each stage writes, what stands between them, and how they go back."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import pairwise
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from orchestrator.core.move import MoveKind
+from orchestrator.core.names import EndpointId
+from orchestrator.core.steering import Fence, SteeringChange
+from orchestrator.core.topology import Weights
+from runbooks.books import book
+from runbooks.course import Do, Undo, next_actions, standing
+from runbooks.model import Runbook
+from runbooks.parse import parse
+from runbooks.plan import Analyse, Plan, Steer, Step
+from runbooks.planner import Unplannable
+from runbooks.progress import Event, Progress, advance, begin, switched
+from runbooks.resolve import partway
+
+EU, US, AP = EndpointId("eu"), EndpointId("us"), EndpointId("ap")
+
+
+def gently(stages: str = "[5, 25, 50]", more: str = "") -> Runbook:
+    return parse(
+        "apiVersion: failover/v1\nkind: Runbook\nmetadata: {name: gently}\nsteps:\n"
+        f"  - {{id: shift, type: steer, stages: {stages}, hold: 30s{more}}}\n"
+        "  - {id: converge, type: converge, on_failure: rollback}\n",
+        "gently.yaml",
+    )
+
+
+@pytest.fixture
+def weighing(world: Any) -> Any:
+    """The small world behind a steering that weighs."""
+    world.service = replace(world.service, steering=replace(world.steering, provider="local"))
+    return world
+
+
+def steers(plan: Plan) -> list[tuple[Step, Steer]]:
+    return [(step, step.work) for step in plan.steps if isinstance(step.work, Steer)]
+
+
+# ------------------------------------------------------------------ weights
+
+names = st.sampled_from([EndpointId(name) for name in "abcdef"])
+
+
+@st.composite
+def moves(draw: st.DrawFn) -> tuple[Weights, Weights]:
+    """Weights before and after a move of all kinds of endpoints, as a plan has them."""
+    ids = sorted(draw(st.sets(names, min_size=2, max_size=6)))
+    weights = st.lists(st.integers(0, 100), min_size=len(ids), max_size=len(ids)).filter(any)
+    before, after = draw(weights), draw(weights)
+    return tuple(zip(ids, before, strict=True)), tuple(zip(ids, after, strict=True))
+
+
+def total(weights: Weights) -> int:
+    return sum(weight for _, weight in weights)
+
+
+@given(moves())
+def test_each_stage_is_a_part_of_the_move(move: tuple[Weights, Weights]) -> None:
+    """The sum stays, nobody goes back from one stage to the next, nothing is empty, and the last is the whole move."""
+    before, after = move
+    came = [dict(partway(before, after, percent)) for percent in range(1, 101)]
+    assert all(sorted(each) == [name for name, _ in after] for each in came)
+    assert {sum(each.values()) for each in came} == {total(after)}
+    assert all(weight >= 0 for each in came for weight in each.values())
+    for name, to in after:
+        course = [each[name] for each in came]
+        assert course[-1] == to
+        assert course in (sorted(course), sorted(course, reverse=True))
+
+
+@given(moves())
+def test_whoever_gains_has_something_from_the_first_stage_on(move: tuple[Weights, Weights]) -> None:
+    """A stage in which the target gets nothing would prove nothing."""
+    one, other = move
+    # The same shares in another order: a move that keeps the sum.
+    before, after = one, tuple(zip((name for name, _ in one), (w for _, w in reversed(one)), strict=True))
+    first, old = dict(partway(before, after, 1)), dict(before)
+    assert all(first[name] >= old[name] + 1 for name, to in after if to > old[name])
+    assert total(partway(one, other, 1)) == total(other)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "percent", "weights"),
+    [
+        ((100, 0), (0, 100), 5, (95, 5)),
+        ((100, 0), (0, 100), 1, (99, 1)),
+        ((100, 0), (50, 50), 10, (95, 5)),
+        ((50, 50, 0), (0, 0, 100), 25, (37, 38, 25)),
+        ((100, 0, 0), (34, 33, 33), 1, (98, 1, 1)),
+        ((1, 0), (0, 100), 50, (50, 50)),
+        ((100, 0), (0, 100), 100, (0, 100)),
+    ],
+)
+def test_stages_are_what_a_person_would_write(before: Any, after: Any, percent: int, weights: Any) -> None:
+    """Whole shares, rounded; a source that was said in other numbers counts by its share."""
+    ids = ("a", "b", "c")
+    made = partway(tuple(zip(ids, before, strict=False)), tuple(zip(ids, after, strict=False)), percent)
+    assert sorted(weight for _, weight in made) == sorted(weights)
+
+
+# ------------------------------------------------------------------ plans
+
+
+def test_each_stage_writes_upon_the_one_before(weighing: Any) -> None:
+    """Generations rise by one, each write names the fence and the answer that the one before it leaves."""
+    plan = weighing.plan(weighing.move(MoveKind.SWITCHOVER), book_=gently())
+    assert [step.id for step in plan.steps] == [
+        *("shift.5", "shift.5.hold", "shift.25", "shift.25.hold", "shift.50", "shift.50.hold", "shift.100"),
+        "converge",
+    ]
+    made = steers(plan)
+    assert [work.weights for _, work in made] == [((EU, 100 - n), (US, n)) for n in (5, 25, 50, 100)]
+    assert [(step.generation, work.expects) for step, work in made] == [(n, n) for n in (41, 42, 43, 44)]
+    assert plan.steps[-1].generation == 45
+    assert made[0][1].stands == weighing.routing.fence
+    for (step, work), (_, follows) in pairwise(made):
+        left = left_by(plan, step, work)
+        assert (follows.stands, follows.was) == (left, work.answer)
+        assert follows.lineage == ((left.generation, left.token), *left.lineage)[:4]
+    assert all(after.after == (before.id,) for before, after in pairwise(plan.steps))
+
+
+def left_by(plan: Plan, step: Step, work: Steer) -> Fence:
+    change = SteeringChange(work.expects, work.was, work.weights, work.answer, plan.run, step.id, work.lineage)
+    return change.fence
+
+
+def test_a_hold_asks_target_and_source_side_by_side(weighing: Any) -> None:
+    """With an analysis the source is asked too, while it serves; of a dead source nobody asks."""
+    one = gently("[50]", ", analysis: {samples: 4}")
+    analyse = next(
+        s for s in weighing.plan(weighing.move(MoveKind.SWITCHOVER), book_=one).steps if s.id == "shift.50.hold"
+    )
+    assert isinstance(analyse.work, Analyse)
+    assert analyse.work.source is not None
+    assert (analyse.work.target.endpoint, analyse.work.source.endpoint, analyse.work.hold_s) == (US, EU, 30.0)
+    assert analyse.timeout_s > analyse.work.hold_s
+    unplanned = weighing.plan(weighing.move(MoveKind.FAILOVER), book_=one)
+    alone = next(step.work for step in unplanned.steps if isinstance(step.work, Analyse))
+    assert alone.source is None
+
+
+def test_a_stage_too_small_to_change_anything_is_left_out(weighing: Any) -> None:
+    """Of two shares there are no five percent: a write that changes nothing is not made."""
+    weighing.routing = replace(weighing.routing, fence=replace(weighing.routing.fence, weights=((EU, 2), (US, 0))))
+    plan = weighing.plan(weighing.move(MoveKind.SWITCHOVER, after=((EU, 0), (US, 2))), book_=gently())
+    assert [step.id for step, _ in steers(plan)] == ["shift.5", "shift.100"]
+
+
+def test_plain_dns_cannot_move_by_stages(world: Any) -> None:
+    """The step is named, and what the steering can express."""
+    with pytest.raises(Unplannable, match=r"step 'shift' cannot move by stages: .* spreads traffic evenly"):
+        world.plan(world.move(MoveKind.SWITCHOVER), book_=gently())
+
+
+def test_stages_need_to_know_where_traffic_goes_now(weighing: Any) -> None:
+    """An answer of no known endpoint has no shares that could shrink."""
+    from orchestrator.core.steering import Routing
+    from orchestrator.core.topology import Answer
+
+    weighing.routing = Routing(Answer("addresses", ("127.0.9.9",)), 30)
+    with pytest.raises(Unplannable, match="its traffic cannot move by stages"):
+        weighing.plan(weighing.move(MoveKind.SWITCHOVER), book_=gently())
+
+
+# ------------------------------------------------------------------ back, and on at once
+
+
+def walked(plan: Plan, *steps: str) -> Progress:
+    progress = begin(plan)
+    for step in steps:
+        progress = advance(advance(progress, step, Event.START), step, Event.SUCCEED)
+    return progress
+
+
+def test_every_stage_goes_all_the_way_back(weighing: Any) -> None:
+    """Whatever stage fails, its undo is the whole way: the last one first, in one write, and no stage between."""
+    plan = weighing.plan(weighing.move(MoveKind.SWITCHOVER), book_=gently())
+    assert {(work.before, work.origin) for _, work in steers(plan)} == {(plan.before, weighing.routing.answer)}
+    assert {step.undo for step, _ in steers(plan)} == {
+        "steer chat.example. back to eu, at a new generation, if healthy then"
+    }
+    progress = walked(plan, "shift.5", "shift.5.hold", "shift.25")
+    progress = advance(advance(progress, "shift.25.hold", Event.START), "shift.25.hold", Event.FAIL, "too slow")
+    assert next_actions(plan, progress) == (Undo(plan.steps[2]),)
+
+
+def test_a_stage_that_was_refused_leaves_the_one_before_to_be_put_back(weighing: Any) -> None:
+    """A refusal surely wrote nothing: the stage before it stands, and is the one that goes back."""
+    plan = weighing.plan(weighing.move(MoveKind.SWITCHOVER), book_=gently())
+    progress = walked(plan, "shift.5", "shift.5.hold")
+    progress = advance(advance(progress, "shift.25", Event.START), "shift.25", Event.REFUSE, "no")
+    assert next_actions(plan, progress) == (Undo(plan.steps[0]),)
+
+
+def test_an_unplanned_move_by_stages_never_goes_back(weighing: Any) -> None:
+    """Behind its first write a failure halts, and the end says that the move stands half way."""
+    plan = weighing.plan(weighing.move(MoveKind.FAILOVER), book_=gently())
+    assert {step.undo for step, _ in steers(plan)} == {None}
+    progress = walked(plan, "shift.5", "shift.5.hold", "shift.25")
+    progress = advance(advance(progress, "shift.25.hold", Event.START), "shift.25.hold", Event.FAIL, "too slow")
+    (end,) = next_actions(plan, progress)
+    assert "The move stands half way: traffic goes to eu 75 and us 25." in str(end)
+    assert "failover run chat --to us; to go back: failover run chat --to eu" in str(end)
+
+
+def test_a_run_that_is_switched_half_way_moves_the_rest_at_once(weighing: Any) -> None:
+    """The source died at 25 %: one write upon what the run itself has left, and none of its planned ones."""
+    plan = weighing.plan(weighing.move(MoveKind.SWITCHOVER), book_=book("canary-shift"))
+    assert "shift-at-once" in [step.id for step in plan.steps]
+    assert "shift-at-once" not in [step.id for step in plan.taken(planned=True)]
+    made = walked(plan, "promote", "verify", "shift.5", "shift.5.hold", "shift.25")
+    (now,) = next_actions(plan, switched(plan, made, planned=False))
+    assert isinstance(now, Do)
+    assert now.step.id == "shift-at-once"
+    step = standing(plan, made, now.step)
+    stage = next(each for each in plan.steps if each.id == "shift.25")
+    assert isinstance(step.work, Steer)
+    assert isinstance(stage.work, Steer)
+    assert (step.generation, step.work.expects, step.work.was) == (43, 43, stage.work.answer)
+    assert step.work.stands == left_by(plan, stage, stage.work)
+    assert step.work.weights == plan.after
+    over = advance(
+        advance(switched(plan, made, planned=False), "shift-at-once", Event.START), "shift-at-once", Event.SUCCEED
+    )
+    (then,) = next_actions(plan, over)
+    assert isinstance(then, Do)
+    assert (then.step.id, standing(plan, over, then.step).generation) == ("converge", 44)
+
+
+def test_a_run_that_is_not_switched_stands_where_it_was_planned_to(weighing: Any) -> None:
+    """Each step of a plan that goes as planned is carried out as it stands there, to the letter."""
+    for kind in (MoveKind.SWITCHOVER, MoveKind.FAILOVER):
+        plan = weighing.plan(weighing.move(kind), book_=book("canary-shift"))
+        progress = begin(plan)
+        for step in plan.taken(planned=plan.planned):
+            assert standing(plan, progress, step) == step
+            progress = advance(advance(progress, step.id, Event.START), step.id, Event.SUCCEED)
