@@ -69,21 +69,22 @@ async def test_a_move_by_stages_goes_on_while_the_target_is_as_good(here: Enacto
 
 
 async def test_the_way_back_from_the_middle_is_one_write(here: Enactor) -> None:
-    """The third stage never came: undoing all three writes once, all the way home, whoever is asked first."""
+    """The third stage never came: undoing all three writes once, all the way home, and it comes no more."""
     made = await here.plan(STAGED)
     for stage in STAGES[:2]:
         await here.do(made, stage)
     there = (await here.routing()).generation
-    never, second, first = [await here.undo(made, stage) for stage in reversed(STAGES)]
+    never, *landed = [await here.undo(made, stage) for stage in reversed(STAGES)]
     now = await here.routing()
     assert await here.weights() == {"paris": 100}
     assert now.answer == here.service.endpoint(PARIS).answer
     assert now.generation == there + 1
     assert now.fence is not None
-    assert now.fence.token == f"{made.run}/shift.50-undo"
-    assert "had not changed" in never.text
-    assert f"back at generation {now.generation}" in second.text
-    assert "already" in first.text
+    assert now.fence.token == f"{made.run}/shift.100-undo"
+    assert f"back at generation {now.generation}" in never.text
+    assert all("already" in result.text for result in landed)
+    with pytest.raises(StaleGeneration):
+        await here.do(made, "shift.100")
 
 
 async def test_undoing_a_stage_twice_is_undoing_it_once(here: Enactor) -> None:

@@ -53,7 +53,8 @@ async def converge(work: Converge, task: StepTask, pulse: Pulse) -> StepResult:
 async def steer_back(work: Steer, task: StepTask, probes: ProbeClient, pulse: Pulse) -> StepResult:
     """All the way back in one write at a new generation, and only to endpoints that are healthy now.
 
-    In a move by stages each stage is undone in turn: the first of them goes back, the others find it done.
+    In a move by stages each stage is undone in turn: the first of them goes back, the others find it done. That one may
+    not have landed itself: a write of its own that is still on its way then meets a generation it does not expect.
     Raises UndoFailed, ChangedOutside, Transient.
     """
     name, origin = work.steering.name, work.origin or work.was
@@ -64,16 +65,14 @@ async def steer_back(work: Steer, task: StepTask, probes: ProbeClient, pulse: Pu
     fence = now.fence
     if fence is not None and fence.token == task.key:
         return StepResult(routing=now, text=f"{name} is back at generation {now.generation}")
-    if now.generation == work.expects and now.answer == work.was:
-        return await _sealed(work, task, now, pulse)
-    ours = fence is not None and fence.run == task.run and now.generation > work.expects
+    ours = fence is not None and fence.run == task.run
     if ours and fence is not None and (fence.weights, now.answer) == (work.before, origin):
         return StepResult(routing=now, text=f"{name} is back at generation {now.generation} already")
-    if fence is None or not ours or now.generation != work.expects + 1:
-        hand = f"by step {fence.step} of this run" if ours and fence is not None else "by another hand"
-        raise UndoFailed(f"{name} is at generation {now.generation} {hand}: decide by hand")
-    if now.answer != work.answer:
-        raise ChangedOutside(f"{name} was edited by hand: decide by hand")
+    never_landed = now.generation == work.expects and now.answer == work.was
+    if never_landed and not ours:
+        return await _sealed(work, task, now, pulse)
+    if not never_landed:
+        _object_to_others(work, task, now)
     for place in task.sources:
         await _must_be_well(place, task, probes, pulse)
     change = _next(now, work.before, origin, task)
@@ -85,6 +84,16 @@ async def steer_back(work: Steer, task: StepTask, probes: ProbeClient, pulse: Pu
     return StepResult(routing=routing, text=f"{name} back at generation {routing.generation}")
 
 
+def _object_to_others(work: Steer, task: StepTask, now: Routing) -> None:
+    """Raise UndoFailed or ChangedOutside unless the step's own write stands, with the answer that it gave."""
+    fence, name = now.fence, work.steering.name
+    if fence is None or fence.run != task.run or now.generation != work.expects + 1:
+        hand = f"by step {fence.step} of this run" if fence and fence.run == task.run else "by another hand"
+        raise UndoFailed(f"{name} is at generation {now.generation} {hand}: decide by hand")
+    if now.answer != work.answer:
+        raise ChangedOutside(f"{name} was edited by hand: decide by hand")
+
+
 def _next(now: Routing, weights: Weights, answer: Answer, task: StepTask) -> SteeringChange:
     """The write that replaces *now*."""
     lineage = next_lineage(now.fence)
@@ -94,11 +103,10 @@ def _next(now: Routing, weights: Weights, answer: Answer, task: StepTask) -> Ste
 async def _sealed(work: Steer, task: StepTask, now: Routing, pulse: Pulse) -> StepResult:
     """Nothing had landed. A new generation with the same answer keeps it so, whatever is still on its way.
 
-    A writer that was frozen in the middle of the step would otherwise move traffic after the run has ended. Where an
-    earlier stage of this run stands, its own undo does the same.
+    A writer that was frozen in the middle of the step would otherwise move traffic after the run has ended.
     """
     name = work.steering.name
-    if now.answer is None or now.fence is None or now.fence.run == task.run:
+    if now.answer is None or now.fence is None:
         return StepResult(routing=now, text=f"{name} had not changed")
     change = _next(now, now.fence.weights, now.answer, task)
     try:
