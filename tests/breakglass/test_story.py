@@ -21,7 +21,7 @@ from orchestrator.runtime.control import ControlPlane
 from orchestrator.runtime.embedded import EmbeddedTemporal, free_port
 from orchestrator.runtime.processes import end
 from orchestrator.runtime.up import Running
-from real.glass import CHAT, Ended, Site, opened
+from real.glass import CHAT, KEY, Ended, Site, opened
 from real.system import until
 from workflows.wire import FailoverRequest, ServiceStatus, Started
 
@@ -57,6 +57,10 @@ class Control:
     @property
     def plane(self) -> ControlPlane:
         return self.running.plane
+
+    async def connect(self, address: str | None, namespace: str | None) -> ControlPlane:
+        """For a command in this process."""
+        return await ControlPlane.connect(self.running.temporal.address, "default")
 
     async def status(self) -> ServiceStatus:
         return await self.plane.status(CHAT)
@@ -97,7 +101,7 @@ async def writes(site: Site) -> int:
     return len([event for event in await site.world.events() if event["event"] == "dns.updated"])
 
 
-async def test_temporal_dies_at_forty_percent_and_break_glass_finishes_the_shift(tmp_path: Path) -> None:
+async def test_temporal_dies_at_forty_percent_and_break_glass_finishes_the_shift(tmp_path: Path, failover: Any) -> None:
     """No write is doubled, the old run ends as stale when Temporal is back, and one more run is in the record."""
     async with opened(tmp_path, provider="local") as site, Control.start(site) as control:
         await control.steady()
@@ -119,9 +123,10 @@ async def test_temporal_dies_at_forty_percent_and_break_glass_finishes_the_shift
         old = await control.closed(run)
         assert old.status is RunStatus.STALE, [entry.text for entry in old.entries]
         assert "generation 4" in old.entries[-1].text
-        taken = await take_in(site, control)
+        failover.connect = control.connect
+        taken = await take_in(site, failover)
         assert taken.status == 0, taken.err
-        again = await take_in(site, control)
+        again = await take_in(site, failover)
         assert (again.status, "already" in again.err) == (0, True)
 
         status = await until(control.status, lambda status: status.run is None, "the service is free")
@@ -136,12 +141,32 @@ async def test_temporal_dies_at_forty_percent_and_break_glass_finishes_the_shift
         seen = await until(control.status, lambda status: generation(status) == 4, "the routing is read anew")
         assert {each.id: each.weight for each in seen.endpoints}["ohio"] == 100
 
+        home = await exported(failover, control)
+        assert home.status == 0, home.err
+        assert (await share(site), (await site.routing()).generation) == (0, 6)
+        tampered = await failover("break-glass", "run", "home.json", "--yes", FAILOVER_PLAN_KEY="k" * 20)
+        assert (tampered.status, "altered after it was signed, or signed with another key" in tampered.err) == (2, True)
 
-async def take_in(site: Site, control: Control) -> Ended:
-    journal = next(iter(sorted((site.folder / "journals").glob("*.journal"))))
-    return await site.failover(
-        "break-glass", "take-in", str(journal), TEMPORAL_ADDRESS=control.running.temporal.address
+
+async def exported(failover: Any, control: Control) -> Ended:
+    """A staged plan home, exported and signed while Temporal is there, and carried out without it."""
+    key = {"FAILOVER_PLAN_KEY": KEY}
+    made = await failover(
+        *("export-plan", "chat", "--to", "paris", "--runbook", "canary-shift", "--out", "home.json"),
+        *("--set", "stages=50,100", "--set", "hold=100ms", "--set", "samples=1", "--set", "passes=1"),
+        *("--set", "slower=100", "--reason", "the way home"),
+        **key,
     )
+    assert made.status == 0, made.err
+    await control.kill_temporal()
+    ended: Ended = await failover("break-glass", "run", "home.json", "--yes", **key)
+    return ended
+
+
+async def take_in(site: Site, failover: Any) -> Ended:
+    journal = next(iter(sorted((site.folder / "journals").glob("*.journal"))))
+    ended: Ended = await failover("break-glass", "take-in", str(journal))
+    return ended
 
 
 async def history(site: Site) -> tuple[Any, ...]:

@@ -44,7 +44,11 @@ UNASKED: Mapping[str, str] = MappingProxyType(
         "paused": "whether somebody has paused it",
         "held": "whether its automation is held",
         "cool-down": "when its last run was",
+        "not-acknowledged": "whether somebody has looked at what automation did",
         "confirm": "since when an endpoint has been failing",
+        "change-guard": "how much else moves now",
+        "too-many-at-once": "how many runs there are",
+        "pool-full": "what other services count on in a pool",
     }
 )
 """Rules that only the control plane can answer, each with what nobody knows here."""
@@ -107,9 +111,10 @@ async def look(service: Service, probes: ProbeClient) -> Seen:
 def plan_here(
     topology: Topology, service: ServiceId, request: Request, seen: Seen, *, now: datetime
 ) -> Plan | Unplanned:
-    """The plan that *request* becomes, as the control plane would make it from what is *seen*."""
+    """The plan that *request* becomes, as the control plane would make it from what is *seen*. Raises BadInput."""
     piece = _slice(topology, service)
     state = ServiceState(piece, mode=Mode.MANUAL, routing=seen.routing, routing_error=seen.routing_error)
+    request = situation.meant(state, request)
     decision = consider(_situation(piece.service, piece.orders, seen, now), request)
     if not isinstance(decision, Go):
         return Unplanned(decision.reasons, seen)
