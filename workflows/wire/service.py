@@ -100,6 +100,8 @@ class ActiveRun:
     """Id of the request that started it; empty for automation."""
     target: EndpointId | None = None
     """The endpoint whose fall stops it before traffic moves; None where it was down from the start (a cold standby)."""
+    shift: Shift | None = None
+    """What the service remembers once it is complete, where it moves traffic for a time only."""
 
 
 @dataclass(frozen=True, slots=True)
