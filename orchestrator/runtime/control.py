@@ -25,6 +25,7 @@ from orchestrator.runtime.asking import AGAIN, Asking
 from orchestrator.runtime.connection import ControlPlaneAway, NoSuch, RefusedByRule, Stale, connect
 from orchestrator.runtime.evacuations import Evacuations
 from orchestrator.runtime.glance import glance
+from orchestrator.runtime.governing import held
 from orchestrator.runtime.schedules import DrillSchedule
 from providers.base import FaultKind
 from runbooks.plan import Plan
@@ -33,6 +34,7 @@ from workflows.activities.looking import heartbeats, look
 from workflows.options import TASK_TIMEOUT
 from workflows.wire import (
     CONTROL_QUEUE,
+    GOVERNOR_ID,
     TOPOLOGY_ID,
     Acted,
     AdoptRequest,
@@ -131,7 +133,7 @@ class ControlPlane:
         """Sentences about workflows that ended, or whose tasks fail again and again (a fault here, or old workers)."""
         _, topology = await self.topology()
         watches = (watch_id(v.id, shard) for v in topology.vantages for shard in range(topology.shards))
-        ids = (TOPOLOGY_ID, *(service_id(service.id) for service in topology.services), *watches)
+        ids = (TOPOLOGY_ID, GOVERNOR_ID, *(service_id(service.id) for service in topology.services), *watches)
         found = []
         for workflow in ids:
             try:
@@ -318,7 +320,7 @@ class ControlPlane:
                 budget_s=3.0,
             ),
         )
-        question = PlanQuestion(datetime.now(UTC), seen, request)
+        question = PlanQuestion(datetime.now(UTC), seen, request, ledger=await held(self.client))
         return await self._temporal.query(service_id(service), "explain", Explanation, question, running=True)
 
     async def _no_service(self, service: ServiceId) -> str:
