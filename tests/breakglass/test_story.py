@@ -139,7 +139,7 @@ async def test_temporal_dies_at_forty_percent_and_break_glass_finishes_the_shift
         kept = await until(lambda: history(site), lambda runs: len(runs) == 2, "the history")
         assert {record.run for record in kept} == {record.run for record in status.last_runs}
         seen = await until(control.status, lambda status: generation(status) == 4, "the routing is read anew")
-        assert {each.id: each.weight for each in seen.endpoints}["ohio"] == 100
+        assert {each.id: each.weight for each in seen.endpoints}[EndpointId("ohio")] == 100
 
         home = await exported(failover, control)
         assert home.status == 0, home.err
