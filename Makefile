@@ -8,7 +8,7 @@ TESTS ?= tests
 # Debian keeps named, haproxy and others where only root looks for programs.
 export PATH := $(PATH):/usr/local/sbin:/usr/sbin:/sbin
 
-.PHONY: demo test crash-matrix check unit packages lock clean help
+.PHONY: demo test crash-matrix simulate check unit packages lock clean help
 
 help: ## What can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
@@ -22,6 +22,11 @@ check: $(VENV)/test.stamp
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+HISTORIES ?= 100000
+
+simulate: $(VENV)/run.stamp ## 100,000 histories of core and runs under faults, from their seeds (minutes)
+	@$(BIN)/python -m runbooks.simulate --histories $(HISTORIES) --jobs $$(getconf _NPROCESSORS_ONLN)
 
 unit: $(VENV)/test.stamp
 	$(BIN)/python -m pytest $(TESTS)

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from runbooks.simulate.history import Violation
 from runbooks.simulate.telling import play
 
 CHUNK = 250
+_Chunk = tuple[int, int, tuple[tuple[str, float], ...]]
+"""The first seed, how many, and the weather."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,13 +45,15 @@ def told(violation: Violation) -> Iterator[str]:
     """A violation, line by line: what, the last events, and how to see it again."""
     yield f"seed {violation.seed}, event {violation.event}: {violation.invariant}: {violation.text}"
     yield from violation.story
-    yield f"see it again: python -m runbooks.simulate --seed {violation.seed}"
+    faults = "".join(f" --fault {name}={chance:g}" for name, chance in violation.weather)
+    yield f"see it again: python -m runbooks.simulate --seed {violation.seed}{faults}"
 
 
-def crowd(first: int, histories: int, *, jobs: int = 1) -> Tally:
+def crowd(first: int, histories: int, weather: Mapping[str, float] = MappingProxyType({}), *, jobs: int = 1) -> Tally:
     """*histories* histories of the seeds from *first* on, by so many processes."""
     begun = time.perf_counter()
-    chunks = [(n, min(CHUNK, first + histories - n)) for n in range(first, first + histories, CHUNK)]
+    faults = tuple(sorted(weather.items()))
+    chunks = [(n, min(CHUNK, first + histories - n), faults) for n in range(first, first + histories, CHUNK)]
     counts: Counter[str] = Counter()
     events, violations = 0, list[Violation]()
     for chunk_events, chunk_counts, chunk_violations in _played(chunks, jobs):
@@ -58,7 +63,7 @@ def crowd(first: int, histories: int, *, jobs: int = 1) -> Tally:
     return Tally(histories, events, time.perf_counter() - begun, counts, tuple(violations))
 
 
-def _played(chunks: list[tuple[int, int]], jobs: int) -> Iterator[tuple[int, Counter[str], list[Violation]]]:
+def _played(chunks: list[_Chunk], jobs: int) -> Iterator[tuple[int, Counter[str], list[Violation]]]:
     if jobs <= 1:
         yield from map(_chunk, chunks)
         return
@@ -66,12 +71,12 @@ def _played(chunks: list[tuple[int, int]], jobs: int) -> Iterator[tuple[int, Cou
         yield from pool.map(_chunk, chunks)
 
 
-def _chunk(chunk: tuple[int, int]) -> tuple[int, Counter[str], list[Violation]]:
-    first, number = chunk
+def _chunk(chunk: _Chunk) -> tuple[int, Counter[str], list[Violation]]:
+    first, number, faults = chunk
     counts: Counter[str] = Counter()
-    events, violations = 0, list[Violation]()
+    events, violations, weather = 0, list[Violation](), dict(faults)
     for seed in range(first, first + number):
-        outcome = play(seed)
+        outcome = play(seed, weather)
         events += outcome.events
         counts.update(outcome.counts)
         if outcome.violation is not None:

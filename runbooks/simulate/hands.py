@@ -18,8 +18,8 @@ from runbooks.simulate.stage import Stage
 from runbooks.simulate.world import World, holds
 
 OURSELVES = "a step of this run wrote only now"
-FRESH_LOOK_S = 2.0
-"""A look at the routing that is older than this says nothing of now."""
+FRESH_S = 5.0
+"""Nobody acts upon what they read longer ago than this, as ``workflows.activities.pulse``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +78,8 @@ class Hands:
         self._world = world
         self._faults = faults
         self._check = check
+        self._barred: set[str] = set()
+        """Runs whose writes the primary does not take."""
 
     def do(self, task: Task) -> Course:  # noqa: PLR0911  one case for each type of step
         """Do the step."""
@@ -129,6 +131,16 @@ class Hands:
             raise StepFailed("Transient", "the provider did not answer")
         if self._stage.chance(self._faults["refuse"]):
             raise StepFailed("Refused", "the provider said no")
+
+    def _weighed(self, task: Task) -> None:
+        """The primary weighs a write. A key that may not write now may not write later either."""
+        try:
+            self._trouble()
+        except StepFailed as error:
+            self._barred |= {task.run} if error.kind == "Refused" else set()
+            raise
+        if task.run in self._barred:
+            raise StepFailed("Refused", "the primary said no")
 
     # ------------------------------------------------------------------ the verbs
 
@@ -184,7 +196,7 @@ class Hands:
             yield self._way()
             # A server says no to a write that it weighs at all, never to one that has landed already.
             if holds(change, self._world.record):
-                self._trouble()
+                self._weighed(task)
             if not self._stage.chance(self._faults["silence"]):
                 self._world.replaced(change, step=task.plan_step, back=task.back)
             yield self._way()
@@ -224,19 +236,23 @@ class Hands:
 
     def _take(self, name: EndpointId, replicas: int, task: Task, *, off: bool = False) -> Course:
         """Take capacity away, from an endpoint that carries no traffic."""
-        looked = -FRESH_LOOK_S
-        while self._stage.now - looked > FRESH_LOOK_S:
-            looked = yield from self._must_be_idle(name, task)
-            yield self._way()
+        yield from self._must_be_idle(name, task)
         self._world.scale(name, replicas, key=task.key, run=task.run, off=off)
         yield self._way()
         return Result(text=f"{name} has {replicas} replicas")
 
-    def _must_be_idle(self, name: EndpointId, task: Task) -> Generator[float, None, float]:
-        """Refuse unless the routing is as this run left or found it, and sends *name* nothing; when that was seen."""
+    def _must_be_idle(self, name: EndpointId, task: Task) -> Generator[float, None, None]:
+        """Refuse unless the routing is as this run left or found it, and sends *name* nothing.
+
+        Whoever was frozen since it was read does not act upon it (``Pulse.fresh``); what follows is done at once.
+        """
         yield self._way()
         self._trouble()
         now, fence = self._world.record, self._world.record.fence
+        read = self._stage.now
+        yield self._way()
+        if self._stage.now - read > FRESH_S:
+            raise StepFailed("Transient", "reading took too long to act upon what it said")
         wrote = fence is not None and fence.run == task.run
         if task.back:
             ours = wrote or now.generation == task.base
@@ -249,7 +265,6 @@ class Hands:
         said = set(now.answer.values) if now.answer is not None else set()
         if task.own is not None and said & set(task.own.values):
             raise StepFailed("ChangedOutside", f"{name} is in the answer although the fence says otherwise")
-        return self._stage.now
 
     def _call(self, task: Task) -> Course:
         yield self._way()
@@ -314,7 +329,7 @@ class Hands:
         try:
             routing = yield from self._back_to(now, now.fence.weights, now.answer, task)
         except StepFailed as error:
-            if error.kind == "StaleGeneration" or error.text == OURSELVES:
+            if error.kind not in {"Refused", "ChangedOutside"}:
                 raise
             return Result(now, text="it had not changed, and takes no write now")
         self._stage.count("steer sealed")

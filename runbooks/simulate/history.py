@@ -20,15 +20,6 @@ LONGEST = 20_000
 SHOWN = 30
 
 
-class Broken(Exception):
-    """An invariant does not hold."""
-
-    def __init__(self, invariant: str, text: str) -> None:
-        super().__init__(f"{invariant}: {text}")
-        self.invariant = invariant
-        self.text = text
-
-
 @dataclass(frozen=True, slots=True)
 class Violation:
     """What was broken, and how it came to that."""
@@ -39,6 +30,7 @@ class Violation:
     event: int
     story: tuple[str, ...]
     """The last events."""
+    weather: tuple[tuple[str, float], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +49,7 @@ class History:
 
     def __init__(self, seed: int, weather: Mapping[str, float], *, whole: bool = False) -> None:
         self.stage = Stage(seed, whole=whole)
+        self.weather = tuple(sorted(weather.items()))
         self.setting: Setting = setting(self.stage.rng, weather)
         self.world = World(self.stage, self.setting)
         service, faults = self.setting.service, self.setting.faults

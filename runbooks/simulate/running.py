@@ -63,6 +63,18 @@ class Doing:
     """Its executor was told to end, and is waited for."""
 
 
+@dataclass(frozen=True, slots=True)
+class Ties:
+    """What a run asks of those outside it, and tells them."""
+
+    recheck: Callable[[Plan], str]
+    """Why traffic must not move after all: the source is well again."""
+    overtaken: Callable[[], bool]
+    """Whether anybody else has changed the record since the routing that the plan was made from."""
+    closed: Callable[[Run], None]
+    """Its last word."""
+
+
 class Run:
     """Carries one plan out."""
 
@@ -74,16 +86,14 @@ class Run:
         service: Service,
         *,
         faults: Mapping[str, float],
-        recheck: Callable[[Plan], str],
-        closed: Callable[[Run], None],
+        ties: Ties,
     ) -> None:
         self._stage = stage
         self._hands = hands
         self._service = service
         self._faults = faults
-        self._recheck = recheck
-        self._tell_closed = closed
-        self._started = stage.now
+        self._ties = ties
+        self.started = stage.now
         self._replicas: dict[str, int] = {}
         self._fell = ""
         self._held = ""
@@ -100,6 +110,11 @@ class Run:
         """Ended from outside, without a last word."""
         self.status: RunStatus | None = None
         stage.after(0.02, self.go)
+
+    @property
+    def overtaken(self) -> bool:
+        """Whether anybody else has changed the record since the routing that its plan was made from."""
+        return self._ties.overtaken()
 
     @property
     def open(self) -> bool:
@@ -135,7 +150,7 @@ class Run:
         self._say("closes as {}: {}", close.status, close.text)
         self._stage.count(f"run {close.status}")
         self._stage.tell(Ended(self.plan, self.progress, close.status, close.text))
-        self._tell_closed(self)
+        self._ties.closed(self)
 
     def _say(self, text: str, *args: object) -> None:
         self._stage.say("{}: " + text, self.plan.run, *args)
@@ -161,7 +176,10 @@ class Run:
             self._say("does not move traffic after all: {}", again)
             self._stage.count("move stopped before the steer")
             self.progress = advance(self.progress, "", Event.ABORT, again)
-            self._over(doing)
+            if self.progress.state(step.id) is StepState.RUNNING:
+                self._failed(doing, "Transient", again)
+            else:
+                self._over(doing)
             return
         self.progress = advance(self.progress, step.id, Event.START)
         match step.work:
@@ -176,8 +194,8 @@ class Run:
                 self._attempt(doing)
 
     def _came_back(self) -> str:
-        late = self._stage.now - self._started >= STALE_VERDICT_S
-        return self._recheck(self.plan) if late and not self.progress.planned else ""
+        late = self._stage.now - self.started >= STALE_VERDICT_S
+        return self._ties.recheck(self.plan) if late and not self.progress.planned else ""
 
     def _unanswered(self, doing: Doing) -> None:
         if doing.ended or not self.open:

@@ -23,7 +23,7 @@ from runbooks.plan import Plan
 from runbooks.planner import Ground, Unplannable
 from runbooks.simulate.facts import Began, Decided
 from runbooks.simulate.hands import Hands
-from runbooks.simulate.running import Run
+from runbooks.simulate.running import Run, Ties
 from runbooks.simulate.setting import SHELF, Setting, books_for
 from runbooks.simulate.stage import Stage
 from runbooks.simulate.watching import Post, in_short
@@ -267,9 +267,13 @@ class ServiceSide:
         stage.say("service: run {} by {}: {} to {} by {}", run, trigger.by, move.kind, move.target, book.name)
         stage.count(f"run begun: {move.kind}")
         stage.tell(Began(plan))
-        self.runs[run] = Run(
-            stage, self._hands, plan, service, faults=self._faults, recheck=self._recheck, closed=self._close
-        )
+        known, fresh = len(self._world.changes), self.routing == self._world.record
+
+        def overtaken() -> bool:
+            return not fresh or any(each.by != run for each in self._world.changes[known:])
+
+        ties = Ties(self._recheck, overtaken, self._close)
+        self.runs[run] = Run(stage, self._hands, plan, service, faults=self._faults, ties=ties)
         stage.after(ASK_AFTER_S, self._ask_after, self.active)
 
     def _book(self, move: Move) -> Runbook:

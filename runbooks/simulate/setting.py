@@ -48,9 +48,9 @@ CHAT = ServiceId("chat")
 NAMES = tuple(EndpointId(name) for name in ("ap", "eu", "us", "za"))
 FAULTS: Mapping[str, tuple[float, float]] = {
     "kill": (0.02, 0.15),
-    "freeze": (0.02, 0.15),
-    "silence": (0.03, 0.2),
-    "transient": (0.03, 0.3),
+    "freeze": (0.03, 0.2),
+    "silence": (0.05, 0.3),
+    "transient": (0.05, 0.35),
     "refuse": (0.01, 0.08),
     "loss": (0.05, 0.5),
     "twice": (0.05, 0.4),
