@@ -36,6 +36,7 @@ from workflows.wire import (
     CONTROL_QUEUE,
     GOVERNOR_ID,
     TOPOLOGY_ID,
+    Acknowledge,
     Acted,
     AdoptRequest,
     Applied,
@@ -182,6 +183,10 @@ class ControlPlane:
     async def resume(self, service: ServiceId, pause: Pause) -> None:
         """Automation goes on; also releases a service that is held."""
         await self._temporal.update(service_id(service), "resume", pause, missing=await self._no_service(service))
+
+    async def acknowledge(self, service: ServiceId, word: Acknowledge) -> None:
+        """A person has seen what automation did, and it may go on."""
+        await self._temporal.update(service_id(service), "acknowledge", word, missing=await self._no_service(service))
 
     async def set_mode(self, service: ServiceId, mode: SetMode) -> None:
         """What the orchestrator may do by itself, until the topology says otherwise."""
