@@ -155,6 +155,7 @@ COMMANDS: tuple[tuple[str, Callable[..., None]], ...] = (
     (STEER, services.mode),
     (STEER, services.pause),
     (STEER, services.resume),
+    (STEER, services.ack),
     (ACT, acts.approve),
     (ACT, acts.deny),
     (ACT, acts.abort),

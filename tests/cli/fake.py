@@ -42,6 +42,7 @@ from runbooks.plan import Approve, Plan, Steer, Step
 from runbooks.progress import Event, Progress, StepState, advance, begin
 from workflows import acting
 from workflows.wire import (
+    Acknowledge,
     Acted,
     Applied,
     DrillPhase,
@@ -167,6 +168,7 @@ class Entity:
     short: set[EndpointId] = field(default_factory=set)
     """Endpoints without room."""
     paused: str | None = None
+    acknowledged: str | None = None
     held: tuple[Objection, ...] = ()
     hold: tuple[Objection, ...] = ()
     run: RunId | None = None
@@ -484,6 +486,9 @@ class FakeControlPlane(ControlPlane):
     async def resume(self, service: ServiceId, pause: Pause) -> None:
         entity = self.entity(service)
         entity.paused, entity.held = None, ()
+
+    async def acknowledge(self, service: ServiceId, word: Acknowledge) -> None:
+        self.entity(service).acknowledged = f"{word.by}: {word.reason}"
 
     async def set_mode(self, service: ServiceId, mode: SetMode) -> None:
         self.entity(service).mode = mode.mode

@@ -117,3 +117,12 @@ def test_global_options_reach_the_connection(failover: Any, plane: Any) -> None:
 def test_watching_is_for_people(failover: Any) -> None:
     """--watch and --json together are a usage error."""
     assert failover("status", "--watch", "--json").status == 2
+
+
+def test_a_person_says_that_they_have_seen_it(failover: Any, plane: Any) -> None:
+    """'ack' is kept with who and why; a service that there is not ends with 4."""
+    ended = failover("ack", "chat", "--reason", "a switch had died")
+    assert ended.status == 0
+    assert "Noted: ada has seen what automation did for 'chat'." in ended.err
+    assert plane.entities["chat"].acknowledged == "ada: a switch had died"
+    assert failover("ack", "chet", "--reason", "x").status == 4

@@ -15,7 +15,7 @@ from orchestrator.cli.options import Json, MaybeService, Reason, Service, Yes
 from orchestrator.core.errors import BadInput
 from orchestrator.core.names import RunId
 from orchestrator.core.topology import Mode
-from workflows.wire import Pause, RunState, ServiceStatus, SetMode
+from workflows.wire import Acknowledge, Pause, RunState, ServiceStatus, SetMode
 
 Statuses = tuple[ServiceStatus, ...]
 
@@ -115,6 +115,19 @@ def resume(ctx: typer.Context, service: Service, reason: Reason = None) -> None:
     word = Pause(who(), reason_of(desk, reason, "Why may it go on?"))
     of_service(desk, service, lambda control, name: control.resume(name, word))
     desk.say(f"Automation of '{service}' goes on.")
+
+
+def ack(ctx: typer.Context, service: Service, reason: Reason = None) -> None:
+    """Say that you have seen what automation did for a service, so that it may act again.
+
+    Only services whose policy wants it ('acknowledge: true') wait for this.
+
+    Example: [cyan]failover ack chat --reason "the ticket is 4711"[/]
+    """
+    desk = desk_of(ctx)
+    word = Acknowledge(who(), reason_of(desk, reason, "What did you find?"))
+    of_service(desk, service, lambda control, name: control.acknowledge(name, word))
+    desk.say(f"Noted: {word.by} has seen what automation did for '{service}'.")
 
 
 def mode(
