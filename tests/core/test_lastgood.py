@@ -84,6 +84,7 @@ def test_only_health_makes_good(moments: list[tuple[float, Verdict]], end: float
     """Whatever is seen: good means seen healthy, and nothing bad since, for the bake time."""
     ordered = sorted(moments)
     good = after(watched(*ordered), end)
-    bad = [minutes for minutes, verdict in ordered if verdict in {Verdict.DOWN, Verdict.DEGRADED}]
-    healthy = [m for m, verdict in ordered if verdict is Verdict.HEALTHY and m > max(bad, default=-1)]
+    spoiled = [n for n, (_, verdict) in enumerate(ordered) if verdict in {Verdict.DOWN, Verdict.DEGRADED}]
+    since = max(spoiled, default=-1) + 1
+    healthy = [minutes for minutes, verdict in ordered[since:] if verdict is Verdict.HEALTHY]
     assert (good is not None) == (bool(healthy) and (end - healthy[0]) * 60 >= BAKE_S)
