@@ -55,8 +55,10 @@ def _read(document: Document, directory: Path) -> tuple[list[tuple[Path, Templat
 
     try:
         files = sorted(path for path in directory.iterdir() if path.is_file() and not path.name.startswith("."))
-    except OSError as error:
-        why = "is no directory" if isinstance(error, FileNotFoundError | NotADirectoryError) else f"{error.strerror}"
+    except (OSError, ValueError) as error:
+        # A path with a null character is a ValueError.
+        told = error.strerror if isinstance(error, OSError) else None
+        why = "is no directory" if isinstance(error, FileNotFoundError | NotADirectoryError) else told or "is no path"
         text = f"the runbooks cannot be read from {quoted(str(directory))} ({why}); name a directory beside this file"
         return [], [document.mistake(("runbooks",), text)]
     own: list[tuple[Path, Template]] = []
@@ -69,20 +71,28 @@ def _read(document: Document, directory: Path) -> tuple[list[tuple[Path, Templat
                 mistakes.append(Mistake(str(path), 0, 0, "", f"would not be read; name it {path.stem}.yaml"))
             continue
         try:
-            size += path.stat().st_size
-            if size > MOST_BYTES:
-                text = f"the runbooks in it are larger than {MOST_BYTES // 1000} kB together; remove what is not used"
-                return [], [document.mistake(("runbooks",), text)]
-            found = read(read_text(path), str(path))
+            text = read_text(path)
+            if len(text) > MOST_BYTES:
+                return [], [_too_large(document)]
+            found = read(text, str(path))
         except Mistakes as error:
             mistakes += error.mistakes
             continue
+        # What anchors repeat is written out where it travels.
+        size += max(len(found.text.encode()), len(found.data))
+        if size > MOST_BYTES:
+            return [], [_too_large(document)]
         if found.name in first:
-            text = f"{quoted(found.name)} is the name of the runbook in {first[found.name].name} too; rename one"
-            mistakes.append(compose(found.text, str(path)).mistake(("metadata", "name"), text))
+            twice = f"{quoted(found.name)} is the name of the runbook in {first[found.name].name} too; rename one"
+            mistakes.append(compose(found.text, str(path)).mistake(("metadata", "name"), twice))
         first.setdefault(found.name, path)
         own.append((path, found))
     return own, mistakes
+
+
+def _too_large(document: Document) -> Mistake:
+    text = f"the runbooks in it are larger than {MOST_BYTES // 1000} kB together; remove what is not used"
+    return document.mistake(("runbooks",), text)
 
 
 # ------------------------------------------------------------------ what is said of runbooks

@@ -272,3 +272,13 @@ def test_a_role_that_a_service_chooses_is_there(world: World) -> None:
         "failover.yaml:32:34: services[chat].policy.runbooks.planned.name: step 'yes' of runbook 'asking': no role is "
         "called 'src'; name its people under roles of the topology (did you mean 'sre'?)"
     )
+
+
+def test_anchors_do_not_hide_how_large_a_runbook_is(world: World) -> None:
+    """A small file whose anchors expand to more than may travel is refused, too."""
+    big = SHIFT.replace("name: slow-shift}", "name: slow-shift}\ndescription: short")
+    lines = "".join(f"  - {{id: s{number}, type: notify, text: *long}}\n" for number in range(2000))
+    text = big + f"  - {{id: first, type: notify, text: &long {'x' * 150}}}\n" + lines
+    assert len(text) < 200_000
+    (sentence,) = _said(world(big=text))
+    assert "are larger than 200 kB together; remove what is not used" in sentence

@@ -36,6 +36,7 @@ def _at(value: Any, trail: Trail) -> Any:
 TRAILS = tuple(_walk(BASE))
 FIELDS = sorted(
     {str(trail[-1]) for trail in TRAILS if trail and isinstance(trail[-1], str)}
+    | {"freeze", "automation", "runbooks", "from", "to", "days", "zone", "reason", "unplanned", "off", "with"}
     | {"simulates_hosts", "shards", "as_name", "sni", "host", "method", "jitter", "workload", "options", "cname", "<<"}
 )
 TEXTS = st.sampled_from(
