@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, field, replace
 
 import pytest
+import structlog
 from temporalio.exceptions import ApplicationError
 from temporalio.testing import ActivityEnvironment
 
@@ -226,6 +227,23 @@ async def test_a_worker_that_slept_does_not_act_upon_what_it_read_before(
         await ActivityEnvironment().run(Steps(Probes()).step, taking(world, verb, **more))
     assert caught.value.type == "Transient"
     assert (servers.draining, servers.scaled) == (False, [])
+
+
+async def test_each_attempt_is_one_line_of_the_log(world: BindWorld, servers: Servers) -> None:
+    """An operator finds service, run, step, how long it took and, where it failed, which error and why."""
+    await steered(world, "run-1")
+    with structlog.testing.capture_logs() as lines:
+        await ActivityEnvironment().run(Steps(Probes()).step, taking(world, "demote"))
+        with pytest.raises(ApplicationError):
+            await ActivityEnvironment().run(Steps(Probes()).step, taking(world, "demote", run="run-2"))
+    told = [line for line in lines if line["event"].startswith("step.")]
+    assert [(line["event"], line["run"], line["step"], line["kind"]) for line in told] == [
+        ("step.done", "run-1", "demote", "demote"),
+        ("step.failed", "run-2", "demote", "demote"),
+    ]
+    assert told[1]["error"] == "StaleGeneration"
+    assert "by run run-1" in told[1]["reason"]
+    assert all(line["seconds"] >= 0 for line in told)
 
 
 def promotion(world: BindWorld) -> StepTask:

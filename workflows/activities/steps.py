@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import structlog
 from temporalio import activity
 
+from orchestrator.core.errors import FailoverError
 from orchestrator.core.steering import Routing, SteeringChange, next_lineage, stands, weights_in
 from orchestrator.core.topology import Service
 from providers import registry
@@ -12,6 +18,22 @@ from workflows import options
 from workflows.activities.translate import translated
 from workflows.activities.verbs import Verbs, Weigh, nobody_to_ask
 from workflows.wire import StepResult, StepTask
+
+log = structlog.get_logger()
+
+
+@contextmanager
+def _told(what: str, task: StepTask) -> Iterator[None]:
+    """One line of the log for the attempt, however it ends."""
+    began = time.monotonic()
+    line = log.bind(service=task.service, run=task.run, step=task.step, kind=task.work.kind)
+    try:
+        yield
+    except FailoverError as error:
+        seconds = round(time.monotonic() - began, 3)
+        line.warning(f"{what}.failed", seconds=seconds, error=type(error).__name__, reason=str(error))
+        raise
+    line.info(f"{what}.done", seconds=round(time.monotonic() - began, 3))
 
 
 class Steps:
@@ -25,14 +47,14 @@ class Steps:
     async def step(self, task: StepTask) -> StepResult:
         """Do the step. Idempotent by ``task.key``."""
         found: list[object] = []
-        with translated(found):
+        with translated(found), _told("step", task):
             return await self._verbs(found).do(task)
 
     @activity.defn(name=options.UNDO_ACTIVITY)
     async def undo(self, task: StepTask) -> StepResult:
         """Undo the step. Idempotent by ``task.key``, which is not the step's own."""
         found: list[object] = []
-        with translated(found):
+        with translated(found), _told("undo", task):
             return await self._verbs(found).undo(task)
 
     def _verbs(self, found: list[object]) -> Verbs:
