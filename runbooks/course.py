@@ -73,7 +73,7 @@ def next_action(plan: Plan, progress: Progress) -> Action:
 
 
 def next_actions(plan: Plan, progress: Progress) -> tuple[Action, ...]:
-    """All that may be under way now, steps that run included, in the plan's order; never empty.
+    """All that may be under way now, steps that run included, in the plan's order (undos last first); never empty.
 
     Total: for every progress that the tables allow there is an answer. Hold and Close stand alone.
     """
@@ -200,7 +200,7 @@ def _back(plan: Plan, progress: Progress, undoing: tuple[Undo, ...]) -> tuple[Ac
     if back:
         return tuple(Undo(step) for step in back)
     status = RunStatus.ABORTED if progress.aborted else RunStatus.UNDONE
-    return (Close(status, f"{why}; everything done was put back. {endings.world(plan, progress)}"),)
+    return (Close(status, f"{why}; everything done was put back. {endings.world(plan, progress)}".rstrip()),)
 
 
 def one_way_step(plan: Plan, progress: Progress) -> Step | None:

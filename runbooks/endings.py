@@ -10,7 +10,7 @@ from runbooks.progress import BEGUN, Progress, StepState, returning
 def completed(plan: Plan, progress: Progress) -> str:
     """A run that took all its steps."""
     notes = "".join(f" Noted: {name}: {why}." for name, why in progress.failures)
-    return f"{plan.kind} of {plan.service} is complete. {world(plan, progress)}{notes}"
+    return f"{plan.kind} of {plan.service} is complete. {world(plan, progress)}{notes}".rstrip()
 
 
 def stale(progress: Progress) -> str:

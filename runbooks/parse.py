@@ -16,9 +16,10 @@ from orchestrator.config.fields import SAID, quoted
 from orchestrator.config.mistakes import Mistake, Mistakes, did_you_mean, shown
 from orchestrator.core.errors import BadInput
 from orchestrator.core.names import nearest
+from runbooks.fields import frozen
 from runbooks.model import API_VERSION, KIND, Parameter, ParameterType, Runbook, StepType, Value
 from runbooks.plan import OnFailure, OnSilence, When
-from runbooks.schemas import STEPS, BookSchema, MetadataSchema, ParameterSchema, frozen
+from runbooks.schemas import STEPS, BookSchema, MetadataSchema, ParameterSchema
 from runbooks.sense import senseless
 from runbooks.values import fitting, said_as, sample
 

@@ -13,7 +13,17 @@ from orchestrator.core.errors import BadInput
 from orchestrator.core.move import Move, MoveKind, Objection, Trigger
 from orchestrator.core.names import RunId
 from runbooks.ground import Case, Ground, Unplannable, the_case
-from runbooks.model import BookStep, ParallelTask, Runbook, SteerTask, every
+from runbooks.model import (
+    BookStep,
+    ConvergeTask,
+    DemoteTask,
+    DrainTask,
+    FenceTask,
+    ParallelTask,
+    Runbook,
+    SteerTask,
+    every,
+)
 from runbooks.nesting import unnested
 from runbooks.plan import Converge, Demote, Drain, FenceOff, Plan, Promote, Steer, Step, When
 from runbooks.printed import as_nsupdate, brief, text
@@ -21,6 +31,10 @@ from runbooks.resolve import resolved, staged
 from runbooks.values import said_as
 
 __all__ = ["Ground", "Unplannable", "as_nsupdate", "brief", "plan", "text"]
+
+
+_OF_MOVES = (ConvergeTask, DrainTask, FenceTask, DemoteTask)
+"""Tasks that make sense only behind a steer."""
 
 
 def plan(
@@ -42,6 +56,11 @@ def plan(
     if move.kind is MoveKind.PREPARATION:
         if taken:
             raise Unplannable(f"runbook '{book.name}' moves traffic, so it is no preparation; run it as a move")
+        idle = next((each.id for each in every(flat.steps) if isinstance(each.task, _OF_MOVES)), None)
+        if idle is not None:
+            raise Unplannable(
+                f"step '{idle}' of runbook '{book.name}' follows traffic that has moved, and no step moves any"
+            )
     elif len(steers) != 1:
         kind = "planned" if move.planned else "unplanned"
         raise Unplannable(

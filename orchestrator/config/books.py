@@ -105,7 +105,7 @@ def nested(template: Template, shelf: Shelf) -> tuple[Mistake, ...]:
 
 def _nested(document: Document, shelf: Shelf) -> Iterator[Mistake]:
     """What is wrong with the runbooks that an own runbook calls as steps."""
-    from runbooks.schemas import frozen  # noqa: PLC0415 - as above
+    from runbooks.fields import frozen  # noqa: PLC0415 - as above
 
     for trail, step in _steps(document.data.get("steps"), ("steps",)):
         name, given = step.get("runbook"), step.get("with")
