@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any, TypeVar
@@ -31,6 +32,8 @@ with workflow.unsafe.imports_passed_through():
 
 ASKING = timedelta(seconds=30)
 """How long one service may take to say whether it leaves."""
+CROWDED_S = (0.5, 15.0)
+"""While as much is on the move as may be: the first pause before a service asks again, and the longest."""
 LONGEST_RUN = timedelta(hours=12)
 _T = TypeVar("_T")
 
@@ -113,7 +116,13 @@ class DomainWorkflow:
         task = DepartureTask(
             request.id, request.domain, each.service, each.endpoints, request.by, request.reason, request.overrides
         )
-        departed = await self._call(options.DEPART, task, Departed, ASKING)
+        pause_s = CROWDED_S[0]
+        while (departed := await self._call(options.DEPART, task, Departed, ASKING)).fate is Fate.WAITING:
+            self._becomes(each.service, Fate.WAITING, text=departed.text)
+            with contextlib.suppress(TimeoutError):
+                await workflow.wait_condition(lambda: bool(self._report.stopped), timeout=timedelta(seconds=pause_s))
+                return Departed(Fate.LEFT, text=self._report.stopped)
+            pause_s = min(pause_s * 1.5, CROWDED_S[1])
         if departed.fate is not Fate.MOVING or departed.run is None:
             return departed
         self._becomes(each.service, Fate.MOVING, run=departed.run)

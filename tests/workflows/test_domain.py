@@ -33,6 +33,7 @@ from workflows.wire.evacuation import (
 )
 
 PARIS = Domain("alpha/paris")
+FULL = "too much is on the move"
 NUMBERS = itertools.count(1)
 
 
@@ -48,6 +49,8 @@ class Region:
     order: list[str] = field(default_factory=list)
     moving: int = 0
     most: int = 0
+    room: int = 1000
+    """How many the governor lets move at one time."""
 
     def add(self, name: str, tier: int = 3, *depends: str) -> None:
         inside = (EndpointId("paris"),)
@@ -60,6 +63,8 @@ class Region:
 
     @activity.defn(name=options.DEPART)
     async def depart(self, task: DepartureTask) -> Departed:
+        if self.moving >= self.room:
+            return Departed(Fate.WAITING, text=FULL)
         self.order.append(str(task.service))
         if answer := self.answers.get(task.service):
             return answer
@@ -163,6 +168,33 @@ async def test_a_slow_service_holds_up_the_next_wave_for_a_while_only(evacuation
     assert fates(found) == {"slow": "moving", "next": "moved"}
     gate.set()
     assert (await handle.result()).count(Fate.MOVED) == 2
+
+
+async def test_a_service_waits_its_turn_where_too_much_is_on_the_move(evacuations: Evacuations) -> None:
+    """The governor lets two move at one time: the others wait and are shown so, none is refused, and all move."""
+    region = evacuations.region
+    region.room = 2
+    for number in range(6):
+        region.add(f"s{number}")
+    gate = asyncio.Event()
+    region.gates |= {f"s{number}": gate for number in range(6)}
+    handle = await evacuations.begin()
+    found = await until(lambda: seen(handle), lambda report: [each.text for each in report.departures].count(FULL) == 4)
+    assert sorted(fates(found).values()) == ["moving"] * 2 + ["waiting"] * 4
+    gate.set()
+    assert (await handle.result()).count(Fate.MOVED) == 6
+    assert region.most == 2
+
+
+async def test_what_waits_its_turn_stays_when_the_evacuation_is_stopped(evacuations: Evacuations) -> None:
+    """Stop reaches a service at once that waits for others to arrive."""
+    region = evacuations.region
+    region.room = 0
+    region.add("chat")
+    handle = await evacuations.begin()
+    await until(lambda: seen(handle), lambda report: report.departures != () and report.departures[0].text == FULL)
+    await handle.execute_update("stop", EvacuationStop("bob", "cooling is back"))
+    assert fates(await handle.result()) == {"chat": "left"}
 
 
 async def test_stopped_by_a_person_no_further_service_leaves(evacuations: Evacuations) -> None:

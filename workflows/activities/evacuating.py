@@ -66,6 +66,7 @@ class Evacuating:
         request = FailoverRequest(
             id=f"evacuation-{task.evacuation}-{task.service}",
             request=Request(kind, trigger, leaving=task.endpoints),
+            evacuating=task.domain,
         )
         activity.heartbeat()
         try:
@@ -76,7 +77,9 @@ class Evacuating:
             return Departed(Fate.FAILED, text=said)
         if isinstance(answer, Started):
             return Departed(Fate.MOVING, run=answer.run)
-        return Departed(Fate.REFUSED, text="; ".join(reason.text for reason in answer.reasons))
+        crowded = {reason.rule for reason in answer.reasons} == {"too-many-at-once"}
+        text = "; ".join(reason.text for reason in answer.reasons)
+        return Departed(Fate.WAITING if crowded else Fate.REFUSED, text=text)
 
     @activity.defn(name=options.AWAIT_ARRIVAL)
     async def await_arrival(self, question: ArrivalQuestion) -> Departed:

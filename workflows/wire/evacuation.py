@@ -108,7 +108,7 @@ class DepartureTask:
 
 @dataclass(frozen=True, slots=True)
 class Departed:
-    """What came of it: a run under way, or the end already."""
+    """What came of it: a run under way, the end already, or (waiting) nothing yet: too much is on the move."""
 
     fate: Fate
     run: RunId | None = None
