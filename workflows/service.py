@@ -23,7 +23,7 @@ with workflow.unsafe.imports_passed_through():
     from runbooks.compare import WorldMoved, as_saved
     from runbooks.plan import Plan
     from runbooks.planner import Unplannable
-    from workflows import options, situation
+    from workflows import options, planning, situation
     from workflows.herald import Heralds
     from workflows.leave import Leave
     from workflows.wire import (
@@ -156,7 +156,7 @@ class ServiceWorkflow:
         decision = await self._leave.settle(decide, facts, run)
         match decision:
             case Go(move, overridden):
-                trigger = Trigger("automatic", situation.why(move, found))
+                trigger = Trigger("automatic", planning.why(move, found))
                 try:
                     await self._start(run, Go(move, overridden), trigger, found)
                 except (Unplannable, FailureError) as error:
@@ -219,7 +219,7 @@ class ServiceWorkflow:
         self._state = replace(self._state, told=(*self._state.told, telling[0]))
         text = telling[1]
         if decision.move is not None:
-            record = situation.observed(
+            record = planning.observed(
                 self._state, decision.move, decision.reasons, found, run=self._run_id(), now=workflow.now()
             )
             if record is not None:
@@ -263,7 +263,7 @@ class ServiceWorkflow:
         request: FailoverRequest | None,
     ) -> Plan:
         move = decided.move
-        plan = situation.make_plan(
+        plan = planning.make_plan(
             self._state,
             move,
             run=run,
@@ -274,7 +274,7 @@ class ServiceWorkflow:
         )
         if request is not None and request.saved is not None:
             plan = as_saved(request.saved, plan)
-        carry = situation.carry(self._state, plan, move, found, now=workflow.now(), request=request)
+        carry = planning.carry(self._state, plan, move, found, now=workflow.now(), request=request)
         active = ActiveRun(
             run,
             run_workflow_id(plan.service, run),
@@ -433,7 +433,7 @@ class ServiceWorkflow:
             if situation.unread(self._state, asked.request):
                 facts = replace(facts, routing=None)
             try:
-                meant = situation.meant(self._state, asked.request)
+                meant = planning.meant(self._state, asked.request)
             except BadInput as error:
                 return situation.refusal(self._state, (Objection("bad-runbook", str(error)),))
             run = self._run_id()

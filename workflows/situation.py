@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
@@ -13,26 +12,19 @@ from orchestrator.core.errors import BadInput
 from orchestrator.core.governing import Ledger, weighed
 from orchestrator.core.health import Health
 from orchestrator.core.move import Move, MoveKind, Objection, Trigger
-from orchestrator.core.names import Domain, EndpointId, RunId, encloses
+from orchestrator.core.names import EndpointId, RunId
 from orchestrator.core.quorum import Assessment, Verdict, assess, hear
-from orchestrator.core.record import Entry, Mark, Record, RunStatus
+from orchestrator.core.record import Record, RunStatus
 from orchestrator.core.safety import about_routing
 from orchestrator.core.steering import shares_now
 from orchestrator.core.topology import Weights
 from orchestrator.core.underway import still_against
-from runbooks.books import Shelf, template_of
-from runbooks.model import Runbook, Value, steers
-from runbooks.nesting import unnested
-from runbooks.plan import Plan
-from runbooks.planner import Ground, Unplannable, brief, plan
-from workflows import options
+from runbooks.planner import Unplannable
+from workflows import options, planning
 from workflows.pretending import taken_for_down
 from workflows.wire import (
-    CONTROL_QUEUE,
-    Carry,
     EndpointBrief,
     Explanation,
-    FailoverRequest,
     Heartbeats,
     LookRequest,
     PlanQuestion,
@@ -42,17 +34,10 @@ from workflows.wire import (
     ServiceStatus,
     StatusQuestion,
     shard_of,
-    steps_queue,
 )
 
 PREVIEW = RunId("preview")
 """The run of a plan that is only shown."""
-RESTORE = "restore-last-good"
-"""The runbook whose target is the last good routing."""
-BAKE_S = 1800.0
-"""How long a routing must serve well before it is good."""
-ENOUGH_RUNS = 3
-"""Fewer say nothing of what is usual."""
 KEPT_RUNS = 5
 """Records a service carries with it; older ones are in the history store."""
 
@@ -122,49 +107,6 @@ def weights_of(state: ServiceState) -> Weights | None:
     return None if state.routing is None else shares_now(state.routing, state.slice.service.endpoints)
 
 
-def shelf(state: ServiceState) -> Shelf:
-    """The runbooks there are for the service."""
-    return Shelf(template_of(data, file) for file, data in state.slice.books)
-
-
-def book_for(state: ServiceState, kind: MoveKind, asked: Request | None = None) -> Runbook:
-    """The runbook for a move of that kind: the one asked for, or the policy's. Raises Unplannable."""
-    policy = state.slice.service.policy
-    name = (asked.runbook if asked else None) or {
-        MoveKind.FAILOVER: policy.runbook_unplanned,
-        MoveKind.SWITCHOVER: policy.runbook_planned,
-        MoveKind.FAILBACK: policy.runbook_back,
-        MoveKind.PREPARATION: "promote-standby",
-    }[kind]
-    values: dict[str, Value] = dict(dict(policy.book_values).get(name, ()))
-    try:
-        return shelf(state).book(name, {**values, **dict(asked.values if asked else ())})
-    except BadInput as error:
-        raise Unplannable(str(error)) from error
-
-
-def meant(state: ServiceState, asked: Request) -> Request:
-    """*asked* in full: a preparation where its runbook moves no traffic, the last good weights where it restores them.
-
-    Raises BadInput for a runbook that cannot be, and where nothing is known to be good.
-    """
-    if asked.runbook is None:
-        return asked
-    there = shelf(state)
-    values: dict[str, Value] = dict(dict(state.slice.service.policy.book_values).get(asked.runbook, ()))
-    book = unnested(there.book(asked.runbook, {**values, **dict(asked.values)}), there)
-    if not steers(book.steps):
-        return replace(asked, kind=MoveKind.PREPARATION)
-    if asked.runbook != RESTORE or asked.after is not None:
-        return asked
-    if state.last_good is None:
-        raise BadInput(
-            f"no routing of service '{state.slice.service.id}' is known to have served well for "
-            f"{BAKE_S / 60:g} minutes to its end; name a target with --to"
-        )
-    return replace(asked, after=state.last_good.weights)
-
-
 def standing(state: ServiceState, found: tuple[Assessment, ...], now: datetime) -> ServiceState:
     """*state* with what is known of how well its routing serves; one that was replaced may be the last good."""
     weights = weights_of(state)
@@ -173,73 +115,11 @@ def standing(state: ServiceState, found: tuple[Assessment, ...], now: datetime) 
     old, generation = state.standing, state.routing.generation
     good = state.last_good
     if old is not None and (old.generation, old.weights) != (generation, weights):
-        good = lastgood.left(old, good, bake_s=BAKE_S, now=now)
+        good = lastgood.left(old, good, bake_s=planning.BAKE_S, now=now)
     new = lastgood.seen(
         old, weights=weights, generation=generation, revision=state.slice.revision, found=found, now=now
     )
     return replace(state, standing=new, last_good=good)
-
-
-def make_plan(
-    state: ServiceState,
-    move: Move,
-    *,
-    run: RunId,
-    trigger: Trigger,
-    objections: tuple[Objection, ...] = (),
-    asked: Request | None = None,
-    now: datetime | None = None,
-) -> Plan:
-    """The plan for *move* by the runbook asked for, or the service's own. Raises Unplannable."""
-    service = state.slice.service
-    moves = move.kind is not MoveKind.PREPARATION
-    if moves and (service.steering is None or state.routing is None):
-        raise Unplannable(f"service '{service.id}' has no steering that can be read, so nothing can be moved")
-    since = min((at for endpoint, at in state.detected if endpoint in move.source), default=None)
-    ground = Ground(
-        service=service,
-        routing=state.routing,
-        revision=state.slice.revision,
-        shelf=shelf(state),
-        roles=state.slice.roles,
-        usual=usual(state.last_runs),
-        detection_s=(now - since).total_seconds() if now is not None and since is not None else 0.0,
-    )
-    return plan(move, ground, run=run, trigger=trigger, book=book_for(state, move.kind, asked), objections=objections)
-
-
-def usual(records: tuple[Record, ...]) -> tuple[tuple[str, float], ...]:
-    """How long each step has usually taken, in three quarters of the runs at least three of which there must be."""
-    took: dict[str, list[float]] = {}
-    for record in records:
-        for entry in record.entries:
-            if entry.mark is Mark.STEP_DONE and entry.step is not None and entry.seconds is not None:
-                took.setdefault(entry.step, []).append(entry.seconds)
-    return tuple(
-        (step, round(sorted(each)[math.ceil(len(each) * 0.75) - 1], 1))
-        for step, each in sorted(took.items())
-        if len(each) >= ENOUGH_RUNS
-    )
-
-
-def carry(
-    state: ServiceState,
-    plan: Plan,
-    move: Move,
-    found: tuple[Assessment, ...],
-    *,
-    now: datetime,
-    request: FailoverRequest | None,
-) -> Carry:
-    """What a run is given on its way: its plan, where its steps may run, and how its record begins."""
-    return Carry(
-        plan=plan,
-        service=state.slice.service,
-        queues=queues(state, move.failing),
-        entries=opening(state, move, found, now, f"decided by {plan.trigger.by}: {plan.trigger.reason}"),
-        notify=state.slice.notify,
-        drill=request.drill if request else None,
-    )
 
 
 def look_request(state: ServiceState) -> LookRequest:
@@ -250,69 +130,6 @@ def look_request(state: ServiceState) -> LookRequest:
         vantages=tuple(vantage.id for vantage in piece.vantages),
         shard=shard_of(piece.service.id, piece.shards),
         steering=piece.service.steering,
-    )
-
-
-def queues(state: ServiceState, failing: tuple[Domain, ...]) -> tuple[str, ...]:
-    """Where steps may run, best first: workers outside the failing domains, lately heard first, then anybody."""
-    heard = {view.vantage: view.heard for view in state.views}
-    outside = [v for v in state.slice.vantages if not any(encloses(domain, v.region) for domain in failing)]
-    outside.sort(key=lambda v: (-(heard[v.id].timestamp() if v.id in heard else 0.0), v.id))
-    regions = dict.fromkeys(steps_queue(vantage.region) for vantage in outside)
-    return (*regions, CONTROL_QUEUE)
-
-
-def opening(
-    state: ServiceState, move: Move, found: tuple[Assessment, ...], now: datetime, why: str
-) -> tuple[Entry, ...]:
-    """The first entries of a record: last good probe, detected, decided."""
-    entries: list[Entry] = []
-    if not move.planned:
-        since = dict(state.detected)
-        for each in found:
-            if each.endpoint not in move.source or each.verdict is not Verdict.DOWN:
-                continue
-            if each.last_good is not None:
-                entries.append(Entry(each.last_good, Mark.LAST_GOOD, f"last good probe of {each.endpoint}"))
-            entries.append(Entry(since.get(each.endpoint, now), Mark.DETECTED, f"{each.endpoint} {each.text}"))
-    entries.append(Entry(now, Mark.DECIDED, why))
-    return tuple(sorted(entries, key=lambda entry: entry.at))
-
-
-def observed(
-    state: ServiceState,
-    move: Move,
-    reasons: tuple[Objection, ...],
-    found: tuple[Assessment, ...],
-    *,
-    run: RunId,
-    now: datetime,
-) -> Record | None:
-    """The record of what would have been done; None where it cannot be planned at all."""
-    try:
-        made = make_plan(state, move, run=run, trigger=Trigger("automatic", why(move, found)), objections=reasons)
-    except Unplannable:
-        return None
-    entries = opening(state, move, found, now, "decided, and held: " + reasons[0].text)
-    return Record(
-        run=made.run,
-        service=made.service,
-        kind=made.kind,
-        trigger=made.trigger,
-        status=RunStatus.OBSERVED,
-        started=now,
-        objective_s=made.objective_s,
-        source=made.source,
-        target=made.target,
-        before=made.before,
-        after=made.after,
-        revision=made.revision,
-        generation=made.generation,
-        runbook=made.runbook,
-        steps=brief(made),
-        objections=reasons,
-        entries=(*entries, Entry(now, Mark.CLOSED, "nothing was written: this is what would have been done")),
-        closed=now,
     )
 
 
@@ -411,7 +228,7 @@ def preview(state: ServiceState, question: PlanQuestion) -> Explanation:
         trigger = Trigger("automatic", "the active endpoint is down")
     else:
         try:
-            asked = meant(state, question.request)
+            asked = planning.meant(state, question.request)
         except BadInput as error:
             return Explanation("hold", (Objection("bad-runbook", str(error)),))
         decision = governed(lambda now: consider(now, asked), facts, question.ledger)
@@ -422,7 +239,7 @@ def preview(state: ServiceState, question: PlanQuestion) -> Explanation:
         return Explanation(name, reasons)
     refused = isinstance(decision, Hold) and bool(reasons)
     try:
-        made = make_plan(
+        made = planning.make_plan(
             state,
             decision.move,
             run=PREVIEW,
@@ -483,8 +300,3 @@ def lost_run(state: ServiceState, run: RunId, status: str) -> Objection:
         f"run {run} ended as {status.lower()} without closing its record: look at the routing, then "
         f"failover resume {state.slice.service.id}",
     )
-
-
-def why(move: Move, found: tuple[Assessment, ...]) -> str:
-    """The trigger's reason in words: what is wrong with the source."""
-    return "; ".join(f"{each.endpoint} {each.text}" for each in found if each.endpoint in move.source)

@@ -31,7 +31,7 @@ from providers.base import Refused as NoAnswer
 from runbooks.books import packed
 from runbooks.plan import Check, Plan, Steer
 from runbooks.planner import Unplannable
-from workflows import situation
+from workflows import planning, situation
 from workflows.wire import ServiceState, ServiceStatus, Slice, StatusQuestion, StepTask
 
 TRIES = 2
@@ -114,13 +114,13 @@ def plan_here(
     """The plan that *request* becomes, as the control plane would make it from what is *seen*. Raises BadInput."""
     piece = _slice(topology, service)
     state = ServiceState(piece, mode=Mode.MANUAL, routing=seen.routing, routing_error=seen.routing_error)
-    request = situation.meant(state, request)
+    request = planning.meant(state, request)
     decision = consider(_situation(piece.service, piece.orders, seen, now), request)
     if not isinstance(decision, Go):
         return Unplanned(decision.reasons, seen)
     run = run_id(service, now)
     try:
-        return situation.make_plan(
+        return planning.make_plan(
             state,
             decision.move,
             run=run,

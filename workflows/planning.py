@@ -1,0 +1,200 @@
+"""From a decision to a plan and a run: which runbook, on what ground, and how the record begins. Pure."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from datetime import datetime
+
+from orchestrator.core.decision import Request
+from orchestrator.core.errors import BadInput
+from orchestrator.core.move import Move, MoveKind, Objection, Trigger
+from orchestrator.core.names import Domain, RunId, encloses
+from orchestrator.core.quorum import Assessment, Verdict
+from orchestrator.core.record import Entry, Mark, Record, RunStatus
+from runbooks.books import Shelf, template_of
+from runbooks.model import Runbook, Value, steers
+from runbooks.nesting import unnested
+from runbooks.plan import Plan
+from runbooks.planner import Ground, Unplannable, brief, plan
+from workflows.wire import CONTROL_QUEUE, Carry, FailoverRequest, ServiceState, steps_queue
+
+RESTORE = "restore-last-good"
+"""The runbook whose target is the last good routing."""
+BAKE_S = 1800.0
+"""How long a routing must serve well before it is good."""
+ENOUGH_RUNS = 3
+"""Fewer say nothing of what is usual."""
+
+
+def shelf(state: ServiceState) -> Shelf:
+    """The runbooks there are for the service."""
+    return Shelf(template_of(data, file) for file, data in state.slice.books)
+
+
+def book_for(state: ServiceState, kind: MoveKind, asked: Request | None = None) -> Runbook:
+    """The runbook for a move of that kind: the one asked for, or the policy's. Raises Unplannable."""
+    policy = state.slice.service.policy
+    name = (asked.runbook if asked else None) or {
+        MoveKind.FAILOVER: policy.runbook_unplanned,
+        MoveKind.SWITCHOVER: policy.runbook_planned,
+        MoveKind.FAILBACK: policy.runbook_back,
+        MoveKind.PREPARATION: "promote-standby",
+    }[kind]
+    values: dict[str, Value] = dict(dict(policy.book_values).get(name, ()))
+    try:
+        return shelf(state).book(name, {**values, **dict(asked.values if asked else ())})
+    except BadInput as error:
+        raise Unplannable(str(error)) from error
+
+
+def meant(state: ServiceState, asked: Request) -> Request:
+    """*asked* in full: a preparation where its runbook moves no traffic, the last good weights where it restores them.
+
+    Raises BadInput for a runbook that cannot be, and where nothing is known to be good.
+    """
+    if asked.runbook is None:
+        return asked
+    there = shelf(state)
+    values: dict[str, Value] = dict(dict(state.slice.service.policy.book_values).get(asked.runbook, ()))
+    book = unnested(there.book(asked.runbook, {**values, **dict(asked.values)}), there)
+    if not steers(book.steps):
+        return replace(asked, kind=MoveKind.PREPARATION)
+    if asked.runbook != RESTORE or asked.after is not None:
+        return asked
+    if state.last_good is None:
+        raise BadInput(
+            f"no routing of service '{state.slice.service.id}' is known to have served well for "
+            f"{BAKE_S / 60:g} minutes to its end; name a target with --to"
+        )
+    return replace(asked, after=state.last_good.weights)
+
+
+def make_plan(
+    state: ServiceState,
+    move: Move,
+    *,
+    run: RunId,
+    trigger: Trigger,
+    objections: tuple[Objection, ...] = (),
+    asked: Request | None = None,
+    now: datetime | None = None,
+) -> Plan:
+    """The plan for *move* by the runbook asked for, or the service's own. Raises Unplannable."""
+    service = state.slice.service
+    moves = move.kind is not MoveKind.PREPARATION
+    if moves and (service.steering is None or state.routing is None):
+        raise Unplannable(f"service '{service.id}' has no steering that can be read, so nothing can be moved")
+    since = min((at for endpoint, at in state.detected if endpoint in move.source), default=None)
+    ground = Ground(
+        service=service,
+        routing=state.routing,
+        revision=state.slice.revision,
+        shelf=shelf(state),
+        roles=state.slice.roles,
+        usual=usual(state.last_runs),
+        detection_s=(now - since).total_seconds() if now is not None and since is not None else 0.0,
+    )
+    return plan(move, ground, run=run, trigger=trigger, book=book_for(state, move.kind, asked), objections=objections)
+
+
+def usual(records: tuple[Record, ...]) -> tuple[tuple[str, float], ...]:
+    """How long each step has usually taken, in three quarters of the runs at least three of which there must be."""
+    took: dict[str, list[float]] = {}
+    for record in records:
+        for entry in record.entries:
+            if entry.mark is Mark.STEP_DONE and entry.step is not None and entry.seconds is not None:
+                took.setdefault(entry.step, []).append(entry.seconds)
+    return tuple(
+        (step, round(sorted(each)[math.ceil(len(each) * 0.75) - 1], 1))
+        for step, each in sorted(took.items())
+        if len(each) >= ENOUGH_RUNS
+    )
+
+
+def carry(
+    state: ServiceState,
+    plan: Plan,
+    move: Move,
+    found: tuple[Assessment, ...],
+    *,
+    now: datetime,
+    request: FailoverRequest | None,
+) -> Carry:
+    """What a run is given on its way: its plan, where its steps may run, and how its record begins."""
+    return Carry(
+        plan=plan,
+        service=state.slice.service,
+        queues=queues(state, move.failing),
+        entries=opening(state, move, found, now, f"decided by {plan.trigger.by}: {plan.trigger.reason}"),
+        notify=state.slice.notify,
+        drill=request.drill if request else None,
+    )
+
+
+def queues(state: ServiceState, failing: tuple[Domain, ...]) -> tuple[str, ...]:
+    """Where steps may run, best first: workers outside the failing domains, lately heard first, then anybody."""
+    heard = {view.vantage: view.heard for view in state.views}
+    outside = [v for v in state.slice.vantages if not any(encloses(domain, v.region) for domain in failing)]
+    outside.sort(key=lambda v: (-(heard[v.id].timestamp() if v.id in heard else 0.0), v.id))
+    regions = dict.fromkeys(steps_queue(vantage.region) for vantage in outside)
+    return (*regions, CONTROL_QUEUE)
+
+
+def opening(
+    state: ServiceState, move: Move, found: tuple[Assessment, ...], now: datetime, why: str
+) -> tuple[Entry, ...]:
+    """The first entries of a record: last good probe, detected, decided."""
+    entries: list[Entry] = []
+    if not move.planned:
+        since = dict(state.detected)
+        for each in found:
+            if each.endpoint not in move.source or each.verdict is not Verdict.DOWN:
+                continue
+            if each.last_good is not None:
+                entries.append(Entry(each.last_good, Mark.LAST_GOOD, f"last good probe of {each.endpoint}"))
+            entries.append(Entry(since.get(each.endpoint, now), Mark.DETECTED, f"{each.endpoint} {each.text}"))
+    entries.append(Entry(now, Mark.DECIDED, why))
+    return tuple(sorted(entries, key=lambda entry: entry.at))
+
+
+def observed(
+    state: ServiceState,
+    move: Move,
+    reasons: tuple[Objection, ...],
+    found: tuple[Assessment, ...],
+    *,
+    run: RunId,
+    now: datetime,
+) -> Record | None:
+    """The record of what would have been done; None where it cannot be planned at all."""
+    try:
+        made = make_plan(state, move, run=run, trigger=Trigger("automatic", why(move, found)), objections=reasons)
+    except Unplannable:
+        return None
+    entries = opening(state, move, found, now, "decided, and held: " + reasons[0].text)
+    return Record(
+        run=made.run,
+        service=made.service,
+        kind=made.kind,
+        trigger=made.trigger,
+        status=RunStatus.OBSERVED,
+        started=now,
+        objective_s=made.objective_s,
+        source=made.source,
+        target=made.target,
+        before=made.before,
+        after=made.after,
+        revision=made.revision,
+        generation=made.generation,
+        runbook=made.runbook,
+        steps=brief(made),
+        objections=reasons,
+        entries=(*entries, Entry(now, Mark.CLOSED, "nothing was written: this is what would have been done")),
+        closed=now,
+    )
+
+
+def why(move: Move, found: tuple[Assessment, ...]) -> str:
+    """The trigger's reason in words: what is wrong with the source."""
+    return "; ".join(f"{each.endpoint} {each.text}" for each in found if each.endpoint in move.source)
