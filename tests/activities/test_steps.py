@@ -220,10 +220,10 @@ async def test_a_worker_that_slept_does_not_act_upon_what_it_read_before(
     """What it was told of the world is too old when it wakes: passing trouble, and nothing is done."""
     await steered(world, "run-1")
     servers.replicas = 1
-    # Every reading is too old.
-    monkeypatch.setattr(pulse, "FRESH_S", 0.0)
+    # Any time at all is too long for a nap.
+    monkeypatch.setattr(pulse, "SILENT_S", 0.0)
     more = {"work": Promote(US, HANDLE, 2), "own": None} if verb == "promote" else {}
-    with pytest.raises(ApplicationError, match="too long to act upon what it said") as caught:
+    with pytest.raises(ApplicationError, match="too long to act upon what it read") as caught:
         await ActivityEnvironment().run(Steps(Probes()).step, taking(world, verb, **more))
     assert caught.value.type == "Transient"
     assert (servers.draining, servers.scaled) == (False, [])

@@ -14,8 +14,8 @@ Beat = Callable[..., None]
 
 POLL_S = 0.05
 BEAT_S = 0.5
-FRESH_S = 5.0
-"""A worker that was silent for less than half of it has been given up, and its step is done elsewhere."""
+SILENT_S = 2.0
+"""A worker that was silent for so long has been given up, and its step is done elsewhere."""
 _T = TypeVar("_T")
 
 
@@ -46,24 +46,29 @@ class Pulse:
 
     async def through(self, work: Awaitable[_T]) -> _T:
         """*work*, beating while it takes its time: a slow provider is not a dead worker."""
+        return (await self._timed(work))[0]
+
+    async def fresh(self, reading: Awaitable[_T]) -> _T:
+        """What *reading* found, for an act that follows from it at once; it may take its time.
+
+        Raises Transient where this process did not run meanwhile: it finds an old answer in its hands, and somebody
+        else has long gone on in its place.
+        """
+        found, gap_s = await self._timed(reading)
+        if gap_s > SILENT_S:
+            raise Transient(f"this process stood still for {gap_s:.0f} s, too long to act upon what it read: once more")
+        return found
+
+    async def _timed(self, work: Awaitable[_T]) -> tuple[_T, float]:
+        """*work*, and the longest time between two beats."""
         task = asyncio.ensure_future(work)
+        gap_s, last = 0.0, time.monotonic()
         try:
             while not task.done():
                 self._beat(*self._found)
                 await asyncio.wait([task], timeout=BEAT_S)
+                now = time.monotonic()
+                gap_s, last = max(gap_s, now - last), now
         finally:
             task.cancel()
-        return task.result()
-
-    async def fresh(self, reading: Awaitable[_T]) -> _T:
-        """What *reading* found, for an act that follows from it at once.
-
-        Raises Transient where it took longer than FRESH_S: a process that was frozen meanwhile finds an old answer in
-        its hands, and somebody else has long gone on in its place.
-        """
-        began = time.monotonic()
-        found = await self.through(reading)
-        took = time.monotonic() - began
-        if took > FRESH_S:
-            raise Transient(f"reading the world took {took:.0f} s, too long to act upon what it said: it is read again")
-        return found
+        return task.result(), gap_s
