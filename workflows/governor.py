@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 from dataclasses import replace
 from datetime import timedelta
 
@@ -11,7 +13,9 @@ from temporalio.exceptions import FailureError
 with workflow.unsafe.imports_passed_through():
     from orchestrator.core import governing
     from orchestrator.core.governing import Ledger, SlotAnswer, SlotRequest
+    from orchestrator.core.names import ServiceId
     from workflows import options
+    from workflows.wire import service_id
     from workflows.wire.governor import GiveBack, GovernorState, Regime, Stand
 
 LEASE = timedelta(minutes=2)
@@ -29,20 +33,29 @@ class GovernorWorkflow:
     @workflow.init
     def __init__(self, state: GovernorState) -> None:
         self._ledger = state.ledger
+        self._freed = False
 
     @workflow.run
     async def run(self, state: GovernorState) -> None:
         while True:
             busy = bool(self._ledger.grants)
-            try:
+            with contextlib.suppress(TimeoutError):
                 await workflow.wait_condition(
-                    lambda held=busy: bool(self._ledger.grants) is not held or self._is_long(),  # type: ignore[misc]  # bound on purpose
+                    lambda held=busy: self._freed or bool(self._ledger.grants) is not held or self._is_long(),  # type: ignore[misc]  # bound on purpose
                     timeout=ASK_AGAIN if busy else None,
                 )
-            except TimeoutError:
-                await self._ask_after_runs()
-            if self._is_long() and workflow.all_handlers_finished():
+            await self._ask_after_runs()
+            await self._call_who_waits()
+            if self._is_long() and not self._freed and workflow.all_handlers_finished():
                 workflow.continue_as_new(replace(state, ledger=self._ledger))
+
+    async def _call_who_waits(self) -> None:
+        """Where something was given back, those who were refused look again: they need not wait for their own pause."""
+        if not self._freed:
+            return
+        self._freed = False
+        self._ledger, services = governing.called(self._ledger)
+        await asyncio.gather(*(_look_again(service) for service in services))
 
     def _is_long(self) -> bool:
         return workflow.info().get_current_history_length() > options.CONTINUE_AT
@@ -64,6 +77,7 @@ class GovernorWorkflow:
                 continue
             if status in OVER:
                 self._ledger = governing.release(self._ledger, token)
+                self._freed = True
             else:
                 self._ledger = governing.renewed(self._ledger, (token,), workflow.now() + LEASE)
 
@@ -80,20 +94,29 @@ class GovernorWorkflow:
     def release(self, back: GiveBack) -> None:
         """A run is over. Twice is once; before it was granted means never."""
         self._ledger = governing.release(self._ledger, back.token)
+        self._freed = bool(self._ledger.waiting)
 
     @workflow.signal
     def stands(self, stand: Stand) -> None:
         """A service's traffic takes this of shared pools now."""
         self._ledger = governing.stands(self._ledger, stand.service, stand.needs)
+        self._freed = bool(self._ledger.waiting)
 
     @workflow.signal
     def configure(self, regime: Regime) -> None:
         """The topology changed. An older revision arriving late changes nothing."""
         self._ledger = governing.configured(self._ledger, regime.revision, regime.limits, regime.pools, regime.services)
+        self._freed = bool(self._ledger.waiting)
 
     # ------------------------------------------------------------------ questions
 
     @workflow.query
     def held(self) -> Ledger:
         """Who is on the move, and what each pool is promised to."""
-        return self._ledger
+        return replace(self._ledger, over=())
+
+
+async def _look_again(service: ServiceId) -> None:
+    """A service that is gone has nothing to look at."""
+    with contextlib.suppress(FailureError):
+        await workflow.get_external_workflow_handle(service_id(service)).signal("look_again")

@@ -37,6 +37,8 @@ class SlotRequest:
     needs: Needs = ()
     aside: tuple[str, ...] = ()
     """Rules that are set aside for it: it is granted though they object."""
+    tier: int = 3
+    """When places are free again, 1 is told first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +62,15 @@ class Standing:
 
 
 @dataclass(frozen=True, slots=True)
+class Refused:
+    """A service that was refused, and is told to look again when something is free."""
+
+    service: ServiceId
+    tier: int
+    since: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class Ledger:
     """All that the governor knows."""
 
@@ -72,6 +83,8 @@ class Ledger:
     """At most one for each service; the oldest first."""
     standing: tuple[Standing, ...] = ()
     """Sorted by service; those that take nothing are left out."""
+    waiting: tuple[Refused, ...] = ()
+    """Who would have gone: by tier, then who was refused first."""
     over: tuple[RunId, ...] = ()
     """Tokens given back, the oldest first."""
 
@@ -101,7 +114,13 @@ def slot_request(
     move: Move, situation: Situation, token: RunId, workflow: str, evacuating: Domain | None = None
 ) -> SlotRequest:
     """What the run of *move* asks for."""
-    return SlotRequest(token, workflow, moving(move, situation, evacuating), pool_needs(move.after, situation))
+    return SlotRequest(
+        token,
+        workflow,
+        moving(move, situation, evacuating),
+        pool_needs(move.after, situation),
+        tier=situation.service.policy.tier,
+    )
 
 
 def standing(situation: Situation) -> Needs | None:
@@ -167,8 +186,11 @@ def acquire(ledger: Ledger, request: SlotRequest, *, now: datetime, until: datet
         if each.request.token == request.token:
             return ledger, SlotAnswer(granted=True, objections=each.aside, promised=promised(ledger, besides=service))
     answer = judge(ledger, request)
+    others = tuple(each for each in ledger.waiting if each.service != service)
     if not answer.granted:
-        return ledger, answer
+        waits = (*others, Refused(service, request.tier, now))
+        return replace(ledger, waiting=tuple(sorted(waits, key=lambda each: (each.tier, each.since)))), answer
+    ledger = replace(ledger, waiting=others)
     before = tuple(each.request.token for each in ledger.grants if each.request.moving.service == service)
     ledger = release(ledger, *before)
     return replace(ledger, grants=(*ledger.grants, Grant(request, now, until, answer.objections))), answer
@@ -199,6 +221,12 @@ def stands(ledger: Ledger, service: ServiceId, needs: Needs) -> Ledger:
     return replace(ledger, standing=tuple(sorted((*others, *more), key=lambda each: each.service)))
 
 
+def called(ledger: Ledger) -> tuple[Ledger, tuple[ServiceId, ...]]:
+    """The services that are told to look again now, no more than there are places; they wait no longer."""
+    free = max(0, ledger.limits.at_once - len(ledger.grants))
+    return replace(ledger, waiting=ledger.waiting[free:]), tuple(each.service for each in ledger.waiting[:free])
+
+
 def configured(
     ledger: Ledger, revision: int, limits: Limits, pools: tuple[Pool, ...], services: tuple[ServiceId, ...]
 ) -> Ledger:
@@ -207,7 +235,10 @@ def configured(
         return ledger
     there = frozenset(services)
     kept = tuple(each for each in ledger.standing if each.service in there)
-    return replace(ledger, revision=revision, limits=limits, pools=pools, services=len(there), standing=kept)
+    waiting = tuple(each for each in ledger.waiting if each.service in there)
+    return replace(
+        ledger, revision=revision, limits=limits, pools=pools, services=len(there), standing=kept, waiting=waiting
+    )
 
 
 def promised(ledger: Ledger, besides: ServiceId | None = None) -> tuple[Promise, ...]:

@@ -120,6 +120,20 @@ def test_runs_at_one_time_are_bounded_in_all_and_by_region() -> None:
     assert rules(asking(ledger, wish("d", into="cloud/za"))[1].objections) == ["too-many-at-once"]
 
 
+def test_who_was_refused_is_called_when_something_is_free() -> None:
+    """The most important first, then who was refused first, no more than there are places; who has gone is not."""
+    full, _ = asking(CALM, *(wish(name, into=f"cloud/{name}") for name in "abc"))
+    full, _ = asking(full, wish("late"), replace(wish("vital"), tier=1), wish("last"))
+    assert [each.service for each in full.waiting] == ["vital", "late", "last"]
+    assert governing.called(full) == (full, ())
+    ledger, services = governing.called(governing.release(full, RunId("a-1"), RunId("b-1")))
+    assert services == ("vital", "late")
+    assert [each.service for each in ledger.waiting] == ["last"]
+    ledger, answer = asking(ledger, wish("last"))
+    assert answer.granted
+    assert not ledger.waiting
+
+
 def test_a_pool_that_nobody_declared_carries_nothing() -> None:
     """What a pool carries must be known to be promised."""
     assert rules(asking(replace(CALM, pools=()), wish("chat", 1))[1].objections) == ["pool-full"]
@@ -234,6 +248,12 @@ class Governor(RuleBasedStateMachine):
             assert all(token.startswith(name) for token in gone), "nobody takes another one's grant away"
             self.back |= gone
 
+    @rule()
+    def call(self) -> None:
+        before = len(self.ledger.waiting)
+        self.ledger, services = governing.called(self.ledger)
+        assert len(self.ledger.waiting) + len(services) == before
+
     @rule(name=st.sampled_from("abcde"), number=st.integers(1, 3))
     def give_back(self, name: str, number: int) -> None:
         self.back.add(RunId(f"{name}-{number}"))
@@ -268,6 +288,11 @@ class Governor(RuleBasedStateMachine):
         services = [each.request.moving.service for each in self.ledger.grants]
         assert len(set(services)) == len(services)
         assert not {each.request.token for each in self.ledger.grants} & self.back
+
+    @invariant()
+    def who_waits_has_nothing(self) -> None:
+        waiting = [each.service for each in self.ledger.waiting]
+        assert len(set(waiting)) == len(waiting)
 
     def _forced(self, grant: governing.Grant) -> bool:
         return grant.request.token in self.forced
