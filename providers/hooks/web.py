@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 from urllib.parse import quote
 
 import httpx
@@ -24,6 +26,8 @@ READ = 8192
 """Bytes of an answer that are read at most."""
 AGAIN = frozenset({429, 502, 503, 504})
 """Statuses that ask for another try: too many requests, and gateways without the server behind them."""
+_OURS = frozenset({"content-type", "idempotency-key"})
+"""Headers that no runbook sets."""
 _SHORT = 4
 """A word of a secret this short is not hidden: it would take half of every text with it."""
 
@@ -32,12 +36,15 @@ async def call(hook: Hook, facts: Mapping[str, object], *, key: str, within_s: f
     """Ask *hook*, telling *facts* in JSON beside its own fields; what it answered, in a phrase.
 
     *within_s* covers all of it. A redirect is an answer like any other and is not followed. Raises Transient for
-    what may work next time, Refused for a no, BadInput for a secret that is not there.
+    what may work next time, Refused for a no, BadInput for a secret that is not there. A server that says when to come
+    back (Retry-After, RFC 9110 section 10.2.3) is left in peace until then, where the time allows it.
     """
+    until = time.monotonic() + within_s
     hidden = tuple(secrets.resolve(each.value) for each in hook.headers if isinstance(each.value, Secret))
     headers = [
         (each.name, secrets.resolve(each.value) if isinstance(each.value, Secret) else each.value)
         for each in hook.headers
+        if each.name.lower() not in _OURS
     ]
     headers += [("Content-Type", "application/json"), ("Idempotency-Key", key)]
     # What the run says of itself comes last: no field of the runbook may contradict it.
@@ -45,7 +52,7 @@ async def call(hook: Hook, facts: Mapping[str, object], *, key: str, within_s: f
     where = f"{hook.method} {_place(hook.url)}"
     try:
         async with asyncio.timeout(within_s):
-            status, text, cut = await _ask(hook, headers, body, within_s)
+            answer = await _ask(hook, headers, body, within_s)
     except TimeoutError:
         raise Transient(f"{where} gave no answer within {within_s:g} s") from None
     except (httpx.LocalProtocolError, httpx.UnsupportedProtocol, httpx.InvalidURL, ValueError) as error:
@@ -53,17 +60,29 @@ async def call(hook: Hook, facts: Mapping[str, object], *, key: str, within_s: f
         raise Refused(f"{where} cannot be asked ({type(error).__name__}): mend the hook's url and headers") from None
     except httpx.HTTPError as error:
         raise Transient(f"{where} cannot be reached ({_trouble(error)})") from None
-    if any(fits(status, each) for each in hook.status):
-        return f"{where} answered {status}"
-    said = clean(text, hidden, cut=cut)
-    answer = f"{where} answered {status}" + (f": {said}" if said else "")
-    if status in AGAIN:
-        raise Throttled(answer) if status == 429 else Transient(answer)
-    raise Refused(answer)
+    if any(fits(answer.status, each) for each in hook.status):
+        return f"{where} answered {answer.status}"
+    quoted = clean(answer.text, hidden, cut=answer.cut)
+    said = f"{where} answered {answer.status}" + (f": {quoted}" if quoted else "")
+    if answer.status not in AGAIN:
+        raise Refused(said)
+    if 0 < answer.again_s < until - time.monotonic():
+        await asyncio.sleep(answer.again_s)
+    raise Throttled(said) if answer.status == 429 else Transient(said)
 
 
-async def _ask(hook: Hook, headers: list[tuple[str, str]], body: bytes, within_s: float) -> tuple[int, str, bool]:
-    """Status, the beginning of the body, and whether the body went on."""
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    status: int
+    text: str
+    """The beginning of the body."""
+    cut: bool
+    """The body went on."""
+    again_s: float
+    """When the server wants to be asked again; 0: it does not say."""
+
+
+async def _ask(hook: Hook, headers: list[tuple[str, str]], body: bytes, within_s: float) -> _Answer:
     async with (
         httpx.AsyncClient(timeout=within_s, follow_redirects=False) as client,
         client.stream(hook.method, hook.url, content=body, headers=_encoded(headers)) as response,
@@ -73,7 +92,13 @@ async def _ask(hook: Hook, headers: list[tuple[str, str]], body: bytes, within_s
             found += piece
             if len(found) > READ:
                 break
-        return response.status_code, found[:READ].decode("utf-8", "replace"), len(found) > READ
+        text = found[:READ].decode("utf-8", "replace")
+        return _Answer(response.status_code, text, len(found) > READ, _again_s(response.headers.get("retry-after", "")))
+
+
+def _again_s(said: str) -> float:
+    """Seconds in a Retry-After. A date is taken for none: it would compare our clock with the server's."""
+    return float(said) if said.isascii() and said.isdigit() and len(said) <= 6 else 0.0
 
 
 def _encoded(headers: list[tuple[str, str]]) -> list[tuple[bytes, bytes]]:

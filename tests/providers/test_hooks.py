@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import socket
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -56,9 +57,11 @@ async def test_a_hook_hears_what_the_run_is_about(there: Automation, token: Head
 
 
 async def test_a_field_of_the_runbook_does_not_contradict_the_run(there: Automation) -> None:
-    """Whatever the runbook writes into the body, the target is the run's own."""
-    await call(Hook(there.url, data=(("target", "mars"),)), FACTS, key="k", within_s=5.0)
+    """Whatever the runbook writes, target and key are the run's own."""
+    hook = Hook(there.url, headers=(Header("idempotency-KEY", "mine"),), data=(("target", "mars"),))
+    await call(hook, FACTS, key="k", within_s=5.0)
     assert there.asked[0].body["target"] == "us"
+    assert there.asked[0].headers["idempotency-key"] == "k"
 
 
 async def test_an_answer_that_was_lost_is_asked_for_again_under_the_same_key(there: Automation) -> None:
@@ -90,6 +93,16 @@ async def test_a_status_says_whether_another_try_may_help(
     assert str(caught.value) == f'POST {there.url}/warm answered {status}: {{"error": "no such pool"}}'
     # A redirect is not followed: the other place was not written down by anybody.
     assert len(there.asked) == 1
+
+
+async def test_a_server_that_says_when_to_come_back_is_left_in_peace_until_then(there: Automation) -> None:
+    """Retry-After: 1 passes before the next try can begin; an hour is not waited for by a step of five seconds."""
+    there.script = [Answered(429, "", {"retry-after": "1"}), Answered(503, "", {"retry-after": "3600"})]
+    for low, high in ((1.0, 3.0), (0.0, 1.0)):
+        began = time.monotonic()
+        with pytest.raises(Transient):
+            await call(Hook(there.url), FACTS, key="k", within_s=5.0)
+        assert low <= time.monotonic() - began < high
 
 
 async def test_the_runbook_says_which_answers_mean_done(there: Automation) -> None:
