@@ -167,6 +167,8 @@ class Attendant:
         """Say what comes next. Raises what the status means for the exit status."""
         self._desk.say(f"When Temporal is back: failover break-glass take-in {self._journal.path}")
         match record.status:
+            case RunStatus.COMPLETED if self._abort:
+                raise Failed(f"run {record.run} had taken all its steps already: it is complete, nothing was put back")
             case RunStatus.COMPLETED:
                 return
             case RunStatus.STALE:

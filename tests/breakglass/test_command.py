@@ -56,6 +56,8 @@ async def test_traffic_moves_without_temporal(site: Site, failover: Shell) -> No
     assert await carried_by(site) == ("ohio",)
     again = await failover("break-glass", "run", "chat.plan.json", "--yes", FAILOVER_PLAN_KEY=KEY)
     assert again.status == 0
+    late = await failover("break-glass", "abort", "chat.plan.json", "--yes", "--unverified", "--reason", "no")
+    assert (late.status, "has ended (completed), so there is nothing to stop" in late.err) == (2, True)
     assert (await site.routing()).generation == 2
     refused = await failover(*PLAN)
     assert (refused.status, "already-there" in refused.err) == (3, True)
@@ -261,8 +263,12 @@ async def test_ctrl_c_leaves_a_journal_that_goes_on(site: Site) -> None:
     assert process.returncode == 130
     assert b"to go on: failover break-glass run chat.plan.json" in err
     assert b"to put it back: failover break-glass abort chat.plan.json" in err
+    journal = str(site.folder / "journals" / f"{sealed.plan.run}.journal")
+    early = await site.failover("break-glass", "take-in", journal)
+    assert (early.status, "has not ended; go on with it" in early.err) == (2, True)
     back = await site.failover("break-glass", "abort", *RUN[2:], "--reason", "false alarm")
     assert back.status == 1
     assert await site.scalings() == [("ohio", 2), ("ohio", 1)]
     assert await carried_by(site) == ("paris",)
-    assert (site.folder / "journals" / f"{sealed.plan.run}.journal").exists()
+    away = await site.failover("break-glass", "take-in", journal)
+    assert (away.status, "127.0.0.1:9" in away.err) == (5, True)

@@ -24,6 +24,7 @@ from orchestrator.core.names import ServiceId
 if TYPE_CHECKING:
     from orchestrator.core.topology import Topology
     from orchestrator.runtime.breakglass.ahead import Seen
+    from orchestrator.runtime.breakglass.journal import Journal
     from orchestrator.runtime.breakglass.sealed import Sealed
 
 FAILOVER_YAML = Path("failover.yaml")
@@ -109,6 +110,7 @@ def export_plan(
     """
     from orchestrator.runtime.breakglass.ahead import as_run, run_id  # noqa: PLC0415 - start-up time
     from orchestrator.runtime.breakglass.sealed import KEY_ENV, Sealed, key_of  # noqa: PLC0415 - the same
+    from orchestrator.runtime.connection import Stale  # noqa: PLC0415 - the same
 
     desk = desk_of(ctx)
     key = key_of(key_file)
@@ -118,7 +120,9 @@ def export_plan(
     trigger = Trigger(who(), reason_of(desk, reason, "What is this plan for?"), rules(wish.override))
     request = wish.request(status, kind_of(status), trigger)
     made = planned(desk, service, request, _again(f"export-plan {service}", wish, trigger))
-    _, topology = desk.wait(desk.control().topology())
+    applied, topology = desk.wait(desk.control().topology())
+    if applied.revision != made.revision:
+        raise Stale(f"revision {applied.revision} of the topology has come into force just now: export the plan again")
     now = datetime.now(UTC)
     run = as_run(made, run_id(made.service, now))
     sealed = Sealed(run, topology.service(made.service), now, who(), orders=topology.orders)
@@ -308,13 +312,27 @@ def _carry_out(desk: Desk, sealed: Sealed, path: Path, manner: Manner, trust: Tr
         attendant = Attendant(desk, sealed, journal, again)
         attendant.said_yes = tuple(manner.approve or ())
         attendant.decision = str(manner.decide) if manner.decide else ""
+        if abort:
+            _must_be_under_way(journal, sealed)
         if journal.opened is not None:
             attendant.resume(yes=manner.yes, abort=abort)
-        elif abort:
-            raise BadInput(f"run {sealed.plan.run} was never begun under {journal.path}, so there is nothing to stop")
         else:
             attendant.begin(yes=manner.yes)
         attendant.attend()
+
+
+def _must_be_under_way(journal: Journal, sealed: Sealed) -> None:
+    """Raise BadInput where there is nothing to stop."""
+    plan = sealed.plan
+    if journal.opened is None:
+        raise BadInput(f"run {plan.run} was never begun under {journal.path}, so there is nothing to stop")
+    ended = next((noted.status for noted in journal.lines if noted.status is not None), None)
+    if ended is not None:
+        back = f" --to {plan.source[0]}" if plan.source else ""
+        raise BadInput(
+            f"run {plan.run} has ended ({ended}), so there is nothing to stop; to go back: failover break-glass "
+            f"take-over failover.yaml {plan.service}{back}"
+        )
 
 
 @app.command("take-in")

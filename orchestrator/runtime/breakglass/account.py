@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from orchestrator.core.errors import IllegalTransition
 from orchestrator.core.record import Entry, Mark, Record, RunStatus
 from orchestrator.core.steering import Routing
-from orchestrator.runtime.breakglass.journal import Noted, Opened
+from orchestrator.runtime.breakglass.journal import BadJournal, Noted, Opened
 from runbooks.plan import Plan
 from runbooks.planner import brief
 from runbooks.progress import Event, Progress, advance, begin
@@ -58,10 +59,16 @@ class Account:
 
 
 def account(opened: Opened, lines: tuple[Noted, ...]) -> Account:
-    """All that the journal tells. Raises IllegalTransition for a journal that tells what cannot have happened."""
+    """All that the journal tells. Raises BadJournal for a journal that tells what cannot have happened."""
     told = Account(opened, begin(opened.sealed.plan))
-    for noted in lines:
-        told = told.and_then(noted)
+    try:
+        for noted in lines:
+            told = told.and_then(noted)
+    except IllegalTransition as error:
+        raise BadJournal(
+            f"the journal of run {told.plan.run} tells what cannot have happened ({error}); go on with the version of "
+            "this program that began it, or make a new plan"
+        ) from error
     return told
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Protocol
 
 import structlog
@@ -36,7 +36,7 @@ from runbooks.plan import (
     Verify,
     Wait,
 )
-from runbooks.progress import Event, StepState
+from runbooks.progress import Event, StepState, advance
 from workflows.attempting import FINAL, OVERTAKEN, StepFailed
 from workflows.wire import StepResult, StepTask
 
@@ -175,7 +175,7 @@ class Enactor:
     def abort(self, by: str, why: str) -> None:
         """End the way forward; what is done is put back as far as there is a way. Once it is over, changes nothing."""
         progress = self._account.progress
-        if self._account.status is not None or progress.aborted:
+        if self._account.status is not None or advance(progress, "", Event.ABORT, why) == progress:
             return
         self._happened("", Event.ABORT, Mark.ACT, f"aborted by {by}: {why}", f"{by}: {why}")
         for name, state in self._account.progress.states:
@@ -202,8 +202,9 @@ class Enactor:
     async def _carried(self, step: Step, tried: int) -> StepResult:
         match step.work:
             case Wait(seconds):
-                until = self._account.began.get(step.id, _now()) + timedelta(seconds=seconds)
-                await asyncio.sleep(max(0.0, (until - _now()).total_seconds()))
+                gone = (_now() - self._account.began.get(step.id, _now())).total_seconds()
+                # A clock that was set back meanwhile must not make it longer.
+                await asyncio.sleep(min(seconds, max(0.0, seconds - gone)))
                 return StepResult(text=f"held for {seconds:g} s")
             case Tell(text):
                 return StepResult(text=f"said here, and to nobody else: {text}")
