@@ -59,11 +59,13 @@ def _given(value: object) -> Value:
     return frozen(value)
 
 
-Seconds = Annotated[float, BeforeValidator(_span, json_schema_input_type=str)]
-Budget = Annotated[float, BeforeValidator(_budget, json_schema_input_type=str)]
+_DURATION = WithJsonSchema({"type": "string", "pattern": f"^{f.DURATION.pattern}$", "examples": ["30s", "1m30s"]})
+Seconds = Annotated[float, BeforeValidator(_span), _DURATION]
+Budget = Annotated[float, BeforeValidator(_budget), _DURATION]
 Count = Annotated[StrictInt, Field(ge=1, le=100)]
 Again = Annotated[StrictInt, Field(ge=0, le=99)]
-Stages = Annotated[tuple[int, ...], BeforeValidator(_stages, json_schema_input_type=list[int])]
+_PERCENTS = {"type": "array", "items": {"type": "integer", "minimum": 1, "maximum": 100}, "minItems": 1}
+Stages = Annotated[tuple[int, ...], BeforeValidator(_stages), WithJsonSchema({**_PERCENTS, "examples": [[5, 25, 50]]})]
 Given = Annotated[
     Value,
     PlainValidator(_given),

@@ -120,11 +120,6 @@ def bind(template: Template, values: Mapping[str, Value] = MappingProxyType({}))
     )
 
 
-def schema() -> dict[str, Any]:  # JSON Schema is plain data
-    """JSON Schema of a runbook file, for editors."""
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **BookSchema.model_json_schema()}
-
-
 @dataclass(frozen=True, slots=True)
 class _Bound:
     """A document with values in the places of its parameters."""

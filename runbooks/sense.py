@@ -27,9 +27,9 @@ _NEVER = MappingProxyType(
     }
 )
 """What a type of step cannot say in a field."""
-_HOLDERS = MappingProxyType({"parallel": "parallel", "runbook": "a runbook that is named here"})
+HOLDERS = MappingProxyType({"parallel": "parallel", "runbook": "a runbook that is named here"})
 """Types that only hold other steps."""
-_OF_ITS_STEPS = frozenset({"timeout", "retry", "on_failure", "expected"})
+OF_ITS_STEPS = frozenset({"timeout", "retry", "on_failure", "expected"})
 _AFTER_STEER = frozenset({"converge", "drain", "demote", "fence"})
 _BEFORE_STEER = frozenset({"promote"})
 _Written = tuple[Trail, dict[str, Any]]
@@ -73,8 +73,8 @@ def _alone(trail: Trail, step: dict[str, Any]) -> Iterator[_Told]:
         text = _NEVER.get((kind, field, str(step.get(field))))
         if text:
             yield (*trail, field), text
-    for field in sorted(_OF_ITS_STEPS & set(step)) if kind in _HOLDERS else ():
-        yield (*trail, field), f"{_HOLDERS[kind]} has no {field} of its own; give one to the steps in it"
+    for field in sorted(OF_ITS_STEPS & set(step)) if kind in HOLDERS else ():
+        yield (*trail, field), f"{HOLDERS[kind]} has no {field} of its own; give one to the steps in it"
     if kind == "parallel" and sum(isinstance(key, int) for key in trail) > 2 * DEEPEST:
         yield trail, f"branches stand in one another more than {DEEPEST} deep; flatten them"
     if kind in _LOOKED_INTO:

@@ -29,7 +29,8 @@ from runbooks.model import (
     When,
     every,
 )
-from runbooks.parse import bind, parse, schema
+from runbooks.parse import bind, parse
+from runbooks.reference import schema
 from runbooks.values import sample
 
 HEAD = "apiVersion: failover/v1\nkind: Runbook\nmetadata: {name: mine}\nsteps:\n"

@@ -162,7 +162,7 @@ def schema(ctx: typer.Context) -> None:
 
     Example: [cyan]failover runbook schema > runbook.schema.json[/]
     """
-    from runbooks.parse import schema as made  # noqa: PLC0415 - start-up time
+    from runbooks.reference import schema as made  # noqa: PLC0415 - start-up time
 
     desk_of(ctx).write(made())
 
