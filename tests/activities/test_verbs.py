@@ -18,6 +18,8 @@ from providers.base import ChangedOutside, FaultKind, Inconclusive, Refused, Sta
 from real.enacting import PARIS, Enactor, enactor
 from real.hook import Answered, Automation, automation
 from real.ports import free_port
+from runbooks.books import book
+from runbooks.model import Value
 from runbooks.plan import Analyse, FenceOff, Plan
 from workflows.wire import StepTask
 
@@ -66,6 +68,19 @@ async def test_a_move_by_stages_goes_on_while_the_target_is_as_good(here: Enacto
         zip(("shift.25", "shift.25.hold", "shift.50", "shift.50.hold", "shift.100"), weights, strict=True)
     )
     assert (await here.routing()).generation == made.generation + 3
+
+
+async def test_the_librarys_canary_shift_goes_through_as_it_ships(here: Enactor) -> None:
+    """Promote, verify, four stages with their analyses, converge, drain: all of it, to the last client of Paris."""
+    values: dict[str, Value] = {"stages": "5,25,50,100", "hold": "300ms", "samples": 3, "passes": 1}
+    made = await here.planned(book("canary-shift", values))
+    steps = made.taken(planned=True)
+    kinds = [step.work.kind for step in steps]
+    assert kinds == ["promote", "verify", *("steer", "analyse") * 3, "steer", "converge", "drain"]
+    for step in steps:
+        await here.do(made, step)
+    assert await here.weights() == {"ohio": 100}
+    assert (await here.world.endpoint("ohio"))["ready"] == 2
 
 
 async def test_the_way_back_from_the_middle_is_one_write(here: Enactor) -> None:

@@ -27,7 +27,7 @@ from providers import registry
 from providers.base import FaultKind, Steering
 from providers.dns.exchange import signing_key
 from providers.probes import Probes
-from runbooks.model import Value
+from runbooks.model import Runbook, Value
 from runbooks.parse import bind, read
 from runbooks.plan import Demote, Drain, FenceOff, Place, Plan, Promote, Step
 from runbooks.planner import Ground, plan
@@ -115,12 +115,16 @@ class Enactor:
     ) -> Plan:
         """A runbook with *steps* (YAML, as under ``steps:``) planned for a move from Paris to Ohio."""
         text = f"apiVersion: failover/v1\nkind: Runbook\nmetadata: {{name: of-a-test}}\nsteps:\n{steps}"
+        return await self.planned(bind(read(text, "of-a-test.yaml"), values or {}), kind=kind)
+
+    async def planned(self, by: Runbook, *, kind: MoveKind = MoveKind.SWITCHOVER) -> Plan:
+        """The runbook *by* planned for a move from Paris to Ohio."""
         return plan(
             Move(self.service.id, kind, (PARIS,), OHIO, full(self.service.endpoints, OHIO)),
             Ground(self.service, await self.routing(), 1),
             run=RunId(f"chat-20250101-000000-{next(self.numbers):04x}"),
             trigger=Trigger("ann", "a test"),
-            book=bind(read(text, "of-a-test.yaml"), values or {}),
+            book=by,
         )
 
     def verbs(self, weigh: Weigh = nobody_to_ask) -> Verbs:
