@@ -118,6 +118,15 @@ def test_a_warm_target_comes_before_a_cold_one() -> None:
     assert went(decide(facts)).target == US
 
 
+def test_a_cold_standby_gets_traffic_only_as_the_target() -> None:
+    """A run promotes its target alone: weights that give a share to another cold standby as well are refused."""
+    off = tuple(endpoint(name, workload=Workload("local", name, serving=2, standby=0)) for name in ("ap", "us"))
+    facts = situation(service(off[0], endpoint("eu"), off[1]), verdicts={"eu": HEALTHY, "ap": DOWN, "us": DOWN})
+    both = consider(facts, replace(ask_for(SWITCHOVER), after=((AP, 50), (US, 50))))
+    assert "target-down" in held(both)
+    assert went(consider(facts, replace(ask_for(SWITCHOVER), after=((EU, 50), (US, 50)), target=US))).target == US
+
+
 def test_a_standby_that_should_run_and_does_not_is_no_cold_one() -> None:
     """A warm standby that is down is broken, and nobody can send traffic there."""
     warm = endpoint("us", workload=Workload("local", "us", serving=2, standby=1))
