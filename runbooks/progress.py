@@ -220,6 +220,16 @@ def switched(plan: Plan, progress: Progress, *, planned: bool) -> Progress:
     return progress
 
 
+def ended_here(progress: Progress, why: str) -> Progress:
+    """*progress* of a run that goes no further, and puts nothing back: what is done stands, for what comes next."""
+    if progress.aborted or returning(progress):
+        return progress
+    for name, state in progress.states:
+        if state in {StepState.PENDING, StepState.RUNNING, StepState.ASKING} or name in progress.fallen:
+            progress = advance(progress, name, Event.SKIP, why)
+    return replace(progress, paused="")
+
+
 def _asking(progress: Progress, step: str) -> bool:
     return progress.state(step) is StepState.ASKING
 

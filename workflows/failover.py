@@ -14,6 +14,7 @@ from temporalio import workflow
 from temporalio.exceptions import ApplicationError, FailureError, is_cancelled_exception
 
 with workflow.unsafe.imports_passed_through():
+    from orchestrator.core.move import MoveKind
     from orchestrator.core.record import Mark, Record, RunStatus
     from orchestrator.core.steering import Routing
     from runbooks.course import Close, Do, Hold, Undo, next_actions, standing
@@ -31,7 +32,7 @@ with workflow.unsafe.imports_passed_through():
         Verify,
         Wait,
     )
-    from runbooks.progress import Event, StepState, advance, begin
+    from runbooks.progress import Event, StepState, advance, begin, ended_here
     from workflows import acting, options
     from workflows.attempting import Attempts, StepFailed
     from workflows.finishing import to_the_end
@@ -130,6 +131,16 @@ class FailoverWorkflow:
     def target_fell(self, why: str) -> None:
         """The endpoint that would get the traffic is down, and another is well. Once traffic has moved, no news."""
         self._attempts.in_vain(why)
+
+    @workflow.signal
+    def give_way(self, why: str) -> None:
+        """Traffic must move now: a preparation ends, and what it has done stands for the move that comes."""
+        if self._carry.plan.kind is not MoveKind.PREPARATION or self._progress.aborted or self._closed:
+            return
+        self._progress = ended_here(self._progress, why)
+        self._story.say("run.note", f"gives way: {why}")
+        self._let_go()
+        self._held, self._news = "", True
 
     # ------------------------------------------------------------------ what is under way
 

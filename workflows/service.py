@@ -8,10 +8,10 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from temporalio import workflow
-from temporalio.exceptions import ApplicationError, FailureError
+from temporalio.exceptions import FailureError
 
 with workflow.unsafe.imports_passed_through():
-    from orchestrator.core.decision import Ask, Go, Hold, Situation, consider, decide, wait_s
+    from orchestrator.core.decision import Ask, Go, Hold, Request, Situation, consider, decide, wait_s
     from orchestrator.core.errors import BadInput
     from orchestrator.core.governing import Needs, standing
     from orchestrator.core.move import Move, MoveKind, Objection, Trigger
@@ -23,17 +23,15 @@ with workflow.unsafe.imports_passed_through():
     from runbooks.compare import WorldMoved, as_saved
     from runbooks.plan import Plan
     from runbooks.planner import Unplannable
-    from workflows import options, planning, situation
+    from workflows import options, planning, reading, situation
     from workflows.herald import Heralds
     from workflows.leave import Leave
     from workflows.wire import (
-        NOTHING_HEARD,
         ActiveRun,
         AdoptRequest,
         Answered,
         Explanation,
         FailoverRequest,
-        Look,
         Pause,
         PlanQuestion,
         Publication,
@@ -91,8 +89,8 @@ class ServiceWorkflow:
             if self._state.run is not None:
                 if late:
                     await self._ask_after_run()
-                elif self._news:
-                    await self._mind_target()
+                if self._news:
+                    await self._mind_run()
             elif self._news:
                 self._news = False
                 async with self._deciding:
@@ -114,7 +112,9 @@ class ServiceWorkflow:
     async def _wait(self) -> bool:
         """Until there is news, a run begins or ends, or it is time to look again; whether it is time."""
         held = self._state.run
-        timeout = HELD_CHECK.total_seconds() if held is not None else self._wake_s
+        timeout = self._wake_s
+        if held is not None:
+            timeout = min(HELD_CHECK.total_seconds(), self._wake_s or HELD_CHECK.total_seconds())
         try:
             await workflow.wait_condition(
                 # A run that a person starts changes what is waited for: without it nobody would ask after that run.
@@ -132,8 +132,11 @@ class ServiceWorkflow:
         return False
 
     def _minds_news(self) -> bool:
-        """Whether news concern it now: during a run, only what is said of the run's target does."""
-        return self._state.run is None or situation.target_doubted(self._state)
+        """Whether news concern it now: during a move, only what is said of its target does."""
+        run_minds = situation.target_doubted(self._state) or (
+            situation.prepares(self._state) and situation.concerning(self._state)
+        )
+        return self._state.run is None or run_minds
 
     def _takes(self) -> Needs | None:
         """What its traffic takes of shared pools, by the routing as it was last read."""
@@ -158,7 +161,8 @@ class ServiceWorkflow:
             case Go(move, overridden):
                 trigger = Trigger("automatic", planning.why(move, found))
                 try:
-                    await self._start(run, Go(move, overridden), trigger, found)
+                    with self._leave.kept(run):
+                        await self._start(run, Go(move, overridden), trigger, found)
                 except (Unplannable, FailureError) as error:
                     self._hold(Hold((Objection("unplannable", str(error)),)), found)
             case Ask(move, reasons):
@@ -186,17 +190,7 @@ class ServiceWorkflow:
     async def _look(self) -> tuple[Assessment, ...]:
         """Read heartbeats and routing in one local activity, and assess every endpoint in that light."""
         self._look_due = False
-        try:
-            look = await workflow.execute_local_activity(
-                options.LOOK_ACTIVITY,
-                situation.look_request(self._state),
-                result_type=Look,
-                start_to_close_timeout=options.LOOK,
-                schedule_to_close_timeout=options.LOOK,
-                retry_policy=options.ONCE,
-            )
-        except FailureError:
-            look = Look(heartbeats=NOTHING_HEARD, routing_error="reading took too long")
+        look = await reading.look(situation.look_request(self._state))
         state = situation.hearing(self._state, look.heartbeats)
         # A routing that cannot be read now is as it was: the fence in the write guards against its age.
         routing = look.routing if look.routing is not None else state.routing
@@ -248,20 +242,6 @@ class ServiceWorkflow:
         request: FailoverRequest | None = None,
     ) -> Plan:
         """Plan what was *decided* and start it. Raises Unplannable, WorldMoved. The lock must be held."""
-        try:
-            return await self._begin(run, decided, trigger, found, request)
-        except (Unplannable, WorldMoved, FailureError):
-            self._leave.give_back(run)
-            raise
-
-    async def _begin(
-        self,
-        run: RunId,
-        decided: Go,
-        trigger: Trigger,
-        found: tuple[Assessment, ...],
-        request: FailoverRequest | None,
-    ) -> Plan:
         move = decided.move
         plan = planning.make_plan(
             self._state,
@@ -281,8 +261,9 @@ class ServiceWorkflow:
             trigger.by,
             request.id if request else "",
             target=situation.target_minded(move, found),
+            kind=move.kind,
         )
-        self._state = replace(self._state, run=active, hold=(), question=None)
+        self._state, self._wake_s = replace(self._state, run=active, hold=(), question=None), None
         try:
             # Started, not awaited to its end: a child's completion does not reach us across continue-as-new.
             await workflow.start_child_workflow(
@@ -306,43 +287,51 @@ class ServiceWorkflow:
         piece = self._state.slice
         self._heralds.send(Telling(piece.notify, piece.service.id, event, text, workflow.now(), run))
 
-    async def _mind_target(self) -> None:
-        """Stop a run whose target fell before traffic has moved, where another endpoint is well."""
-        self._news = False
+    async def _mind_run(self) -> None:
+        """Stop a run whose target fell before traffic has moved, and a preparation when traffic must move."""
         active = self._state.run
-        if active is None or active.target is None or self._stopped == active.run or not self._minds_news():
+        if active is None:
+            return
+        self._news = False
+        if self._stopped == active.run or not self._minds_news():
             return
         async with self._deciding:
             found = await self._look()
-        fell = situation.target_fell(active.target, found)
-        if not fell or self._state.run != active:
-            return
+        signal, why = situation.news_for_run(self._state, found, workflow.now())
+        if self._state.run == active and signal:
+            await self._say_to_run(active, signal, why)
+        elif situation.prepares(self._state):
+            self._wake_s = wait_s(situation.without_run(self._state, found, workflow.now()))
+
+    async def _say_to_run(self, active: ActiveRun, signal: str, why: str) -> None:
         self._stopped = active.run
         # A run that is over meanwhile has said so itself.
         with contextlib.suppress(FailureError):
-            await workflow.get_external_workflow_handle(active.workflow).signal("target_fell", fell)
+            await workflow.get_external_workflow_handle(active.workflow).signal(signal, why)
+
+    async def _way_is_free(self, facts: Situation, wanted: Request) -> bool:
+        """Whether a preparation was in the way of a person's move away from what is down, and is not any more."""
+        active = self._state.run
+        if active is None or not situation.prepares(self._state):
+            return False
+        if wanted.kind is MoveKind.PREPARATION or not facts.dead:
+            return False
+        await self._say_to_run(active, "give_way", f"{wanted.trigger.by}: {wanted.trigger.reason}")
+        with contextlib.suppress(TimeoutError):
+            await workflow.wait_condition(lambda: self._state.run != active, timeout=LAST_WORD)
+        return self._state.run is None
 
     async def _ask_after_run(self) -> None:
         """Free the lock when the run that holds it ended without a word (it was terminated from outside)."""
         active = self._state.run
         if active is None:
             return
-        try:
-            status = await workflow.execute_local_activity(
-                options.DESCRIBE_RUN,
-                active.workflow,
-                result_type=str,
-                start_to_close_timeout=options.LOOK,
-                schedule_to_close_timeout=options.LOOK,
-                retry_policy=options.ONCE,
-            )
-        except FailureError:
-            return
+        status = await reading.fate_of(active.workflow)
         if status == "COMPLETED":
             # Its last word was sent before it ended, and may arrive with this very task.
             with contextlib.suppress(TimeoutError):
                 await workflow.wait_condition(lambda: self._state.run != active, timeout=LAST_WORD)
-        if status == "RUNNING" or self._state.run != active:
+        if status is None or status == "RUNNING" or self._state.run != active:
             return
         lost = situation.lost_run(self._state, active.run, status)
         self._leave.give_back(active.run)
@@ -436,13 +425,17 @@ class ServiceWorkflow:
                 meant = planning.meant(self._state, asked.request)
             except BadInput as error:
                 return situation.refusal(self._state, (Objection("bad-runbook", str(error)),))
+            if await self._way_is_free(facts, meant):
+                found = await self._look()
+                facts = situation.situation(self._state, found, workflow.now())
             run = self._run_id()
             decision = await self._leave.settle(lambda now: consider(now, meant), facts, run, asked.evacuating)
             if not isinstance(decision, Go):
                 return situation.refusal(self._state, decision.reasons)
             trigger = asked.request.trigger
             try:
-                plan = await self._start(run, decision, trigger, found, asked)
+                with self._leave.kept(run):
+                    plan = await self._start(run, decision, trigger, found, asked)
             except Unplannable as error:
                 return situation.refusal(self._state, (Objection("unplannable", str(error)),))
             except WorldMoved as error:
@@ -472,21 +465,8 @@ class ServiceWorkflow:
     @workflow.update
     async def adopt(self, asked: AdoptRequest) -> Routing:
         """Take the live record under the fence, its answer unchanged."""
-        service = self._state.slice.service
-        if service.steering is None:
-            raise ApplicationError(
-                f"service '{service.id}' has no steering, so there is no record to adopt", type="Refused"
-            )
         # Not under the lock: no decision waits for a name server. The fence itself settles a race with a run.
-        run = RunId(f"adopt-{workflow.now():%Y%m%d-%H%M%S}")
-        routing: Routing = await workflow.execute_activity(
-            options.ADOPT_ACTIVITY,
-            args=[service, run],
-            result_type=Routing,
-            start_to_close_timeout=timedelta(seconds=5),
-            schedule_to_close_timeout=timedelta(seconds=15),
-            retry_policy=options.PATIENT,
-        )
+        routing = await reading.adopt(self._state.slice.service)
         known = self._state.routing
         if known is None or known.generation <= routing.generation:
             self._state = replace(self._state, routing=routing)

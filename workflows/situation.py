@@ -156,6 +156,27 @@ def target_fell(target: EndpointId, found: tuple[Assessment, ...]) -> str:
     return f"{target} fell meanwhile ({down.text}), and {well} is well" if down and well else ""
 
 
+def prepares(state: ServiceState) -> bool:
+    """Whether the run that holds the service only makes something ready."""
+    return state.run is not None and state.run.kind is MoveKind.PREPARATION
+
+
+def without_run(state: ServiceState, found: tuple[Assessment, ...], now: datetime) -> Situation:
+    """What a decision would see if no run held the service."""
+    return replace(situation(state, found, now), run=None)
+
+
+def news_for_run(state: ServiceState, found: tuple[Assessment, ...], now: datetime) -> tuple[str, str]:
+    """The signal that the run in progress must get now, and why; empty texts: none."""
+    if prepares(state):
+        decision = decide(without_run(state, found, now))
+        if isinstance(decision, Go):
+            text = "; ".join(f"{each.endpoint} {each.text}" for each in found if each.endpoint in decision.move.source)
+            return "give_way", text
+    fell = target_fell(state.run.target, found) if state.run is not None and state.run.target is not None else ""
+    return ("target_fell", fell) if fell else ("", "")
+
+
 def remember(state: ServiceState, record: Record) -> ServiceState:
     """*state* with *record* among its last runs, newest first."""
     others = tuple(each for each in state.last_runs if each.run != record.run)

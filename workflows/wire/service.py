@@ -8,7 +8,7 @@ from datetime import datetime
 from orchestrator.core.decision import Request
 from orchestrator.core.governing import Ledger
 from orchestrator.core.lastgood import LastGood, Standing
-from orchestrator.core.move import Objection
+from orchestrator.core.move import MoveKind, Objection
 from orchestrator.core.names import Domain, EndpointId, RunId, ServiceId
 from orchestrator.core.quorum import Assessment, View
 from orchestrator.core.record import Record, RunStatus
@@ -100,6 +100,8 @@ class ActiveRun:
     """Id of the request that started it; empty for automation."""
     target: EndpointId | None = None
     """The endpoint whose fall stops it before traffic moves; None where it was down from the start (a cold standby)."""
+    kind: MoveKind | None = None
+    """What it does: a preparation gives way to a move that must be made."""
     shift: Shift | None = None
     """What the service remembers once it is complete, where it moves traffic for a time only."""
 
