@@ -144,6 +144,7 @@ def test_a_freeze_does_not_keep_automation_from_an_outage() -> None:
     strict = situation(service(freezes=(replace(AUDIT, unplanned=True),)))
     assert asked(decide(strict)) == ["freeze"]
     assert wait_s(strict) == 600
+    assert wait_s(situation(orders=Orders(freezes=(AUDIT,)))) is None
     assert went(consider(strict, ask_for(FAILOVER, "us"))).target == US
 
 
@@ -199,6 +200,13 @@ def test_data_stays_in_its_jurisdictions() -> None:
     )
 
 
+def test_everyone_who_would_serve_is_looked_at() -> None:
+    """A move that leaves a part of the traffic outside is no better for its target being inside."""
+    chat = service(endpoint("ap"), endpoint("eu"), endpoint("us", region=Domain("cloud/us/z1")), residency=("eu",))
+    both = Move(CHAT, FAILOVER, (EU,), US, ((AP, 50), (EU, 0), (US, 50)))
+    assert "endpoint 'ap' stands in cloud/ap" in text("residency", situation(chat, orders=LAWS), both)
+
+
 def test_a_jurisdiction_that_nobody_knows_is_outside() -> None:
     """What is not known to be allowed is not allowed."""
     facts = situation(service(residency=("eu",)))
@@ -244,7 +252,7 @@ def test_enough_endpoints_serve_after_a_move() -> None:
 
 def test_what_does_not_work_does_not_count_as_serving() -> None:
     """An endpoint that nobody has heard of is no second one."""
-    both = replace(TO_US, after=(("ap", 50), ("eu", 0), ("us", 50)))
+    both = replace(TO_US, after=((AP, 50), (EU, 0), (US, 50)))
     facts = situation(service(least=2), verdicts={"ap": Verdict.UNKNOWN})
     assert "too-few-serving" in rules(objections(both, facts))
 
@@ -367,6 +375,8 @@ def test_a_move_for_a_time_is_quiet_until_then() -> None:
     lasting = replace(facts, shift=replace(facts.shift, expires=ago(-90)))
     assert decide(lasting) == Hold(())
     assert wait_s(lasting) == 90
+    ending = replace(facts, shift=replace(facts.shift, expires=NOW))
+    assert asked(decide(ending)) == ["shift-expired"]
     assert wait_s(facts) is None
 
 
