@@ -21,7 +21,7 @@ def refresh(topology: Topology, file: Path, folder: Path) -> tuple[Path, ...]:
     written = []
     for service in topology.services:
         path = folder / f"{service.id}{SUFFIX}"
-        keep(path, card(topology, service.id, file))
+        keep(path, card(topology, service.id, file), mode=0o644)
         written.append(path)
     for path in folder.glob(f"*{SUFFIX}"):
         if path not in written and _is_card(path):

@@ -19,7 +19,7 @@ from orchestrator.core.record import Entry, Mark, Record
 from orchestrator.runtime.breakglass.account import Account, account, record
 from orchestrator.runtime.breakglass.ahead import unasked
 from orchestrator.runtime.breakglass.journal import BadJournal, Journal, Noted
-from runbooks.course import Action, Close, Do, Hold, Undo, next_actions
+from runbooks.course import Action, Close, Do, Hold, Undo, next_actions, standing
 from runbooks.plan import (
     Approve,
     Check,
@@ -297,6 +297,7 @@ class Enactor:
 
     def _task(self, step: Step, left_s: float, *, undoing: bool) -> StepTask:
         plan, service = self.plan, self._account.opened.sealed.service
+        step = standing(plan, self._account.progress, step)
         own = next((e.answer for e in service.endpoints if e.id == _endpoint(step)), None)
         sources = tuple(
             Place(e.id, e.url, service.name, e.region, e.probes) for e in service.endpoints if e.id in plan.source

@@ -120,13 +120,14 @@ def load(path: Path, key: bytes | None, *, unverified: bool = False) -> Sealed:
         ) from error
 
 
-def keep(path: Path, text: str) -> None:
-    """Write *text* to *path*: whole or not at all. Raises BadInput where it cannot be written."""
+def keep(path: Path, text: str, *, mode: int = 0o600) -> None:
+    """Write *text* to *path*, whole or not at all, for its owner alone unless *mode* says so. Raises BadInput."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
         try:
             with os.fdopen(handle, "w", encoding="utf-8") as file:
+                os.fchmod(file.fileno(), mode)
                 file.write(text)
                 file.flush()
                 os.fsync(file.fileno())
