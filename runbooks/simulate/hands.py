@@ -305,14 +305,15 @@ class Hands:
         fence = now.fence
         if fence is not None and fence.token == task.key:
             return Result(now, text="it is back")
-        if now.generation == work.expects and now.answer == work.was:
-            return (yield from self._sealed(task, now))
-        ours = fence is not None and fence.run == task.run and now.generation > work.expects
+        ours = fence is not None and fence.run == task.run
         if ours and fence is not None and (fence.weights, now.answer) == (work.before, origin):
             return Result(now, text="it is back already")
-        if fence is None or not ours or now.generation != work.expects + 1:
+        never_landed = now.generation == work.expects and now.answer == work.was
+        if never_landed and not ours:
+            return (yield from self._sealed(task, now))
+        if not never_landed and (not ours or now.generation != work.expects + 1):
             raise StepFailed("UndoFailed", f"generation {now.generation} by another hand")
-        if now.answer != work.answer:
+        if not never_landed and now.answer != work.answer:
             raise StepFailed("ChangedOutside", "it was edited by hand")
         for name in task.sources:
             try:
@@ -324,7 +325,7 @@ class Hands:
 
     def _sealed(self, task: Task, now: Routing) -> Course:
         """Nothing had landed: a new generation with the same answer keeps it so."""
-        if now.answer is None or now.fence is None or now.fence.run == task.run:
+        if now.answer is None or now.fence is None:
             return Result(now, text="it had not changed")
         try:
             routing = yield from self._back_to(now, now.fence.weights, now.answer, task)
