@@ -23,30 +23,41 @@ from temporalio.worker import Worker
 from orchestrator import __version__
 from orchestrator.config import digest, dump
 from orchestrator.core.decision import Request
-from orchestrator.core.move import MoveKind, Trigger
-from orchestrator.core.names import EndpointId
+from orchestrator.core.move import Move, MoveKind, Trigger
+from orchestrator.core.names import EndpointId, RunId
 from orchestrator.core.topology import Mode, Topology
 from real.actors import Prober, Rehearsal
-from real.scenery import EU, TOLD, VANTAGES, World, passing, refusal, service
+from real.region import PARIS, Region
+from real.scenery import AWAY, EU, TOLD, US, VANTAGES, World, at_home, passing, refusal, service
 from real.stage import RealTime, Stage, real_time, staff, until
+from runbooks.parse import parse
+from runbooks.planner import Ground, plan
 from workflows import options
 from workflows.activities.documents import pack
 from workflows.activities.publishing import Publishing
 from workflows.wire import (
     CONTROL_QUEUE,
+    Acted,
+    ActKind,
     AdoptRequest,
     Applied,
     Apply,
+    Carry,
     DrillRequest,
     FailoverRequest,
     Pause,
     Refusal,
+    RunAct,
+    RunState,
     SetMode,
     Started,
     WatchState,
+    domain_id,
     drill_id,
     probe_queue,
+    run_workflow_id,
 )
+from workflows.wire.evacuation import Departed, EvacuationRequest, Fate
 
 HERE = Path(__file__).parent
 _ANSWER: Any = Started | Refusal
@@ -83,14 +94,16 @@ def scrub(value: Any) -> Any:  # JSON of any shape
 
 
 @contextlib.asynccontextmanager
-async def theatre() -> AsyncIterator[tuple[Stage, Prober, Rehearsal]]:
+async def theatre() -> AsyncIterator[tuple[Stage, Prober, Rehearsal, Region]]:
     """The development server with every worker."""
     async with real_time() as client:
         clock, prober, rehearsal = RealTime(client), Prober(), Rehearsal()
         world, publishing = World(clock.get_current_time), Publishing(client)
+        region = Region()
         acts = (publishing.running_endpoints, publishing.publish_topology, *rehearsal.activities())
+        acts = (*acts, region.list_inside, region.depart, region.await_arrival)
         async with staff(client, world, *acts):
-            yield Stage(clock, world, service(cooldown_s=0.0)), prober, rehearsal
+            yield Stage(clock, world, service(cooldown_s=0.0)), prober, rehearsal, region
 
 
 async def runs(play: Stage, recorder: Recorder) -> None:
@@ -190,6 +203,68 @@ async def drills(client: Client, rehearsal: Rehearsal, recorder: Recorder) -> No
         await recorder.keep(f"drill-{name}", workflow)
 
 
+STEERED = """\
+apiVersion: failover/v1
+kind: Runbook
+metadata: {name: steered}
+steps:
+  - {id: yes, type: approve, people: 1, timeout: 10m}
+  - id: both
+    type: parallel
+    branches:
+      - [{id: one, type: verify}]
+      - [{id: two, type: check, on_failure: ask, retry: 0}]
+  - {id: hold, type: wait, for: 500ms}
+  - {id: say, type: notify, text: halfway}
+  - {id: steer, type: steer}
+  - {id: drain, type: drain}
+"""
+
+
+async def steered(play: Stage, recorder: Recorder) -> None:
+    """A run by a runbook of one's own that people approve, hold, release, help on, and switch to unplanned."""
+    chat, run = play.service, RunId("chat-20260101-000000-0001")
+    move = Move(chat.id, MoveKind.SWITCHOVER, (EU,), US, AWAY)
+    play.world.routing = at_home()
+    ground = Ground(chat, play.world.routing, 1)
+    made = plan(move, ground, run=run, trigger=Trigger("ann", "practice"), book=parse(STEERED, "steered.yaml"))
+    play.world.stumbling["two"] = [refusal("Refused", "not yet")]
+    gate = play.world.gates["drain"] = asyncio.Event()
+    handle = await play.client.start_workflow(
+        "failover", Carry(made, chat, (CONTROL_QUEUE,), ()), id=run_workflow_id(chat.id, run), task_queue=CONTROL_QUEUE
+    )
+
+    async def state(word: str) -> None:
+        await until(lambda: handle.query("state", result_type=RunState), lambda seen: word in str(seen))
+
+    async def act(kind: ActKind, **more: Any) -> None:
+        await handle.execute_update("act", RunAct(f"act-{kind}", kind, "ann", "practice", **more), result_type=Acted)
+
+    await state("waits for a yes")
+    await act(ActKind.PAUSE)
+    await act(ActKind.APPROVE)
+    await act(ActKind.RESUME)
+    await state("needs a person")
+    await act(ActKind.RETRY)
+    await state("('drain', 'running')")
+    await act(ActKind.SWITCH, planned=False)
+    gate.set()
+    await handle.result()
+    play.world.gates.clear()
+    await recorder.keep("failover-steered", handle.id)
+
+
+async def evacuated(client: Client, region: Region, recorder: Recorder) -> None:
+    """An evacuation of two waves, with one that is refused."""
+    region.add("chat", 1)
+    region.add("batch", 3)
+    region.add("stuck", 3)
+    region.answers["stuck"] = Departed(Fate.REFUSED, text="endpoint 'us' is down itself")
+    request = EvacuationRequest("recorded", PARIS, "ann", "practice")
+    await client.execute_workflow("domain", request, id=domain_id(PARIS), task_queue=CONTROL_QUEUE)
+    await recorder.keep("domain", domain_id(PARIS))
+
+
 async def heralds(client: Client, recorder: Recorder) -> None:
     """One herald that told people, and one that published."""
     kept: set[str] = set()
@@ -204,9 +279,11 @@ async def heralds(client: Client, recorder: Recorder) -> None:
 async def main() -> None:
     folder = HERE / __version__
     folder.mkdir(exist_ok=True)
-    async with theatre() as (play, prober, rehearsal):
+    async with theatre() as (play, prober, rehearsal, region):
         recorder = Recorder(play.client, folder)
         await runs(play, recorder)
+        await steered(play, recorder)
+        await evacuated(play.client, region, recorder)
         await topologies(play.client, recorder)
         await drills(play.client, rehearsal, recorder)
         await watching(play.client, prober, recorder)
