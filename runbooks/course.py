@@ -30,8 +30,20 @@ from orchestrator.core.record import RunStatus
 from orchestrator.core.steering import Fence, SteeringChange, next_lineage
 from orchestrator.core.topology import Answer
 from runbooks import endings
-from runbooks.plan import Demote, FenceOff, Plan, Steer, Step
-from runbooks.progress import BEGUN, Progress, StepState, returning
+from runbooks.plan import (
+    Analyse,
+    Approve,
+    Check,
+    Converge,
+    Demote,
+    FenceOff,
+    Plan,
+    Steer,
+    Step,
+    Verify,
+    Wait,
+)
+from runbooks.progress import BEGUN, Event, Progress, StepState, advance, returning
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +169,23 @@ def _before(plan: Plan) -> Mapping[str, frozenset[str]]:
     for step in plan.steps:
         found[step.id] = frozenset(step.after).union(*(found[each] for each in step.after))
     return found
+
+
+_LOOKING = Verify | Analyse | Converge | Check | Approve | Wait
+"""Work that changes nothing: it may be left at any moment."""
+
+
+def released(plan: Plan, progress: Progress) -> Progress:
+    """*progress* with the steps let go that run in vain, since the run goes no further: they only look, ask or wait.
+
+    A branch that waits for people must not keep what another has done from being put back.
+    """
+    if progress.aborted or returning(progress) or not (progress.stale or _stopper(plan, progress)):
+        return progress
+    for step in plan.steps:
+        if progress.state(step.id) is StepState.RUNNING and isinstance(step.work, _LOOKING):
+            progress = advance(progress, step.id, Event.SKIP, "the run goes no further")
+    return progress
 
 
 def standing(plan: Plan, progress: Progress, step: Step) -> Step:

@@ -16,7 +16,7 @@ from orchestrator.core.move import MoveKind
 from orchestrator.core.names import EndpointId
 from orchestrator.core.record import RunStatus
 from orchestrator.core.topology import Workload
-from runbooks.course import Close, Do, Hold, Undo, next_actions
+from runbooks.course import Close, Do, Hold, Undo, next_actions, released
 from runbooks.plan import Demote, FenceOff, Plan, Promote, Steer, Step, Wait, When
 from runbooks.progress import Event, Progress, StepState, advance, begin, returning, switched
 
@@ -93,6 +93,7 @@ class Walk:
         self.log: list[tuple[str, Event | bool]] = []
         self.patience = chance.randint(0, 8)
         self.bad = chance.randint(0, 4)
+        self.releases = chance.random() < 0.5
 
     def tell(self, step: str, event: Event) -> None:
         self.log.append((step, event))
@@ -100,6 +101,8 @@ class Walk:
 
     def run(self) -> Close:
         for _ in range(LONGEST):
+            if self.releases:
+                self.release()
             actions = next_actions(self.plan, self.progress)
             assert actions
             assert len(actions) == 1 or all(isinstance(each, Do | Undo) for each in actions)
@@ -115,6 +118,15 @@ class Walk:
                 case _:
                     self.go_on(self.chance.choice(actions))
         raise AssertionError(f"it does not end: {self.log[-20:]}")
+
+    def release(self) -> None:
+        """What a driver does that lets go of steps which only look, once the run goes no further."""
+        freed = released(self.plan, self.progress)
+        for name, state in tuple(self.progress.states):
+            if freed.state(name) is not state:
+                assert isinstance(self.steps[name].work, Wait)
+                self.tell(name, Event.SKIP)
+        assert self.progress.states == freed.states
 
     def go_on(self, action: Any) -> None:
         name, state = action.step.id, self.progress.state(action.step.id)

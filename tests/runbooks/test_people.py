@@ -10,7 +10,7 @@ import pytest
 from orchestrator.core.errors import IllegalTransition
 from orchestrator.core.move import Move, MoveKind, Trigger
 from orchestrator.core.record import RunStatus
-from runbooks.course import Close, Do, Hold, Undo, next_actions
+from runbooks.course import Close, Do, Hold, Undo, next_actions, released
 from runbooks.model import Runbook
 from runbooks.parse import parse
 from runbooks.plan import Approve, Asked, Plan, When
@@ -215,6 +215,30 @@ def test_branches_run_together_and_fail_together(world: Any) -> None:
     one = play(plan, ("hold", Event.START), *failed("promote"))
     assert doing(plan, one) == ["hold"]
     assert next_actions(plan, play(plan, ("hold", Event.SUCCEED), progress=one)) == (Undo(plan.steps[0]),)
+
+
+def test_a_branch_that_only_waits_does_not_hold_up_the_way_back(world: Any) -> None:
+    """A promotion fails while people are asked beside it: nobody is asked any longer, and what was done goes back."""
+    steps = """\
+  - {id: first, type: promote}
+  - id: beside
+    type: parallel
+    branches:
+      - [{id: ok, type: approve}]
+      - [{id: call, type: call, hook: {url: "https://h.example.com"}}]
+      - [{id: rules, type: check}]
+  - {id: steer, type: steer}
+"""
+    plan = planned(world, steps)
+    going = play(plan, *done("first"), ("ok", Event.START), ("call", Event.START), *failed("rules", Event.REFUSE))
+    assert released(plan, play(plan, *done("first"), ("ok", Event.START))).state("ok") is StepState.RUNNING
+    freed = released(plan, going)
+    assert (freed.state("ok"), freed.state("call")) == (StepState.FAILED, StepState.RUNNING)
+    assert doing(plan, freed) == ["call"]
+    back = play(plan, ("call", Event.SUCCEED), progress=freed)
+    assert next_actions(plan, back) == (Undo(plan.steps[0]),)
+    end = closed(plan, play(plan, ("first", Event.UNDO), ("first", Event.SUCCEED_UNDO), progress=back))
+    assert end.text.startswith("rules: so it was; everything done was put back.")
 
 
 def test_one_that_halts_wins_over_one_that_goes_back(world: Any) -> None:
