@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import inspect
 import os
 import sys
 import traceback
@@ -188,11 +189,18 @@ def assemble() -> typer.Typer:
     )
     app.callback()(root)
     for panel, command in COMMANDS:
-        app.command(rich_help_panel=panel)(command)
-    app.add_typer(drills.app, rich_help_panel=REHEARSE)
-    app.add_typer(runbooks.app, rich_help_panel=REHEARSE)
-    app.add_typer(breakglass.app, rich_help_panel=STEER)
+        app.command(rich_help_panel=panel, help=_flowing(command))(command)
+    for group, panel in ((drills.app, REHEARSE), (runbooks.app, REHEARSE), (breakglass.app, STEER)):
+        for each in group.registered_commands:
+            each.help = _flowing(each.callback)
+        app.add_typer(group, rich_help_panel=panel)
     return app
+
+
+def _flowing(command: Callable[..., None] | None) -> str:
+    """The help of *command* with each paragraph on one line: Rich would keep the line ends of the source."""
+    paragraphs = inspect.cleandoc((command and command.__doc__) or "").split("\n\n")
+    return "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)
 
 
 def main() -> None:

@@ -84,7 +84,7 @@ Service = Annotated[
 ]
 MaybeService = Annotated[
     str | None,
-    typer.Argument(metavar="[SERVICE]", help="A service's id.", autocompletion=complete_services, show_default=False),
+    typer.Argument(metavar="SERVICE", help="A service's id.", autocompletion=complete_services, show_default=False),
 ]
 File = Annotated[Path, typer.Argument(metavar="FILE", help="The topology file.")]
 FileOption = Annotated[Path, typer.Option("--file", "-f", help="The topology file.")]

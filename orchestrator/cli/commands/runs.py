@@ -122,8 +122,9 @@ def plan(
     """Show what a run would do, step by step; nothing is started.
 
     A plan that is saved can be carried out later by 'failover run --plan FILE'. It is refused then if anything that it
-    stands on has changed. With [bold]--as nsupdate[/] the change of the DNS answer alone is printed, for a person to
-    make by hand.
+    stands on has changed.
+
+    With [bold]--as nsupdate[/] the change of the DNS answer alone is printed, for a person to make by hand.
 
     Example: [cyan]failover plan chat --to us[/]
     """
