@@ -175,6 +175,12 @@ class Attendant:
                 raise Objected(
                     f"run {record.run} was stopped by the fence: somebody else steered meanwhile; plan again"
                 )
+            case RunStatus.HALTED:
+                ways = " or ".join(f"--to {endpoint}" for endpoint in (record.target, *record.source))
+                raise Failed(
+                    f"run {record.run} halted; its last line says how the world stands. To end it from here: failover "
+                    f"break-glass take-over failover.yaml {record.service} {ways}"
+                )
             case _:
                 raise Failed(f"run {record.run} ended {record.status}; its last line says how the world stands")
 

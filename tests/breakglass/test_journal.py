@@ -65,7 +65,7 @@ def test_a_torn_end_is_left_out_and_written_over(tmp_path: Path, data: st.DataOb
     whole = fill(path)
     starts = [0, *(n + 1 for n, byte in enumerate(whole) if byte == 10)]
     cut = data.draw(st.integers(starts[1], len(whole)), label="cut")
-    path.write_bytes(whole[:cut] + data.draw(st.sampled_from([b"", b"\x00" * 40])))
+    path.write_bytes(whole[:cut] + data.draw(st.sampled_from([b"", b"\x00" * 40, b"\x00" * 40 + b"\n"])))
     kept = sum(start <= cut for start in starts[1:]) - 1
     with Journal.open(path) as journal:
         assert journal.lines == lines()[:kept]
@@ -88,8 +88,11 @@ def test_an_altered_line_is_seen(tmp_path: Path, data: st.DataObject) -> None:
     else:
         at = data.draw(st.integers(0, last - 1))
         path.write_bytes(whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :])
-    with pytest.raises(BadJournal, match=r"line \d+: it was altered or damaged"), Journal.open(path):
+    torn = path.read_bytes()
+    told = r"line \d+: it was altered or damaged|is no journal of break-glass run"
+    with pytest.raises(BadJournal, match=told), Journal.open(path):
         pass
+    assert path.read_bytes() == torn
 
 
 def test_two_cannot_carry_out_one_journal(tmp_path: Path) -> None:
@@ -130,5 +133,28 @@ def test_a_full_disk_stops_the_run(tmp_path: Path) -> None:
         full = os.open("/dev/full", os.O_WRONLY)
         os.dup2(full, journal._descriptor)
         os.close(full)
-        with pytest.raises(BadJournal, match=r"cannot be written \(No space left on device\)"):
-            journal.note(lines()[0])
+        for line in lines()[:2]:
+            with pytest.raises(BadJournal, match=r"cannot be written \(No space left on device\)"):
+                journal.note(line)
+
+
+@pytest.mark.parametrize("text", ["", "one line\n", "no end", "apiVersion: failover/v1\nkind: Topology\n", "\n\n"])
+def test_a_file_that_is_no_journal_stays_as_it_is(tmp_path: Path, text: str) -> None:
+    """A wrong name on the command line costs nobody a file."""
+    path = tmp_path / "failover.yaml"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(BadJournal, match=r"failover\.yaml is (no journal|empty)"):
+        read(path)
+    assert path.read_text(encoding="utf-8") == text
+    if text:
+        with pytest.raises(BadJournal, match=r"is no journal"), Journal.open(path):
+            pass
+        assert path.read_text(encoding="utf-8") == text
+
+
+def test_reading_a_torn_journal_changes_nothing(tmp_path: Path) -> None:
+    """Taking a journal in reads it: what was torn at its end stays where it is."""
+    whole = fill(tmp_path / "j")
+    (tmp_path / "j").write_bytes(whole[:-7])
+    assert read(tmp_path / "j") == (opened(), lines()[:-1])
+    assert (tmp_path / "j").read_bytes() == whole[:-7]

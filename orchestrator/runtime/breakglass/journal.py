@@ -7,6 +7,7 @@ the middle is seen. What was torn at the end by a kill or a power cut is left ou
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import hashlib
 import os
@@ -77,6 +78,8 @@ class Journal:
         self.path = path
         self._descriptor = descriptor
         self._sum = ""
+        self._end = 0
+        self._broken = False
         self.opened: Opened | None = None
         self.lines: tuple[Noted, ...] = ()
 
@@ -85,8 +88,8 @@ class Journal:
     def open(cls, path: Path) -> Iterator[Self]:
         """The journal at *path*, with what it says so far. An empty one is made where there is none.
 
-        Raises BadJournal where somebody else holds it, or where it says something that was not written by this
-        program.
+        What was torn at its end is cut off. Raises BadJournal where somebody else holds it, or where it says something
+        that was not written by this program: then the file stays as it is.
         """
         descriptor = _locked(path)
         try:
@@ -126,64 +129,99 @@ class Journal:
         raw = f"{total} {text}\n".encode()
         try:
             # One write: a kill tears it nowhere, a power cut may, and then its sum is wrong.
-            if os.write(self._descriptor, raw) != len(raw):
-                raise OSError(0, "only a part of it was taken")
+            if self._broken or os.write(self._descriptor, raw) != len(raw):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             os.fsync(self._descriptor)
         except OSError as error:
+            # Another branch of the run may still want to write: nothing may stand behind half a line.
+            self._broken = True
+            with contextlib.suppress(OSError):
+                os.ftruncate(self._descriptor, self._end)
             raise BadJournal(
                 f"{self.path} cannot be written ({error.strerror}), and nothing more is done without it; "
                 "make room and run the plan again"
             ) from error
-        self._sum = total
+        self._sum, self._end = total, self._end + len(raw)
 
     def _read(self) -> None:
-        with os.fdopen(os.dup(self._descriptor), "rb") as file:
-            file.seek(0)
-            raw = file.read()
-        good, lines = 0, raw.splitlines(keepends=True)
-        for number, said in enumerate(lines, 1):
-            line = _parsed(said, self._sum)
-            if line is None:
-                if number < len(lines):
-                    raise BadJournal(
-                        f"{self.path}, line {number}: it was altered or damaged, and what comes after it cannot be "
-                        "trusted; look at the record with dig, and make a new plan"
-                    )
-                break
-            self._take(line, number)
-            self._sum = said[:SUM].decode()
-            good += len(said)
-        if good < len(raw):
-            os.ftruncate(self._descriptor, good)
+        """Take in what stands there, and cut off what was torn at its end."""
+        raw = _bytes(self._descriptor)
+        told = _told(self.path, raw)
+        self.opened, self.lines, self._sum, self._end = told.opened, told.lines, told.sum, told.good
+        if told.good < len(raw):
+            os.ftruncate(self._descriptor, told.good)
             os.fsync(self._descriptor)
         os.lseek(self._descriptor, 0, os.SEEK_END)
 
-    def _take(self, line: Line, number: int) -> None:
-        if isinstance(line, Opened) is not (number == 1):
-            raise BadJournal(f"{self.path}, line {number}: it is out of place; this is no journal of break-glass run")
-        if isinstance(line, Opened):
-            self.opened = line
-        else:
-            self.lines = (*self.lines, line)
-
 
 def read(path: Path) -> tuple[Opened, tuple[Noted, ...]]:
-    """What the journal at *path* says. Raises BadJournal where there is none, or somebody is still at work on it."""
+    """What the journal at *path* says; the file stays as it is.
+
+    Raises BadJournal where there is none, or somebody is still at work on it.
+    """
     if not path.is_file():
         raise BadJournal(f"{path}: there is no journal; name the file that break-glass run wrote")
-    with Journal.open(path) as journal:
-        if journal.opened is None:
-            raise BadJournal(f"{path} is empty: no plan was begun under it")
-        return journal.opened, journal.lines
+    descriptor = _locked(path, os.O_RDONLY)
+    try:
+        told = _told(path, _bytes(descriptor))
+    finally:
+        os.close(descriptor)
+    if told.opened is None:
+        raise BadJournal(f"{path} is empty: no plan was begun under it")
+    return told.opened, told.lines
+
+
+@dataclass(frozen=True, slots=True)
+class _Told:
+    """What the bytes of a journal say."""
+
+    opened: Opened | None
+    lines: tuple[Noted, ...]
+    sum: str
+    good: int
+    """Bytes of whole lines; what comes after them was torn."""
+
+
+def _told(path: Path, raw: bytes) -> _Told:
+    """Raises BadJournal for what this program did not write, or what was altered before its last line."""
+    opened: Opened | None = None
+    noted: list[Noted] = []
+    total, good, said = "", 0, raw.split(b"\n")
+    for number, text in enumerate(said, 1):
+        if number == len(said) and not text:
+            break
+        line = _parsed(text, total) if number < len(said) else None
+        if isinstance(line, Opened) and number == 1:
+            opened = line
+        elif isinstance(line, Noted) and number > 1:
+            noted.append(line)
+        elif number == 1:
+            # Nothing is done before the first line is on disk: there is nothing in it that could be gone on with.
+            raise BadJournal(f"{path} is no journal of break-glass run, or nothing was begun under it; move it away")
+        elif number < len(said) - 1 or (number == len(said) - 1 and said[-1]):
+            raise BadJournal(
+                f"{path}, line {number}: it was altered or damaged, and what comes after it cannot be "
+                "trusted; look at the record with dig, and make a new plan"
+            )
+        else:
+            break
+        total, good = text[:SUM].decode(), good + len(text) + 1
+    return _Told(opened, tuple(noted), total, good)
+
+
+def _bytes(descriptor: int) -> bytes:
+    with os.fdopen(os.dup(descriptor), "rb") as file:
+        file.seek(0)
+        return file.read()
 
 
 def _parsed(said: bytes, before: str) -> Line | None:
-    """The line, or None where it is not whole or not as it was written."""
+    """The line, or None where it is not as it was written."""
     try:
         text = said.decode()
-        if not text.endswith("\n") or text[SUM] != " " or text[:SUM] != _sum(before, text[SUM + 1 : -1]):
+        if text[SUM] != " " or text[:SUM] != _sum(before, text[SUM + 1 :]):
             return None
-        return _adapter().validate_json(text[SUM + 1 : -1])
+        return _adapter().validate_json(text[SUM + 1 :])
     except (UnicodeDecodeError, IndexError, ValidationError):
         return None
 
@@ -192,10 +230,11 @@ def _sum(before: str, text: str) -> str:
     return hashlib.sha256(f"{before}\n{text}".encode()).hexdigest()[:SUM]
 
 
-def _locked(path: Path) -> int:
+def _locked(path: Path, how: int = os.O_RDWR | os.O_CREAT) -> int:
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        if how & os.O_CREAT:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(path, how | os.O_CLOEXEC, 0o600)
     except OSError as error:
         raise BadJournal(f"{path}: {error.strerror}; choose another folder with --journal") from error
     try:
