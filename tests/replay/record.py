@@ -22,9 +22,12 @@ from temporalio.worker import Worker
 
 from orchestrator import __version__
 from orchestrator.config import digest, dump
+from orchestrator.core.crowd import Moving
 from orchestrator.core.decision import Request
+from orchestrator.core.governing import Ledger, SlotAnswer, SlotRequest
 from orchestrator.core.move import Move, MoveKind, Trigger
-from orchestrator.core.names import EndpointId, RunId
+from orchestrator.core.names import Domain, EndpointId, RunId, ServiceId
+from orchestrator.core.orders import Limits, Pool
 from orchestrator.core.topology import Mode, Topology
 from real.actors import Prober, Rehearsal
 from real.region import PARIS, Region
@@ -58,6 +61,7 @@ from workflows.wire import (
     run_workflow_id,
 )
 from workflows.wire.evacuation import Departed, EvacuationRequest, Fate
+from workflows.wire.governor import GiveBack, GovernorState, Regime, Stand
 
 HERE = Path(__file__).parent
 _ANSWER: Any = Started | Refusal
@@ -265,6 +269,22 @@ async def evacuated(client: Client, region: Region, recorder: Recorder) -> None:
     await recorder.keep("domain", domain_id(PARIS))
 
 
+async def governed(client: Client, recorder: Recorder) -> None:
+    """A governor that is told the rules, grants, refuses, and gets back."""
+    await client.start_workflow("governor", GovernorState(Ledger()), id="governor/recorded", task_queue=CONTROL_QUEUE)
+    handle = client.get_workflow_handle("governor/recorded")
+    names = (ServiceId("chat"), ServiceId("code"))
+    await handle.signal("configure", Regime(1, Limits(at_once=1), (Pool("h100", 80),), names))
+    for name in names:
+        run = RunId(f"{name}-run")
+        asked = SlotRequest(run, run_workflow_id(name, run), Moving(name, (Domain("beta/ohio"),)))
+        await handle.execute_update("acquire", asked, result_type=SlotAnswer)
+    await handle.signal("stands", Stand(names[0], ()))
+    await handle.signal("release", GiveBack(RunId("chat-run")))
+    await handle.query("held", result_type=Ledger)
+    await recorder.keep("governor", handle.id)
+
+
 async def heralds(client: Client, recorder: Recorder) -> None:
     """One herald that told people, and one that published."""
     kept: set[str] = set()
@@ -284,6 +304,7 @@ async def main() -> None:
         await runs(play, recorder)
         await steered(play, recorder)
         await evacuated(play.client, region, recorder)
+        await governed(play.client, recorder)
         await topologies(play.client, recorder)
         await drills(play.client, rehearsal, recorder)
         await watching(play.client, prober, recorder)
