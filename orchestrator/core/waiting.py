@@ -10,12 +10,13 @@ from datetime import datetime, timedelta
 
 from orchestrator.core.move import Move, MoveKind
 from orchestrator.core.names import EndpointId
-from orchestrator.core.orders import Freeze, Weekly, frozen_until, hours
+from orchestrator.core.orders import Freeze, Weekly, frozen_until, hours, zone_of
 from orchestrator.core.quorum import Verdict
 from orchestrator.core.situation import Situation
 
 LONGEST_COOLDOWN_S = 86400.0
 """However often a service flaps."""
+A_WEEK = timedelta(days=7)
 KEPT = 20
 """Automatic runs that a service remembers: more doublings than a day holds of any cool-down above 0.1 s."""
 
@@ -115,10 +116,18 @@ def frozen(move: Move, situation: Situation) -> Iterator[str]:
     if move.kind is MoveKind.PREPARATION:
         return
     for freeze, until in freezes_now(situation):
-        if move.planned or freeze.unplanned:
-            when = f" ({hours(freeze.when)})" if isinstance(freeze.when, Weekly) else ""
-            what = "nothing is moved" if freeze.unplanned else "nothing is moved that need not be"
-            yield f"{what} until {at(until)}{when}, because: {freeze.reason}; wait until then"
+        if not move.planned and not freeze.unplanned:
+            continue
+        what = "nothing is moved" if freeze.unplanned else "nothing is moved that need not be"
+        end, cure = f"until {at(until)}", "wait until then"
+        if isinstance(freeze.when, Weekly):
+            end += f" ({hours(freeze.when)})"
+            if zone_of(freeze.when.zone) is None:
+                end = f"while nobody here knows time zone '{freeze.when.zone}' of a freeze window"
+                cure = "install the time zone database on this machine"
+            elif until - situation.now >= A_WEEK:
+                end, cure = f"at any time ({hours(freeze.when)})", "shorten the window"
+        yield f"{what} {end}, because: {freeze.reason}; {cure}"
 
 
 def gate(_: Move, situation: Situation) -> Iterator[str]:

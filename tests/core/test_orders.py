@@ -126,6 +126,19 @@ def test_a_window_is_told_in_words() -> None:
     )
 
 
+def test_a_window_without_an_end_does_not_promise_one() -> None:
+    """A window that covers the whole week, or is in a zone that nobody knows, is told as what it is."""
+    planned = replace(TO_US, kind=SWITCHOVER, failing=())
+    always = Freeze("audit", Weekly(tuple(range(7)), 0, 1440))
+    said = text("freeze", situation(orders=Orders(freezes=(always,)), verdicts=WELL), planned)
+    assert said.startswith("nothing is moved that need not be at any time (mon, tue, wed, thu, fri, sat and sun 00:00")
+    moon = Freeze("audit", Weekly((0,), 0, 60, "Moon/Tycho"))
+    assert text("freeze", situation(orders=Orders(freezes=(moon,)), verdicts=WELL), planned) == (
+        "nothing is moved that need not be while nobody here knows time zone 'Moon/Tycho' of a freeze window, because: "
+        "audit; install the time zone database on this machine"
+    )
+
+
 AUDIT = Freeze("audit", Span(ago(60), ago(-600)))
 
 

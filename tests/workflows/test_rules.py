@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import timedelta
 
 from orchestrator.core.decision import Request
 from orchestrator.core.move import MoveKind, Trigger
 from orchestrator.core.names import Domain
-from orchestrator.core.orders import Freeze, Limits, Orders, Span
+from orchestrator.core.orders import Freeze, Limits, Orders, Weekly
 from orchestrator.core.record import RunStatus
 from orchestrator.core.topology import Topology
 from orchestrator.runtime.control import ControlPlane
@@ -59,13 +58,14 @@ async def test_a_freeze_refuses_planned_moves_and_not_an_outage() -> None:
     """In a window a person must name it to move what works; what is down is moved as always."""
     async with stage() as play:
         await play.open()
-        now = await play.env.get_current_time()
-        window = Freeze("audit", Span(now - timedelta(days=1), now + timedelta(days=1)))
+        # The zone's rules are read from the machine, from within the workflow.
+        window = Freeze("audit", Weekly(tuple(range(7)), 0, 1440, "Europe/Berlin"))
         await configured(play, 2, Orders(freezes=(window,)))
         await play.all_say(eu="healthy", us="healthy")
         refused = await play.handle.execute_update("request", asking(1), result_type=Started | Refusal)
         assert isinstance(refused, Refusal)
         assert [reason.rule for reason in refused.reasons] == ["freeze"]
+        assert "mon, tue, wed, thu, fri, sat and sun 00:00-24:00 Europe/Berlin" in refused.reasons[0].text
         await play.report("v2", eu="down", us="healthy")
         await play.report("v3", eu="down", us="healthy")
         done = await play.closed()
