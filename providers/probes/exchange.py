@@ -54,6 +54,10 @@ def status_without_end(received: bytes) -> int | None:
     return int(status[1]) if status is not None and not _ENDS.search(head) else None
 
 
+NOT_ASKED = "not asked: "
+"""How the detail of an outcome begins that says nothing of the endpoint: the question could not be put."""
+
+
 class Asking:
     """One exchange under way: from its start, within its time, to exactly one outcome.
 
@@ -195,7 +199,7 @@ class Asking:
     def unaskable(self, error: BadInput) -> None:
         """The question could not be put, by no fault of the endpoint: never a reason to call it down."""
         self.unasked = True
-        self.fail(OutcomeKind.MISMATCH, f"not asked: {error}")
+        self.fail(OutcomeKind.MISMATCH, f"{NOT_ASKED}{error}")
 
     def lost(self, exc: Exception | None) -> None:
         """The connection went away while the answer was awaited."""

@@ -239,6 +239,16 @@ async def test_an_analysis_that_has_no_time_for_its_answers_is_no_pass(here: Ena
         await here.do(made, "shift.25.hold", timeout_s=1.2)
 
 
+async def test_a_question_that_cannot_be_put_says_nothing_of_the_target(here: Enactor) -> None:
+    """The probe trusts a file of certificates that is not on this worker: no data, and the file is named."""
+    made = await here.plan(STAGED)
+    ohio = holding(made).work.target
+    probes = tuple(replace(spec, ca="/gone.pem") for spec in ohio.probes)
+    lost = replace(ohio, url="https://127.0.0.1:1", probes=probes)
+    with pytest.raises(Inconclusive, match=r"too few to judge by.*ohio could not be asked: CA file /gone\.pem"):
+        await here.do(made, holding(made, target=lost), timeout_s=3.0)
+
+
 async def test_a_hold_without_an_analysis_just_holds(here: Enactor) -> None:
     """It lasts as long as it says, beating all the while, and asks nobody."""
     made = await here.plan(STAGED)

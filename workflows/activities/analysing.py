@@ -10,10 +10,12 @@ from typing import assert_never
 
 from orchestrator.core.analysis import Fail, Pass, Sample, certain, judge
 from orchestrator.core.analysis import Inconclusive as Doubt
+from orchestrator.core.errors import BadInput
 from orchestrator.core.probe import OutcomeKind
 from orchestrator.core.topology import ProbeKind, ProbeSpec
 from providers.base import Inconclusive, ProbeClient, Refused
 from providers.probes.chat import Completion
+from providers.probes.exchange import NOT_ASKED
 from runbooks.plan import Analyse, Analysis, Place
 from runbooks.resolve import MARGIN_S
 from workflows.activities.pulse import Pulse
@@ -34,15 +36,19 @@ async def analyse(work: Analyse, task: StepTask, probes: ProbeClient, pulse: Pul
     longest = max(spec.timeout_s for place in places for spec in _questions(place))
     hold_s = min(work.hold_s, max(left_s, (task.timeout_s - longest) / 2))
     deadline = time.monotonic() + task.timeout_s - 0.5
-    async with _asking(places, work.analysis, hold_s, probes) as found:
+    async with _asking(places, work.analysis, hold_s, probes) as (found, unasked):
         async for passed in pulse.turns(deadline - time.monotonic()):
             target, source = _of(found, work)
             bad = certain(target, source, samples=work.analysis.samples, max_errors=work.analysis.max_errors)
             if bad is not None and passed < hold_s:
                 raise Refused(f"{_who(work)}: {bad.reasons[0]}, after {passed:.1f} s of {hold_s:g} s")
-            if passed >= hold_s and all(len(each) >= work.analysis.samples for each in found):
+            answered = sum(len(each) for each in found) + len(unasked)
+            if passed >= hold_s and answered >= work.analysis.samples * len(places):
                 break
-    return _judged(work, work.analysis, *_of(found, work))
+    try:
+        return _judged(work, work.analysis, *_of(found, work))
+    except Inconclusive as error:
+        raise Inconclusive("; ".join((str(error), *unasked[:1]))) from error
 
 
 def _of(found: list[list[Sample]], work: Analyse) -> tuple[tuple[Sample, ...], tuple[Sample, ...] | None]:
@@ -80,14 +86,21 @@ def _judged(
 @asynccontextmanager
 async def _asking(
     places: list[Place], analysis: Analysis, hold_s: float, probes: ProbeClient
-) -> AsyncIterator[list[list[Sample]]]:
-    """The answers of each of *places* as they come; those that have not come at the end are no data."""
+) -> AsyncIterator[tuple[list[list[Sample]], list[str]]]:
+    """The answers of each of *places* as they come, and why a question could not be put at all.
+
+    Answers that have not come at the end are no data.
+    """
     found: list[list[Sample]] = [[] for _ in places]
+    unasked: list[str] = []
 
     async def one(number: int, place: Place, at_s: float) -> None:
         # A slow answer delays no other question: each has a time of its own.
         await asyncio.sleep(at_s)
-        found[number].append(await _sample(place, probes))
+        try:
+            found[number].append(await _sample(place, probes))
+        except BadInput as error:
+            unasked.append(f"{place.endpoint} could not be asked: {error}")
 
     every_s = hold_s / max(1, analysis.samples)
     asked = [
@@ -96,7 +109,7 @@ async def _asking(
         for turn in range(analysis.samples)
     ]
     try:
-        yield found
+        yield found, unasked
     finally:
         for each in asked:
             each.cancel()
@@ -112,9 +125,15 @@ def _questions(place: Place) -> tuple[ProbeSpec, ...]:
 
 
 async def _sample(place: Place, probes: ProbeClient) -> Sample:
-    """One answer: good only if every question was answered well; as slow as the slowest of them."""
+    """One answer: good only if every question was answered well; as slow as the slowest of them.
+
+    Raises BadInput where one could not be put, which says nothing of the endpoint.
+    """
     asked = (probes.ask(spec, place.url, name=place.name, fresh=True) for spec in _questions(place))
     outcomes = await asyncio.gather(*asked)
+    unasked = next((each.detail for each in outcomes if each.detail.startswith(NOT_ASKED)), None)
+    if unasked is not None:
+        raise BadInput(unasked.removeprefix(NOT_ASKED))
     bad = next((each for each in outcomes if each.kind is not OutcomeKind.PASSED), None)
     if bad is not None:
         return Sample(good=False, text=bad.detail)
