@@ -17,7 +17,7 @@ with workflow.unsafe.imports_passed_through():
     from orchestrator.core.move import MoveKind
     from orchestrator.core.record import Mark, Record, RunStatus
     from orchestrator.core.steering import Routing
-    from runbooks.course import Close, Do, Hold, Undo, next_actions, standing
+    from runbooks.course import Close, Do, Hold, Undo, next_actions, released, standing
     from runbooks.plan import (
         Approve,
         Converge,
@@ -86,6 +86,8 @@ class FailoverWorkflow:
         self._story.note(Mark.STARTED, f"{plan.kind} of {plan.service}: {what}")
         self._story.tell("run.started", self._story.record.entries[-1].text)
         while True:
+            self._progress = released(plan, self._progress)
+            self._let_go()
             actions = next_actions(plan, self._progress)
             match actions[0]:
                 case Close(status, text) if not self._under_way:
