@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 from temporalio import workflow
-from temporalio.exceptions import ActivityError, ApplicationError, FailureError
+from temporalio.exceptions import ApplicationError, FailureError, is_cancelled_exception
 
 with workflow.unsafe.imports_passed_through():
     from orchestrator.core import governing
@@ -73,6 +73,15 @@ class Leave:
         """The run is over, or never began. Told with the next ``tell``."""
         self._back.append(run)
 
+    @contextlib.contextmanager
+    def kept(self, run: RunId) -> Iterator[None]:
+        """While the run begins: where it cannot, what it was granted is given back."""
+        try:
+            yield
+        except Exception:
+            self.give_back(run)
+            raise
+
     def owes(self, needs: Needs | None) -> bool:
         """Whether something is yet to be told, where the service takes *needs* of shared pools."""
         return bool(self._back) or (needs is not None and needs != self._told)
@@ -101,24 +110,31 @@ _CHANGING = Objection(SILENT, "what moves elsewhere changed with every question 
 async def _ask(request: SlotRequest) -> SlotAnswer | Objection:
     """The governor's answer; an objection where there is none in time."""
     try:
-        answer: SlotAnswer = await workflow.execute_activity(
+        # Local, though it writes: a frozen worker would keep an activity of the queue, and asking twice under one
+        # token is asking once.
+        answer: SlotAnswer = await workflow.execute_local_activity(
             options.ACQUIRE_SLOT,
             request,
             result_type=SlotAnswer,
+            start_to_close_timeout=options.GOVERNOR_ANSWERS,
             schedule_to_close_timeout=options.GOVERNOR_ANSWERS,
             retry_policy=options.ONCE,
         )
-    except ActivityError as error:
+    except FailureError as error:
+        if is_cancelled_exception(error):
+            raise
         return _silence(error)
     if not answer.granted and not answer.objections:
         return Objection(SILENT, "the governor was told already that this run is over; try again", asks=True)
     return answer
 
 
-def _silence(error: ActivityError) -> Objection:
+def _silence(error: FailureError) -> Objection:
     """Why nobody can say what else is on the move."""
-    if isinstance(error.cause, ApplicationError) and error.cause.type == "Refused":
-        text = f"{error.cause.message} to say what else is on the move; make it anew with: failover apply"
+    # A local activity raises its failure as it is, not as an ActivityError.
+    cause = error if isinstance(error, ApplicationError) else error.cause
+    if isinstance(cause, ApplicationError) and cause.type == "Refused":
+        text = f"{cause.message} to say what else is on the move; make it anew with: failover apply"
     else:
         within = options.GOVERNOR_ANSWERS.total_seconds()
         text = f"the governor did not say within {within:g} s what else is on the move; look at: failover doctor"
