@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Annotated
@@ -13,6 +14,7 @@ import typer
 from orchestrator.cli.calls import now, of_service, reason_of, unknown
 from orchestrator.cli.desk import Desk, desk_of, who
 from orchestrator.cli.errors import Detached, Failed, TimedOut
+from orchestrator.cli.groups import grouped
 from orchestrator.cli.options import TEN_MINUTES, Json, Reason, Service, duration
 from orchestrator.core.errors import BadInput
 from orchestrator.core.names import EndpointId, ServiceId
@@ -56,15 +58,23 @@ Name = Annotated[str, typer.Argument(metavar="NAME", help="The schedule's name."
 TWO_MINUTES = 120.0
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rehearsal:
+    """The options of what is put in, and for how long."""
+
+    target: Target = None
+    maximum: MaxAge = TWO_MINUTES
+    level: At = Level.FAULT
+
+
 @app.command("run")
+@grouped
 def run(
     ctx: typer.Context,
     fault: Annotated[FaultKind, typer.Argument(metavar="FAULT", help="Which fault: " + ", ".join(FaultKind) + ".")],
     service: Annotated[str | None, typer.Argument(metavar="[SERVICE]", help="Needed where there are several.")] = None,
     *,
-    target: Target = None,
-    maximum: MaxAge = TWO_MINUTES,
-    level: At = Level.FAULT,
+    rehearsal: Rehearsal,
     wait: Annotated[
         bool, typer.Option("--wait", help="Follow the drill; exit status 1 when it does not pass.")
     ] = False,
@@ -83,8 +93,15 @@ def run(
     """
     desk = desk_of(ctx)
     name = service if service is not None else _only_service(desk)
-    aim = EndpointId(target) if target else None
-    request = DrillRequest(f"d-{uuid.uuid4().hex[:12]}", ServiceId(name), fault.value, aim, who(), maximum, level.value)
+    request = DrillRequest(
+        f"d-{uuid.uuid4().hex[:12]}",
+        ServiceId(name),
+        fault.value,
+        EndpointId(rehearsal.target) if rehearsal.target else None,
+        who(),
+        rehearsal.maximum,
+        rehearsal.level.value,
+    )
     report = of_service(desk, name, lambda control, _: control.drill(request))
     if wait:
         report = _follow(desk, report, timeout, quiet=as_json)

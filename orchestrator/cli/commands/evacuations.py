@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
+from dataclasses import dataclass
 from typing import Annotated
 
 import typer
@@ -11,7 +12,9 @@ import typer
 from orchestrator.cli.calls import now, reason_of, unknown
 from orchestrator.cli.desk import Desk, desk_of, who
 from orchestrator.cli.errors import Detached, Failed, Objected, TimedOut
+from orchestrator.cli.groups import grouped
 from orchestrator.cli.options import Json, Override, Reason, Timeout, Wait, Yes
+from orchestrator.cli.wish import rules
 from orchestrator.core.errors import BadInput
 from orchestrator.core.names import Domain
 from workflows.wire.evacuation import EvacuationReport, EvacuationRequest, EvacuationStop, Fate
@@ -22,16 +25,24 @@ Region = Annotated[
 ONE_HOUR = 3600.0
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Conduct:
+    """The options of how it is begun and followed."""
+
+    reason: Reason = None
+    at_once: Annotated[int, typer.Option("--at-once", min=1, max=1000, help="Services that move at one time.")] = 10
+    override: Override = None
+    wait: Wait = True
+    timeout: Timeout = ONE_HOUR
+    yes: Yes = False
+
+
+@grouped
 def evacuate(
     ctx: typer.Context,
     domain: Region,
     *,
-    reason: Reason = None,
-    at_once: Annotated[int, typer.Option("--at-once", min=1, max=1000, help="Services that move at one time.")] = 10,
-    override: Override = None,
-    wait: Wait = True,
-    timeout: Timeout = ONE_HOUR,
-    yes: Yes = False,
+    conduct: Conduct,
     as_json: Json = False,
 ) -> None:
     """Move everything out of a failure domain: shows the waves, asks, and follows every service.
@@ -43,32 +54,29 @@ def evacuate(
     """
     from orchestrator.cli.render.evacuation import planned  # noqa: PLC0415 - start-up time
     from orchestrator.core.evacuation import leaving, waves  # noqa: PLC0415 - the same
-    from orchestrator.core.safety import NAMES  # noqa: PLC0415 - the same
 
     desk = desk_of(ctx)
-    if not yes and not desk.someone:
+    if not conduct.yes and not desk.someone:
         raise BadInput("nobody can be asked here; add --yes to begin without a question")
-    for name in override or ():
-        if name not in NAMES:
-            raise BadInput(f"--override: {unknown('safety rule', name, NAMES)}")
+    overrides = rules(conduct.override)
     _, topology = desk.wait(desk.control().topology())
     known = sorted({part for region in topology.regions for part in (str(region), str(region).partition("/")[0])})
     inside = leaving(topology, Domain(domain))
     if not inside and domain not in known:
         raise BadInput(unknown("failure domain", domain, known))
-    desk.say(planned(waves(inside), domain, at_once).rstrip("\n"))
-    why = reason_of(desk, reason, "Why is it evacuated?")
-    if not desk.confirm("Begin?", yes=yes, undecided=""):
+    desk.say(planned(waves(inside), domain, conduct.at_once).rstrip("\n"))
+    why = reason_of(desk, conduct.reason, "Why is it evacuated?")
+    if not desk.confirm("Begin?", yes=conduct.yes, undecided=""):
         desk.say("Nothing was begun.")
         return
     request = EvacuationRequest(
-        f"e-{uuid.uuid4().hex[:12]}", Domain(domain), who(), why, at_once, overrides=tuple(sorted(set(override or ())))
+        f"e-{uuid.uuid4().hex[:12]}", Domain(domain), who(), why, conduct.at_once, overrides=overrides
     )
     report = desk.wait(desk.control().evacuations.begin(request))
-    if wait:
-        report = _follow(desk, Domain(domain), timeout)
+    if conduct.wait:
+        report = _follow(desk, Domain(domain), conduct.timeout)
     _show(desk, report, as_json=as_json)
-    if wait:
+    if conduct.wait:
         _settle(report)
 
 
