@@ -14,7 +14,7 @@ with workflow.unsafe.imports_passed_through():
     from orchestrator.core import governing
     from orchestrator.core.governing import Ledger, SlotAnswer, SlotRequest
     from orchestrator.core.names import ServiceId
-    from workflows import options
+    from workflows import options, reading
     from workflows.wire import service_id
     from workflows.wire.governor import GiveBack, GovernorState, Regime, Stand
 
@@ -64,21 +64,11 @@ class GovernorWorkflow:
         """Free what belongs to runs that ended without a word; a run that lives keeps what it has."""
         for grant in governing.due(self._ledger, workflow.now()):
             token = grant.request.token
-            try:
-                status = await workflow.execute_local_activity(
-                    options.DESCRIBE_RUN,
-                    grant.request.workflow,
-                    result_type=str,
-                    start_to_close_timeout=options.LOOK,
-                    schedule_to_close_timeout=options.LOOK,
-                    retry_policy=options.ONCE,
-                )
-            except FailureError:
-                continue
+            status = await reading.fate_of(grant.request.workflow)
             if status in OVER:
                 self._ledger = governing.release(self._ledger, token)
                 self._freed = True
-            else:
+            elif status is not None:
                 self._ledger = governing.renewed(self._ledger, (token,), workflow.now() + LEASE)
 
     # ------------------------------------------------------------------ services

@@ -6,13 +6,14 @@ import math
 from dataclasses import replace
 from datetime import datetime
 
-from orchestrator.core.decision import Request
+from orchestrator.core.decision import Go, Request
 from orchestrator.core.errors import BadInput
 from orchestrator.core.move import Move, MoveKind, Objection, Trigger
 from orchestrator.core.names import Domain, RunId, encloses
 from orchestrator.core.quorum import Assessment, Verdict
 from orchestrator.core.record import Entry, Mark, Record, RunStatus
 from runbooks.books import Shelf, template_of
+from runbooks.compare import as_saved
 from runbooks.model import Runbook, Value, steers
 from runbooks.nesting import unnested
 from runbooks.plan import Plan
@@ -110,6 +111,24 @@ def usual(records: tuple[Record, ...]) -> tuple[tuple[str, float], ...]:
         for step, each in sorted(took.items())
         if len(each) >= ENOUGH_RUNS
     )
+
+
+def start_of(
+    state: ServiceState,
+    decided: Go,
+    trigger: Trigger,
+    found: tuple[Assessment, ...],
+    *,
+    run: RunId,
+    request: FailoverRequest | None,
+    now: datetime,
+) -> Carry:
+    """What the run of *decided* is given on its way. Raises Unplannable, WorldMoved."""
+    asked = request.request if request else None
+    made = make_plan(state, decided.move, run=run, trigger=trigger, objections=decided.overridden, asked=asked, now=now)
+    if request is not None and request.saved is not None:
+        made = as_saved(request.saved, made)
+    return carry(state, made, decided.move, found, now=now, request=request)
 
 
 def carry(

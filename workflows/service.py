@@ -17,19 +17,17 @@ with workflow.unsafe.imports_passed_through():
     from orchestrator.core.move import Move, MoveKind, Objection, Trigger
     from orchestrator.core.names import RunId
     from orchestrator.core.quorum import Assessment, Report, fold
-    from orchestrator.core.record import RunStatus
     from orchestrator.core.steering import Routing
-    from orchestrator.core.topology import Mode
-    from runbooks.compare import WorldMoved, as_saved
+    from runbooks.compare import WorldMoved
     from runbooks.plan import Plan
     from runbooks.planner import Unplannable
     from workflows import options, planning, reading, situation
     from workflows.herald import Heralds
     from workflows.leave import Leave
+    from workflows.pace import Pace
     from workflows.wire import (
         ActiveRun,
         AdoptRequest,
-        Answered,
         Explanation,
         FailoverRequest,
         Pause,
@@ -51,15 +49,8 @@ with workflow.unsafe.imports_passed_through():
 HELD_CHECK = timedelta(seconds=30)
 """How often a service asks after the run that holds it, so that a terminated one frees the lock."""
 LAST_WORD = timedelta(seconds=5)
-LOOK_AGAIN_S = (1.0, 60.0)
-"""While something is wrong and nothing is done: look again after this long, doubling up to that long."""
 UNHEARD = timedelta(seconds=15)
 """How long nobody may be able to say how an endpoint is before people are told: probers need a moment to begin."""
-REST_FROM_S = 30.0
-"""The first pause while every endpoint is well: 200 services that wait to be adopted must not all look every second."""
-REST_S = 900.0
-"""The longest of these pauses where nothing will be done: every endpoint is well, or people start every run."""
-KEPT_ANSWERS = 32
 
 
 @workflow.defn(name="service")
@@ -70,8 +61,7 @@ class ServiceWorkflow:
     def __init__(self, state: ServiceState) -> None:
         self._state = state
         self._news = True
-        self._pause_s = LOOK_AGAIN_S[0]
-        self._concerned = False
+        self._pace = Pace()
         self._wake_s: float | None = None
         self._look_due = True
         self._unheard: datetime | None = None
@@ -151,7 +141,7 @@ class ServiceWorkflow:
             return
         if not (situation.concerning(self._state) or self._look_due or self._state.hold):
             self._state = replace(self._state, question=None, told=(), detected=())
-            self._pause_s = LOOK_AGAIN_S[0]
+            self._pace.anew()
             return
         found = await self._look()
         facts = situation.situation(self._state, found, workflow.now())
@@ -175,17 +165,7 @@ class ServiceWorkflow:
         """While something is wrong and nothing is done, look again: soon at first, then ever more rarely."""
         if self._state.run is not None or not (situation.concerning(self._state) or self._state.hold):
             return
-        concerning = situation.concerning(self._state)
-        if concerning is not self._concerned:
-            # A pause that grew while all was well must not delay the next look at an outage.
-            self._concerned, self._pause_s = concerning, LOOK_AGAIN_S[0]
-        if not concerning:
-            self._pause_s = max(self._pause_s, REST_FROM_S)
-        soon = wait_s(facts)
-        self._wake_s = self._pause_s if soon is None else max(0.05, min(soon, self._pause_s))
-        acts = facts.mode in {Mode.AUTOMATIC, Mode.APPROVAL} and concerning
-        longest = LOOK_AGAIN_S[1] if acts else REST_S
-        self._pause_s = min(self._pause_s * 2, longest)
+        self._wake_s = self._pace.pause_s(facts, concerning=situation.concerning(self._state))
 
     async def _look(self) -> tuple[Assessment, ...]:
         """Read heartbeats and routing in one local activity, and assess every endpoint in that light."""
@@ -203,7 +183,7 @@ class ServiceWorkflow:
         self._state = replace(self._state, hold=decision.reasons, question=None)
         if not decision.reasons:
             self._state = replace(self._state, told=(), detected=())
-            self._pause_s = LOOK_AGAIN_S[0]
+            self._pace.anew()
             return
         telling = situation.wants_telling(decision)
         self._unheard = (self._unheard or workflow.now()) if telling and telling[0] == "unknown" else None
@@ -242,26 +222,14 @@ class ServiceWorkflow:
         request: FailoverRequest | None = None,
     ) -> Plan:
         """Plan what was *decided* and start it. Raises Unplannable, WorldMoved. The lock must be held."""
-        move = decided.move
-        plan = planning.make_plan(
-            self._state,
-            move,
-            run=run,
-            trigger=trigger,
-            objections=decided.overridden,
-            asked=request.request if request else None,
-            now=workflow.now(),
-        )
-        if request is not None and request.saved is not None:
-            plan = as_saved(request.saved, plan)
-        carry = planning.carry(self._state, plan, move, found, now=workflow.now(), request=request)
+        carry = planning.start_of(self._state, decided, trigger, found, run=run, request=request, now=workflow.now())
         active = ActiveRun(
             run,
-            run_workflow_id(plan.service, run),
+            run_workflow_id(carry.plan.service, run),
             trigger.by,
             request.id if request else "",
-            target=situation.target_minded(move, found),
-            kind=move.kind,
+            target=situation.target_minded(decided.move, found),
+            kind=decided.move.kind,
         )
         self._state, self._wake_s = replace(self._state, run=active, hold=(), question=None), None
         try:
@@ -277,7 +245,7 @@ class ServiceWorkflow:
         except FailureError:
             self._state = replace(self._state, run=None)
             raise
-        return plan
+        return carry.plan
 
     def _run_id(self) -> RunId:
         service = self._state.slice.service.id
@@ -379,16 +347,9 @@ class ServiceWorkflow:
         if self._state.run is None or self._state.run.run != closed.run:
             return
         self._leave.give_back(closed.run)
-        # A plan that came too late has moved nothing and is made again at once; the second in a row cools down.
-        again = closed.status is RunStatus.STALE and not situation.last_was_stale(self._state)
-        # One that was stopped for its target's fall has moved nothing either, and the next one goes elsewhere.
-        again |= self._stopped == closed.run and closed.status in {RunStatus.UNDONE, RunStatus.ABORTED}
-        self._state = situation.remember(self._state, closed.record)
-        # A preparation has moved nothing: what fails after it is met at once.
-        again |= closed.record.kind is MoveKind.PREPARATION
-        last_closed = self._state.last_closed if again else workflow.now()
-        self._state = replace(self._state, run=None, routing=closed.routing, last_closed=last_closed, told=())
-        self._pause_s = LOOK_AGAIN_S[0]
+        stopped = self._stopped == closed.run
+        self._state = situation.closed(self._state, closed, stopped=stopped, now=workflow.now())
+        self._pace.anew()
         self._news = self._look_due = True
         self._heralds.send(Publication(record=closed.record))
 
@@ -412,9 +373,8 @@ class ServiceWorkflow:
     async def request(self, asked: FailoverRequest) -> Started | Refusal:
         """A person, or a drill, asks for a run. A retry of the same request gets the same answer."""
         async with self._deciding:
-            for answer in self._state.answered:
-                if answer.request == asked.id:
-                    return Started(answer.run, answer.workflow)
+            if (given := situation.answered(self._state, asked)) is not None:
+                return given
             found = await self._look()
             if situation.unread(self._state, asked.request):
                 found = await self._look()
@@ -440,10 +400,8 @@ class ServiceWorkflow:
                 return situation.refusal(self._state, (Objection("unplannable", str(error)),))
             except WorldMoved as error:
                 return situation.refusal(self._state, tuple(Objection("world-moved", text) for text in error.texts))
-            workflow_id = run_workflow_id(plan.service, plan.run)
-            kept = (*self._state.answered, Answered(asked.id, plan.run, workflow_id))[-KEPT_ANSWERS:]
-            self._state = replace(self._state, answered=kept)
-            return Started(plan.run, workflow_id)
+            self._state, started = situation.answering(self._state, asked, plan)
+            return started
 
     @workflow.update
     def pause(self, pause: Pause) -> None:

@@ -19,12 +19,15 @@ from orchestrator.core.safety import about_routing
 from orchestrator.core.steering import shares_now
 from orchestrator.core.topology import Weights
 from orchestrator.core.underway import still_against
+from runbooks.plan import Plan
 from runbooks.planner import Unplannable
 from workflows import options, planning
 from workflows.pretending import taken_for_down
 from workflows.wire import (
+    Answered,
     EndpointBrief,
     Explanation,
+    FailoverRequest,
     Heartbeats,
     LookRequest,
     PlanQuestion,
@@ -32,12 +35,15 @@ from workflows.wire import (
     RunClosed,
     ServiceState,
     ServiceStatus,
+    Started,
     StatusQuestion,
+    run_workflow_id,
     shard_of,
 )
 
 PREVIEW = RunId("preview")
 """The run of a plan that is only shown."""
+KEPT_ANSWERS = 32
 KEPT_RUNS = 5
 """Records a service carries with it; older ones are in the history store."""
 
@@ -183,6 +189,18 @@ def remember(state: ServiceState, record: Record) -> ServiceState:
     return replace(state, last_runs=(record, *others)[:KEPT_RUNS])
 
 
+def closed(state: ServiceState, last: RunClosed, *, stopped: bool, now: datetime) -> ServiceState:
+    """*state* after its run, free again. Cool-down counts from here, unless traffic stands where it stood."""
+    # A plan that came too late has moved nothing and is made again at once; the second in a row cools down.
+    again = last.status is RunStatus.STALE and not last_was_stale(state)
+    # One that was stopped for its target's fall has moved nothing either, and the next one goes elsewhere.
+    again |= stopped and last.status in {RunStatus.UNDONE, RunStatus.ABORTED}
+    # A preparation has moved nothing: what fails after it is met at once.
+    again |= last.record.kind is MoveKind.PREPARATION
+    last_closed = state.last_closed if again else now
+    return replace(remember(state, last.record), run=None, routing=last.routing, last_closed=last_closed, told=())
+
+
 def taken_in(state: ServiceState, closed: RunClosed) -> ServiceState:
     """*state* with a run in its record that somebody else carried out; a run that holds the service goes on holding it.
 
@@ -278,6 +296,19 @@ def preview(state: ServiceState, question: PlanQuestion) -> Explanation:
 def governed(choose: Callable[[Situation], Decision], facts: Situation, ledger: Ledger | None) -> Decision:
     """What *choose* comes to, also in the light of what the governor holds, where that is known."""
     return choose(facts) if ledger is None else weighed(choose, facts, ledger)
+
+
+def answered(state: ServiceState, asked: FailoverRequest) -> Started | None:
+    """The answer that the same request got before; None: it is new."""
+    given = next((each for each in state.answered if each.request == asked.id), None)
+    return Started(given.run, given.workflow) if given is not None else None
+
+
+def answering(state: ServiceState, asked: FailoverRequest, plan: Plan) -> tuple[ServiceState, Started]:
+    """*state* with the answer kept for the request's retry, and the answer."""
+    workflow = run_workflow_id(plan.service, plan.run)
+    kept = (*state.answered, Answered(asked.id, plan.run, workflow))[-KEPT_ANSWERS:]
+    return replace(state, answered=kept), Started(plan.run, workflow)
 
 
 def refusal(state: ServiceState, reasons: tuple[Objection, ...]) -> Refusal:

@@ -1,0 +1,38 @@
+"""When a service looks again while something is wrong and nothing is done: soon at first, then ever more rarely."""
+
+from __future__ import annotations
+
+from orchestrator.core.decision import Situation, wait_s
+from orchestrator.core.topology import Mode
+
+LOOK_AGAIN_S = (1.0, 60.0)
+"""Look again after this long, doubling up to that long."""
+REST_FROM_S = 30.0
+"""The first pause while every endpoint is well: 200 services that wait to be adopted must not all look every second."""
+REST_S = 900.0
+"""The longest of these pauses where nothing will be done: every endpoint is well, or people start every run."""
+
+
+class Pace:
+    """The pauses of one service."""
+
+    def __init__(self) -> None:
+        self._pause_s = LOOK_AGAIN_S[0]
+        self._concerned = False
+
+    def anew(self) -> None:
+        """All is well, or something was done: the next pause is short."""
+        self._pause_s = LOOK_AGAIN_S[0]
+
+    def pause_s(self, facts: Situation, *, concerning: bool) -> float:
+        """Seconds until the next look; *concerning*: some vantage says anything but healthy of an endpoint."""
+        if concerning is not self._concerned:
+            # A pause that grew while all was well must not delay the next look at an outage.
+            self._concerned, self._pause_s = concerning, LOOK_AGAIN_S[0]
+        if not concerning:
+            self._pause_s = max(self._pause_s, REST_FROM_S)
+        soon = wait_s(facts)
+        pause_s = self._pause_s if soon is None else max(0.05, min(soon, self._pause_s))
+        acts = facts.mode in {Mode.AUTOMATIC, Mode.APPROVAL} and concerning
+        self._pause_s = min(self._pause_s * 2, LOOK_AGAIN_S[1] if acts else REST_S)
+        return pause_s

@@ -1,0 +1,64 @@
+"""What workflows read of the world, in local activities that write nothing; and taking a record under the fence."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from temporalio import workflow
+from temporalio.exceptions import ApplicationError, FailureError
+
+with workflow.unsafe.imports_passed_through():
+    from orchestrator.core.names import RunId
+    from orchestrator.core.steering import Routing
+    from orchestrator.core.topology import Service
+    from workflows import options
+    from workflows.wire import NOTHING_HEARD, Look, LookRequest
+
+
+async def look(request: LookRequest) -> Look:
+    """Heartbeats and routing as they are now; nothing heard and nothing read where that takes too long."""
+    try:
+        found: Look = await workflow.execute_local_activity(
+            options.LOOK_ACTIVITY,
+            request,
+            result_type=Look,
+            start_to_close_timeout=options.LOOK,
+            schedule_to_close_timeout=options.LOOK,
+            retry_policy=options.ONCE,
+        )
+    except FailureError:
+        return Look(heartbeats=NOTHING_HEARD, routing_error="reading took too long")
+    return found
+
+
+async def fate_of(workflow_id: str) -> str | None:
+    """How a run's workflow is: ``RUNNING``, ``COMPLETED``, ``TERMINATED``, ``GONE`` ...; None: nobody could say."""
+    try:
+        status: str = await workflow.execute_local_activity(
+            options.DESCRIBE_RUN,
+            workflow_id,
+            result_type=str,
+            start_to_close_timeout=options.LOOK,
+            schedule_to_close_timeout=options.LOOK,
+            retry_policy=options.ONCE,
+        )
+    except FailureError:
+        return None
+    return status
+
+
+async def adopt(service: Service) -> Routing:
+    """Take the live record under the fence, its answer unchanged. A regular activity: it writes."""
+    if service.steering is None:
+        raise ApplicationError(
+            f"service '{service.id}' has no steering, so there is no record to adopt", type="Refused"
+        )
+    routing: Routing = await workflow.execute_activity(
+        options.ADOPT_ACTIVITY,
+        args=[service, RunId(f"adopt-{workflow.now():%Y%m%d-%H%M%S}")],
+        result_type=Routing,
+        start_to_close_timeout=timedelta(seconds=5),
+        schedule_to_close_timeout=timedelta(seconds=15),
+        retry_policy=options.PATIENT,
+    )
+    return routing
