@@ -6,32 +6,24 @@ They judge what has really happened in the world, by other means than those that
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
-from functools import partial
-from typing import TypeVar
+from dataclasses import dataclass
 
-from orchestrator.core import quorum, safety
 from orchestrator.core.decision import Go
-from orchestrator.core.health import Health
-from orchestrator.core.move import Move, MoveKind, Objection
-from orchestrator.core.names import EndpointId
+from orchestrator.core.move import Move, MoveKind
 from orchestrator.core.quorum import Verdict
 from orchestrator.core.record import RunStatus
-from orchestrator.core.situation import Situation
 from orchestrator.core.steering import answer_for, serving
-from orchestrator.core.topology import Policy
 from runbooks.plan import Demote, FenceOff, Steer, Step, Verify
 from runbooks.progress import StepState
+from runbooks.simulate.evidence import objections_never_shrink
 from runbooks.simulate.facts import Decided, Ended, Fact, Took, Wrote
 from runbooks.simulate.history import CALM_S, LONGEST, History
 from runbooks.simulate.running import Run
-from runbooks.simulate.serving import FRESH_S
 
 LOOK_S = 5.5
 """What was seen this long ago may be acted on: nobody can look and act at the same moment."""
 
 Check = Callable[[History], Iterator[str]]
-_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +52,7 @@ def never_empty(history: History) -> Iterator[str]:
 
 def says_what_it_means(history: History) -> Iterator[str]:
     endpoints = history.setting.service.endpoints
-    for fact in _facts(history, Wrote):
+    for fact in history.stage.these(Wrote):
         fence = fact.after.fence
         if fence is None or fact.after.answer is None or not serving(fence.weights):
             yield f"{fact.change.fence.token} left a record without an answer or a fence"
@@ -69,24 +61,25 @@ def says_what_it_means(history: History) -> Iterator[str]:
 
 
 def nothing_overwritten(history: History) -> Iterator[str]:
-    for fact in _facts(history, Wrote):
+    for fact in history.stage.these(Wrote):
         run, before = _run(history, fact.change.run), fact.before
         if run is None:
             continue
         if before.fence is not None and before.fence.run == run.plan.run:
-            if len(history.world.changes) > 1 and history.world.changes[-2].by == "hand":
+            left = next(each for each in reversed(history.world.changes[:-1]) if each.by == run.plan.run)
+            if left.after != before:
                 yield f"{fact.change.fence.token} replaced a hand edit of what its own run had written"
             continue
         was = next(step.work.was for step in run.plan.steps if isinstance(step.work, Steer))
         if (before.generation, before.answer) != (run.plan.generation, was):
             yield (
-                f"{fact.change.fence.token} was planned upon generation {run.plan.generation} and replaced "
-                f"generation {before.generation}: somebody else's write or hand edit is lost"
+                f"{fact.change.fence.token} was planned upon generation {run.plan.generation} and replaced something else, "
+                f"at generation {before.generation}: somebody else's write or hand edit is lost"
             )
 
 
 def once(history: History) -> Iterator[str]:
-    for fact in _facts(history, Wrote):
+    for fact in history.stage.these(Wrote):
         token = fact.change.fence.token
         if history.world.landed[token] > 1:
             yield f"the write {token} landed {history.world.landed[token]} times"
@@ -96,8 +89,8 @@ def once(history: History) -> Iterator[str]:
 
 
 def never_to_the_unknown(history: History) -> Iterator[str]:
-    for fact in _facts(history, Decided):
-        if isinstance(fact.decision, Go):
+    for fact in history.stage.these(Decided):
+        if isinstance(fact.decision, Go) and fact.decision.move.kind is not MoveKind.PREPARATION:
             yield from _unfit(fact, fact.decision.move)
 
 
@@ -111,7 +104,7 @@ def _unfit(fact: Decided, move: Move) -> Iterator[str]:
         work = endpoint.workload
         # What runs nothing before it is promoted cannot be known: it proves itself before it gets traffic.
         cold = endpoint.role == "standby" and work is not None and work.standby == 0 < work.serving
-        if name in had or cold:
+        if name in had or (cold and name == move.target):
             continue
         if verdicts[name] is Verdict.DOWN:
             yield f"{name} is down, and was chosen to get traffic"
@@ -120,7 +113,7 @@ def _unfit(fact: Decided, move: Move) -> Iterator[str]:
 
 
 def proved_first(history: History) -> Iterator[str]:
-    for fact in _facts(history, Wrote):
+    for fact in history.stage.these(Wrote):
         run = _run(history, fact.change.run)
         if fact.back or run is None:
             continue
@@ -134,7 +127,7 @@ def _passed(run: Run, step: Step) -> bool:
 
 
 def never_to_the_fenced(history: History) -> Iterator[str]:
-    for fact in _facts(history, Wrote):
+    for fact in history.stage.these(Wrote):
         run = _run(history, fact.change.run)
         before = set(serving(fact.before.fence.weights)) if fact.before.fence else set()
         for name in serving(fact.change.weights):
@@ -145,14 +138,14 @@ def never_to_the_fenced(history: History) -> Iterator[str]:
 
 
 def never_back_to_the_dead(history: History) -> Iterator[str]:
-    for fact in _facts(history, Wrote):
+    for fact in history.stage.these(Wrote):
         run = _run(history, fact.change.run)
         if fact.back and run is not None and not run.plan.planned and not run.switched:
             yield f"{fact.change.fence.token} took an unplanned move back, towards an endpoint that was down"
 
 
 def capacity_stays(history: History) -> Iterator[str]:
-    for fact in _facts(history, Took):
+    for fact in history.stage.these(Took):
         since = history.world.carrying_since.get(fact.endpoint)
         if since is not None and history.stage.now - since > LOOK_S:
             yield (
@@ -165,7 +158,7 @@ def capacity_stays(history: History) -> Iterator[str]:
 
 
 def seen_by_most(history: History) -> Iterator[str]:
-    for fact in _facts(history, Decided):
+    for fact in history.stage.these(Decided):
         if not isinstance(fact.decision, Go) or fact.decision.move.kind is not MoveKind.FAILOVER:
             continue
         dead = {each.endpoint for each in fact.situation.assessments if each.verdict is Verdict.DOWN}
@@ -173,80 +166,6 @@ def seen_by_most(history: History) -> Iterator[str]:
             saw = sum(name in post.said_down for post in history.posts)
             if saw < 2 or saw * 2 <= len(history.posts):
                 yield f"traffic is taken from {name}, which {saw} of {len(history.posts)} vantages have ever seen down"
-
-
-def objections_never_shrink(history: History) -> Iterator[str]:
-    for fact in _facts(history, Decided):
-        move = fact.decision.move
-        if move is None:
-            continue
-        lost = tuple(_losses(history, fact, move))
-        # One thing at a time, another one each time: all of them at every decision would take most of the time.
-        what, lose = lost[history.stage.events % len(lost)]
-        before = _gravity(safety.objections(move, fact.situation))
-        after = _gravity(safety.objections(move, lose())) if before else 0
-        if after < before:
-            yield f"without {what}, {_WORDS[before]} becomes {_WORDS[after]}"
-
-
-_WORDS = ("go", "ask", "hold")
-
-
-def _gravity(found: tuple[Objection, ...]) -> int:
-    """0: go, 1: ask, 2: hold."""
-    return 2 if any(not each.asks for each in found) else 1 if found else 0
-
-
-def _losses(history: History, fact: Decided, move: Move) -> Iterator[tuple[str, Callable[[], Situation]]]:
-    """What may be lost of what the decision was made from, and the situation without it."""
-    facts = fact.situation
-    yield "the routing", lambda: replace(facts, routing=None)
-    yield "what the service needs", lambda: _with_service(facts, policy=replace(facts.service.policy, capacity=None))
-    for name in sorted({move.target, *serving(move.after)}):
-        yield f"a word about {name}", partial(_without_word, facts, name)
-        yield f"proof of {name}", partial(_without_proof, facts, name)
-        yield f"the capacity of {name}", partial(_without_capacity, facts, name)
-        if name not in facts.carrying:
-            yield f"the good word for {name}", partial(_without_praise, history, fact, name)
-
-
-def _with_service(facts: Situation, *, policy: Policy) -> Situation:
-    return replace(facts, service=replace(facts.service, policy=policy))
-
-
-def _without_word(facts: Situation, name: EndpointId) -> Situation:
-    return replace(facts, assessments=tuple(each for each in facts.assessments if each.endpoint != name))
-
-
-def _without_proof(facts: Situation, name: EndpointId) -> Situation:
-    seen = facts.assessments
-    return replace(facts, assessments=tuple(replace(a, proven=a.proven and a.endpoint != name) for a in seen))
-
-
-def _without_capacity(facts: Situation, name: EndpointId) -> Situation:
-    endpoints = facts.service.endpoints
-    unknown = tuple(replace(e, capacity=None) if e.id == name else e for e in endpoints)
-    return replace(facts, service=replace(facts.service, endpoints=unknown))
-
-
-def _without_praise(history: History, fact: Decided, name: EndpointId) -> Situation:
-    """The situation without the opinions that speak well of *name*."""
-    views = tuple(
-        replace(
-            view,
-            opinions=tuple(
-                each
-                for each in view.opinions
-                if each.state.endpoint != name or each.state.health is not Health.HEALTHY or not each.state.proven
-            ),
-        )
-        for view in fact.views
-    )
-    endpoint = next(e for e in fact.situation.service.endpoints if e.id == name)
-    now = fact.situation.now
-    again = quorum.assess(endpoint, views, history.setting.vantages, now=now, fresh_s=FRESH_S)
-    found = tuple(again if each.endpoint == name else each for each in fact.situation.assessments)
-    return replace(fact.situation, assessments=found)
 
 
 # ------------------------------------------------------------------ runs
@@ -267,7 +186,7 @@ def every_run_ends(history: History) -> Iterator[str]:
 
 
 def ends_as_it_says(history: History) -> Iterator[str]:
-    for fact in _facts(history, Ended):
+    for fact in history.stage.these(Ended):
         match fact.status:
             case RunStatus.COMPLETED:
                 yield from _complete(history, fact)
@@ -295,7 +214,10 @@ def _complete(history: History, fact: Ended) -> Iterator[str]:
             yield f"run {run} is complete, and its step {step.id} is {state}"
         if isinstance(step.work, Steer) and state is StepState.DONE and f"{run}/{step.id}" not in history.world.landed:
             yield f"run {run} is complete, and its write {step.id} has never landed"
-    if not any(isinstance(s.work, Steer) and fact.progress.state(s.id) is StepState.DONE for s in fact.plan.steps):
+    moves = fact.plan.kind is not MoveKind.PREPARATION
+    if moves and not any(
+        isinstance(s.work, Steer) and fact.progress.state(s.id) is StepState.DONE for s in fact.plan.steps
+    ):
         yield f"run {run} is complete, and has moved no traffic"
 
 
@@ -328,7 +250,7 @@ def _overtaken(history: History, fact: Ended) -> Iterator[str]:
 
 
 def quiet_once_over(history: History) -> Iterator[str]:
-    for fact in _facts(history, Wrote):
+    for fact in history.stage.these(Wrote):
         run = _run(history, fact.change.run)
         if run is None or run.terminated or run.status in {None, RunStatus.HALTED}:
             continue  # a run that halts says that its write may have landed, or may land
@@ -413,10 +335,6 @@ def broken(history: History) -> Iterator[tuple[Invariant, str]]:
     for each in due:
         for text in each.check(history):
             yield each, text
-
-
-def _facts(history: History, kind: type[_T]) -> Iterator[_T]:
-    return (fact for fact in history.stage.facts if isinstance(fact, kind))
 
 
 def _run(history: History, run: str) -> Run | None:

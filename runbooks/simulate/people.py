@@ -5,6 +5,7 @@ from __future__ import annotations
 from orchestrator.core.decision import Request
 from orchestrator.core.move import MoveKind, Trigger
 from orchestrator.core.safety import RULES, Yields
+from orchestrator.core.steering import evenly
 from runbooks.plan import Steer
 from runbooks.progress import Event, StepState, advance, returning, switched
 from runbooks.simulate.running import Run
@@ -16,7 +17,7 @@ from runbooks.simulate.world import World
 TURN_S = 1.5
 WHO = ("ann", "bob", "cat")
 OVERRIDES = tuple(rule.name for rule in RULES if Yields.TO_ITS_NAME in {rule.planned, rule.unplanned})
-KINDS = (MoveKind.SWITCHOVER, MoveKind.SWITCHOVER, MoveKind.FAILOVER, MoveKind.FAILBACK)
+KINDS = (*(MoveKind.SWITCHOVER, MoveKind.FAILOVER, MoveKind.FAILBACK) * 3, MoveKind.PREPARATION)
 PATIENCE = 3
 """So often a person tries a step again once it is calm; then they give up."""
 
@@ -72,22 +73,36 @@ class People:
             if move is not None and stage.chance(0.7):
                 request = Request(move.kind, Trigger(by, "yes"), move.target)
             else:
-                overrides = tuple(rule for rule in OVERRIDES if stage.chance(0.15))
-                idle = tuple(name for name in self._world.sites if name not in self._world.carrying_since)
-                sites = idle if idle and stage.chance(0.8) else tuple(self._world.sites)
-                target = stage.pick(sites) if stage.chance(0.7) else None
-                request = Request(stage.pick(KINDS), Trigger(by, "because", overrides), target)
+                request = self._wish(by)
             self._asked += 1
             key = f"request-{self._asked}"
             stage.after(stage.between(0.0, 0.2), self._service.request, key, request)
             if stage.chance(self._setting.faults["twice"]):
                 stage.after(stage.between(0.1, 5.0), self._service.request, key, request)
 
+    def _wish(self, by: str) -> Request:
+        """What one person wants: sensible more often than not."""
+        stage = self._stage
+        idle = tuple(name for name in self._world.sites if name not in self._world.carrying_since)
+        sites = idle if idle and stage.chance(0.8) else tuple(self._world.sites)
+        target = stage.pick(sites) if stage.chance(0.7) else None
+        kind = stage.pick(KINDS)
+        trigger = Trigger(by, "because", tuple(rule for rule in OVERRIDES if stage.chance(0.15)))
+        if stage.chance(0.1):
+            leaving = tuple(name for name in self._world.sites if name != target and stage.chance(0.5))
+            return Request(kind, trigger, target, leaving=leaving)
+        if stage.chance(0.1):
+            chosen = tuple(name for name in self._world.sites if stage.chance(0.6)) or sites[:1]
+            return Request(kind, trigger, after=evenly(self._setting.service.endpoints, chosen))
+        return Request(kind, trigger, target)
+
     def _mend(self) -> None:
         """Somebody looks: holds are released, a record that was edited is adopted, automation is paused or resumed."""
         service, stage = self._service, self._stage
         if service.held and stage.chance(0.5):
             service.held = ()
+        if stage.chance(0.3):
+            service.acknowledged = stage.wall()
         if stage.chance(0.05):
             service.paused = None if service.paused else "maintenance"
         record = self._world.record

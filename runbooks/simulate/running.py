@@ -7,7 +7,7 @@ has the same effect token, and the frozen one may wake up later and go on with w
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from orchestrator.core.record import RunStatus
 from orchestrator.core.steering import Routing
@@ -18,18 +18,15 @@ from runbooks.plan import (
     Analyse,
     Approve,
     Converge,
-    Demote,
-    Drain,
-    FenceOff,
     Plan,
     Promote,
     Steer,
-    Step,
     Tell,
     Verify,
     Wait,
 )
 from runbooks.progress import Event, StepState, advance, begin
+from runbooks.simulate.doing import FINAL, OVERTAKEN, Ballot, Doing, endpoint_of, told
 from runbooks.simulate.facts import Ended
 from runbooks.simulate.hands import Course, Hands, Result, StepFailed, Task
 from runbooks.simulate.stage import Stage
@@ -37,30 +34,6 @@ from runbooks.simulate.stage import Stage
 SILENCE_S = 2.0
 """After this long without a heartbeat an attempt is given up."""
 STALE_VERDICT_S = 2.0
-FINAL = frozenset({"Refused", "UndoFailed", "Inconclusive"})
-OVERTAKEN = frozenset({"StaleGeneration", "ChangedOutside"})
-
-
-@dataclass(slots=True)
-class Ballot:
-    """The approval that a step waits for."""
-
-    people: int
-    yes: set[str] = field(default_factory=set)
-
-
-@dataclass(slots=True)
-class Doing:
-    """A step that is under way, forward or *back*."""
-
-    step: Step
-    back: bool
-    task: Task | None = None
-    attempt: int = 0
-    tries: int = 0
-    ended: bool = False
-    stopping: bool = False
-    """Its executor was told to end, and is waited for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,7 +190,7 @@ class Run:
             self._failed(doing, "Transient", self._fell)
             return
         doing.attempt += 1
-        own = next((e.answer for e in self._service.endpoints if e.id == _endpoint(step)), None)
+        own = next((e.answer for e in self._service.endpoints if e.id == endpoint_of(step)), None)
         stands = course.standing(self.plan, self.progress, step)
         task = Task(
             run=self.plan.run,
@@ -324,7 +297,7 @@ class Run:
             self._stage.count("undo failed")
             self.progress = advance(self.progress, name, Event.FAIL_UNDO, text)
         elif self.progress.state(name) is StepState.RUNNING:
-            event = _event(doing, kind)
+            event = told(doing, kind)
             self._stage.count(f"step told {event}")
             self.progress = advance(self.progress, name, event, text)
         self._over(doing)
@@ -392,17 +365,3 @@ class Run:
         self.terminated = True
         self._say("is terminated from outside")
         self._stage.count("run terminated")
-
-
-def _event(doing: Doing, kind: str) -> Event:
-    """What the state machine is told of a failure, as ``workflows.attempting`` has it. In doubt, FAIL."""
-    if kind in OVERTAKEN:
-        return Event.STALE
-    if kind == "Inconclusive":
-        return Event.ASK
-    surely = kind in FINAL and doing.tries <= 1 and isinstance(doing.step.work, Steer | Promote)
-    return Event.REFUSE if surely else Event.FAIL
-
-
-def _endpoint(step: Step) -> str | None:
-    return step.work.endpoint if isinstance(step.work, Promote | Drain | FenceOff | Demote) else None

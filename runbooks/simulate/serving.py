@@ -69,6 +69,8 @@ class ServiceSide:
         """The last attempt at reading the routing failed."""
         self.active: Active | None = None
         self.last_closed: datetime | None = None
+        self.automatic: tuple[datetime, ...] = ()
+        self.acknowledged: datetime | None = None
         self.held: tuple[Objection, ...] = ()
         self.paused: str | None = None
         self.asked: Move | None = None
@@ -100,9 +102,12 @@ class ServiceSide:
             self._stage.count("last word of another run")
             return
         again = run.status is RunStatus.STALE and self._last_status is not RunStatus.STALE
+        again |= run.plan.kind is MoveKind.PREPARATION
         again |= self._stopped == run.plan.run and run.status in {RunStatus.UNDONE, RunStatus.ABORTED}
         self._last_status = run.status
         self.last_closed = self.last_closed if again else self._stage.wall()
+        if run.plan.trigger.by == "automatic" and not again:
+            self.automatic = (*self.automatic, self._stage.wall())
         self.active, self.routing = None, run.routing
         self.think(due=True)
 
@@ -185,6 +190,8 @@ class ServiceSide:
             last_closed=self.last_closed,
             held=self.held,
             revision=1,
+            automatic=self.automatic,
+            acknowledged=self.acknowledged,
         )
 
     def _decide(self, found: tuple[Assessment, ...]) -> None:

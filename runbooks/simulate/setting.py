@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from random import Random
+from typing import assert_never
 
 from orchestrator.core.move import MoveKind
 from orchestrator.core.names import Domain, EndpointId, ServiceId, VantageId
@@ -40,6 +41,7 @@ from runbooks.model import (
     VerifyTask,
     WaitTask,
     every,
+    steers,
 )
 from runbooks.plan import Analysis, Hook, OnFailure, When
 
@@ -98,6 +100,8 @@ def setting(rng: Random, weather: Mapping[str, float]) -> Setting:
         confirm_s=rng.choice((0.0, 1.0, 4.0)),
         cooldown_s=rng.choice((0.0, 5.0, 20.0)),
         rto_s=90.0,
+        acknowledge=rng.random() < 0.1,
+        least=rng.choice((1, 1, 1, 2)),
     )
     provider = rng.choice(("rfc2136", "rfc2136", "local"))
     steering = SteeringSpec(provider, "chat.example.", "example.", rng.choice((1, 5, 10)), "127.0.0.1:53")
@@ -138,30 +142,33 @@ def _vantages(rng: Random, endpoints: tuple[Endpoint, ...]) -> Iterator[Vantage]
 
 
 def books_for(kind: MoveKind, own: tuple[Runbook, ...]) -> tuple[Runbook, ...]:
-    """The books that a move of that kind may be made by."""
-    usual = {
-        MoveKind.FAILOVER: "region-failover",
-        MoveKind.SWITCHOVER: "switchover",
-        MoveKind.FAILBACK: "failback",
-        MoveKind.PREPARATION: "",
-    }[kind]
-    return (SHELF.book(usual), SHELF.book(usual), *_LIBRARY[kind is not MoveKind.FAILOVER], *own)
+    """The books that a move of that kind may be made by; the usual one more often than others."""
+    match kind:
+        case MoveKind.PREPARATION:
+            return _READY_TO_PREPARE
+        case MoveKind.FAILOVER:
+            usual = SHELF.book("region-failover")
+            return (usual, usual, *_READY_UNPLANNED, *own)
+        case MoveKind.SWITCHOVER | MoveKind.FAILBACK:
+            usual = SHELF.book(str(kind))
+            return (usual, usual, *_READY_PLANNED, *own)
+        case _:
+            assert_never(kind)
 
 
-def _ready(*, planned: bool) -> tuple[Runbook, ...]:
-    """The books of the library that need no values and steer exactly once in such a move."""
-    found = []
-    for name, template in sorted(LIBRARY.items()):
-        if any(each.default is None for each in template.parameters):
-            continue
-        book = SHELF.book(name)
-        steers = [s for s in every(book.steps) if isinstance(s.task, SteerTask) and s.when.holds(planned=planned)]
-        if len(steers) == 1:
-            found.append(book)
-    return tuple(found)
+def _ready() -> tuple[Runbook, ...]:
+    """The books of the library that need no values."""
+    named = sorted(name for name, each in LIBRARY.items() if all(p.default is not None for p in each.parameters))
+    return tuple(SHELF.book(name) for name in named)
 
 
-_LIBRARY = (_ready(planned=False), _ready(planned=True))
+def _steers(book: Runbook, *, planned: bool) -> int:
+    return sum(isinstance(s.task, SteerTask) and s.when.holds(planned=planned) for s in every(book.steps))
+
+
+_READY_PLANNED = tuple(book for book in _ready() if _steers(book, planned=True) == 1)
+_READY_UNPLANNED = tuple(book for book in _ready() if _steers(book, planned=False) == 1)
+_READY_TO_PREPARE = tuple(book for book in _ready() if not steers(book.steps))
 _HOOK = Hook("http://hook.example")
 
 

@@ -89,6 +89,10 @@ class Stage:
         """Something that the invariants are about has happened."""
         self.facts.append(fact)
 
+    def these(self, kind: type[_T]) -> list[_T]:
+        """What the present event has done, of one kind."""
+        return [fact for fact in self.facts if isinstance(fact, kind)]
+
     def story(self, last: int | None = None) -> tuple[str, ...]:
         """The story, or what was told of the *last* so many events that say anything."""
         numbers = sorted({number for number, *_ in self._lines})

@@ -21,7 +21,7 @@ from runbooks.model import BookStep
 from runbooks.plan import Plan, Promote, Step, Verify
 from runbooks.progress import Event, Progress, StepState, returning
 from runbooks.simulate import hands, invariants, world
-from runbooks.simulate.hands import Course, Hands, Result, Task
+from runbooks.simulate.hands import Hands, Task
 from runbooks.simulate.serving import ServiceSide
 
 Patch = pytest.MonkeyPatch
@@ -126,10 +126,6 @@ def idle_is_not_looked_at(patch: Patch) -> None:
     patch.setattr(Hands, "_must_be_idle", must_be_idle)
 
 
-def old_looks_count(patch: Patch) -> None:
-    patch.setattr(hands, "FRESH_S", 1000.0)
-
-
 # ------------------------------------------------------------------ deciding
 
 
@@ -194,17 +190,12 @@ def a_failure_is_the_end(patch: Patch) -> None:
     patch.setattr(course, "_over", over)
 
 
-def a_write_that_did_not_land_is_forgotten(patch: Patch) -> None:
-    def sealed(self: Hands, task: Task, now: Routing) -> Course:
-        yield 0.01
-        return Result(now, text="it had not changed")
-
-    patch.setattr(Hands, "_sealed", sealed)
+def an_abort_tears_what_runs(patch: Patch) -> None:
+    patch.setattr(progress, "ABORTED", {**progress.ABORTED, StepState.RUNNING: StepState.SKIPPED})
 
 
 STILL = {"loss": 0.0, "vantage": 0.0, "unread": 0.0, "clock": 0.0, "kill": 0.0}
-FROZEN = {**STILL, "freeze": 0.3, "hand": 0.0, "rival": 0.0, "person": 0.5, "act": 0.0}
-OVERTAKEN = {**STILL, "freeze": 0.3, "rival": 0.5, "person": 0.5, "act": 0.0}
+INTERFERING = {**STILL, "person": 0.6, "act": 0.9, "hand": 0.0, "rival": 0.0, "silence": 0.4}
 BUSY = {**STILL, "person": 0.7, "freeze": 0.0, "silence": 0.0, "transient": 0.0, "hand": 0.0, "rival": 0.0, "act": 0.0}
 FLAPPING = {**STILL, "endpoint": 0.6, "transient": 0.5, "person": 0.5, "hand": 0.0, "rival": 0.0}
 BREAKS = (
@@ -220,7 +211,6 @@ BREAKS = (
     Break("never-to-the-fenced", "nothing proves itself", nobody_proves_anything, BUSY),
     Break("never-back-to-the-dead", "every steer has a way back", every_steer_returns, FLAPPING),
     Break("capacity-stays", "nobody looks whether an endpoint is idle", idle_is_not_looked_at),
-    Break("capacity-stays", "a look of long ago counts", old_looks_count, OVERTAKEN),
     Break("seen-by-most", "one vantage is enough", one_vantage_is_enough),
     Break("objections-never-shrink", "a capacity that nobody knows is enough", without("capacity-unknown")),
     Break("objections-never-shrink", "where no vantage has a vote, no rule speaks", silence_is_no_objection),
@@ -229,6 +219,6 @@ BREAKS = (
     Break("every-run-ends", "the way back stops in the middle", the_way_back_stops),
     Break("ends-as-it-says", "nothing is put back", nothing_is_put_back),
     Break("ends-as-it-says", "what comes after a failure that was noted is left out", a_failure_is_the_end),
-    Break("quiet-once-over", "a write that did not land is forgotten", a_write_that_did_not_land_is_forgotten, FROZEN),
+    Break("quiet-once-over", "an abort counts what runs as never begun", an_abort_tears_what_runs, INTERFERING),
 )
 assert {each.invariant for each in BREAKS} == {each.name for each in invariants.INVARIANTS}
