@@ -2,40 +2,17 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from pathlib import Path
-
-from temporalio.api.enums.v1 import EventType
 
 from orchestrator.core.governing import Ledger
 from orchestrator.core.record import RunStatus
 from orchestrator.runtime.governing import held
 from real.system import CHAT, PAIR, System, until
-from workflows import options
-from workflows.wire import GOVERNOR_ID, service_id
-
-MOST_S = 0.2
-"""For the question and its answer on a busy machine; on an idle one they take a tenth of that."""
+from workflows.wire import GOVERNOR_ID
 
 
 async def ledger(system: System) -> Ledger | None:
     return await held(system.plane.client)
-
-
-async def asking_took(system: System) -> list[float]:
-    """Seconds from each question of the service to the governor's answer, by Temporal's own history."""
-    history = await system.plane.client.get_workflow_handle(service_id(CHAT)).fetch_history()
-    begun: dict[int, datetime] = {}
-    took = []
-    for event in history.events:
-        if event.event_type == EventType.EVENT_TYPE_ACTIVITY_TASK_SCHEDULED:
-            if event.activity_task_scheduled_event_attributes.activity_type.name == options.ACQUIRE_SLOT:
-                begun[event.event_id] = event.event_time.ToDatetime()
-        elif event.event_type == EventType.EVENT_TYPE_ACTIVITY_TASK_COMPLETED:
-            at = begun.get(event.activity_task_completed_event_attributes.scheduled_event_id)
-            if at is not None:
-                took.append((event.event_time.ToDatetime() - at).total_seconds())
-    return took
 
 
 async def test_a_run_is_counted_while_it_lasts_and_the_governor_is_missed(tmp_path: Path) -> None:
@@ -53,8 +30,6 @@ async def test_a_run_is_counted_while_it_lasts_and_the_governor_is_missed(tmp_pa
         assert (await system.closed(run)).status is RunStatus.COMPLETED
         await system.moved_once(fault)
         await until(lambda: ledger(system), lambda seen: seen is not None and not seen.grants, "the place is free")
-        (took,) = await asking_took(system)
-        assert took < MOST_S
         await system.go_home()
 
         await system.plane.client.get_workflow_handle(GOVERNOR_ID).terminate("lost")
