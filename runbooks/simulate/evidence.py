@@ -22,11 +22,11 @@ def objections_never_shrink(history: History) -> Iterator[str]:
     """How a decision of the present event becomes bolder when something is not known any more."""
     for fact in history.stage.these(Decided):
         move = fact.decision.move
-        if move is None:
+        if move is None or history.stage.events % 2:
             continue
         lost = tuple(_losses(history, fact, move))
-        # One thing at a time, another one each time: all of them at every decision would take most of the time.
-        what, lose = lost[history.stage.events % len(lost)]
+        # One thing at every other decision, another one each time: all of them would take most of the time.
+        what, lose = lost[history.stage.events // 2 % len(lost)]
         before = _gravity(safety.objections(move, fact.situation))
         after = _gravity(safety.objections(move, lose())) if before else 0
         if after < before:

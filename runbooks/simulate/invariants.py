@@ -73,8 +73,8 @@ def nothing_overwritten(history: History) -> Iterator[str]:
         was = next(step.work.was for step in run.plan.steps if isinstance(step.work, Steer))
         if (before.generation, before.answer) != (run.plan.generation, was):
             yield (
-                f"{fact.change.fence.token} was planned upon generation {run.plan.generation} and replaced something else, "
-                f"at generation {before.generation}: somebody else's write or hand edit is lost"
+                f"{fact.change.fence.token} was planned upon generation {run.plan.generation} and replaced another "
+                f"record, at generation {before.generation}: somebody else's write or hand edit is lost"
             )
 
 

@@ -115,11 +115,10 @@ class Post:
 
     def _report(self) -> None:
         """Send the present level where anything in it has changed."""
-        isolated = self.isolated
-        told = (isolated, *((health.opinion, health.completed_at is not None) for health in self._health.values()))
+        told = tuple([(health.opinion, health.completed_at is not None) for health in self._health.values()])
         if told == self._told and self._stage.rng.random() > 0.05:
             return
-        self._told, self._seq = told, self._seq + 1
+        self._told, self._seq, isolated = told, self._seq + 1, self.isolated
         states = tuple(self._state(endpoint_id) for endpoint_id in sorted(self._health))
         for state in states:
             if state.health is Health.DOWN and not isolated:
