@@ -57,7 +57,7 @@ async def test_traffic_moves_without_temporal(site: Site, failover: Shell) -> No
     again = await failover("break-glass", "run", "chat.plan.json", "--yes", FAILOVER_PLAN_KEY=KEY)
     assert again.status == 0
     late = await failover("break-glass", "abort", "chat.plan.json", "--yes", "--unverified", "--reason", "no")
-    assert (late.status, "has ended (completed), so there is nothing to stop" in late.err) == (2, True)
+    assert (late.status, "is complete, so there is nothing to stop" in late.err) == (2, True)
     assert (await site.routing()).generation == 2
     refused = await failover(*PLAN)
     assert (refused.status, "already-there" in refused.err) == (3, True)

@@ -20,6 +20,7 @@ from orchestrator.cli.wish import Wish, rules
 from orchestrator.core.errors import BadInput
 from orchestrator.core.move import MoveKind, Trigger
 from orchestrator.core.names import ServiceId
+from orchestrator.core.record import RunStatus
 
 if TYPE_CHECKING:
     from orchestrator.core.topology import Topology
@@ -326,11 +327,10 @@ def _must_be_under_way(journal: Journal, sealed: Sealed) -> None:
     plan = sealed.plan
     if journal.opened is None:
         raise BadInput(f"run {plan.run} was never begun under {journal.path}, so there is nothing to stop")
-    ended = next((noted.status for noted in journal.lines if noted.status is not None), None)
-    if ended is not None:
+    if any(noted.status is RunStatus.COMPLETED for noted in journal.lines):
         back = f" --to {plan.source[0]}" if plan.source else ""
         raise BadInput(
-            f"run {plan.run} has ended ({ended}), so there is nothing to stop; to go back: failover break-glass "
+            f"run {plan.run} is complete, so there is nothing to stop; to go back: failover break-glass "
             f"take-over failover.yaml {plan.service}{back}"
         )
 
