@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from orchestrator.core.names import RunId, ServiceId
 from orchestrator.core.record import Record
-from workflows.wire import RunState, ServiceStatus
 
 if TYPE_CHECKING:
     from orchestrator.runtime.control import ControlPlane
+    from workflows.wire import RunState, ServiceStatus
 
 T = TypeVar("T")
 DEFAULT_TEMPORAL = "127.0.0.1:7233"

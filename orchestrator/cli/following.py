@@ -8,6 +8,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from orchestrator.cli.calls import now, reason_of
 from orchestrator.cli.desk import Desk, who
@@ -15,9 +16,11 @@ from orchestrator.cli.errors import Detached, Failed, Objected, TimedOut
 from orchestrator.core.errors import FailoverError
 from orchestrator.core.names import RunId, ServiceId
 from orchestrator.core.record import Record, RunStatus
-from workflows.wire import ActKind, RunAct, RunState
 
-Grow = Callable[[Record, RunState | None], None]
+if TYPE_CHECKING:
+    from workflows.wire import RunState
+
+Grow = Callable[[Record, "RunState | None"], None]
 
 
 def follow(desk: Desk, service: ServiceId, run: RunId, *, timeout_s: float | None) -> Record:
@@ -59,6 +62,8 @@ def states(desk: Desk, runs: Iterable[tuple[RunId, ServiceId]]) -> dict[RunId, R
 
 def _goes_on(desk: Desk, service: ServiceId, run: RunId) -> bool:
     """Ask what Ctrl-C meant, and do it; whether the person goes on looking."""
+    from workflows.wire import ActKind, RunAct  # noqa: PLC0415 - start-up time
+
     try:
         meant = desk.ask("The run goes on. [d]etach, [a]bort the run, or [c]ontinue looking?").lower()[:1]
         if meant == "a":

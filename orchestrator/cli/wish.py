@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import shlex
 from dataclasses import dataclass
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from orchestrator.cli.calls import unknown
 from orchestrator.cli.options import Override, To
-from orchestrator.core.decision import Request
 from orchestrator.core.errors import BadInput
 from orchestrator.core.move import MoveKind, Trigger
 from orchestrator.core.names import EndpointId
-from workflows.wire import ServiceStatus
+
+if TYPE_CHECKING:
+    from orchestrator.core.decision import Request
+    from workflows.wire import ServiceStatus
 
 From = Annotated[
     list[str] | None,
@@ -69,6 +71,8 @@ class Wish:
 
     def request(self, status: ServiceStatus, kind: MoveKind, trigger: Trigger) -> Request:
         """What the service is asked for. Raises BadInput for an endpoint that it does not have, and for bad values."""
+        from orchestrator.core.decision import Request  # noqa: PLC0415 - start-up time
+
         return Request(
             kind,
             trigger,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from dataclasses import replace
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -12,7 +12,9 @@ from orchestrator.cli.calls import reason_of
 from orchestrator.cli.desk import desk_of, who
 from orchestrator.cli.options import Reason, complete_runs, duration
 from orchestrator.core.names import RunId
-from workflows.wire import ActKind, RunAct
+
+if TYPE_CHECKING:
+    from workflows.wire import RunAct
 
 Run = Annotated[
     str,
@@ -42,7 +44,7 @@ def approve(ctx: typer.Context, run: Run, *, step: Step = None, reason: Reason =
 
     Example: [cyan]failover approve chat-20260301-120000-1a2b --reason "load is low enough"[/]
     """
-    _do(ctx, run, "Why may it go on?", replace(_act(ActKind.APPROVE, by, reason), step=step))
+    _do(ctx, run, "Why may it go on?", replace(_act("approve", by, reason), step=step))
 
 
 def deny(ctx: typer.Context, run: Run, *, step: Step = None, reason: Reason = None, by: ByWhom = None) -> None:
@@ -50,7 +52,7 @@ def deny(ctx: typer.Context, run: Run, *, step: Step = None, reason: Reason = No
 
     Example: [cyan]failover deny chat-20260301-120000-1a2b --reason "the launch is at noon"[/]
     """
-    _do(ctx, run, "Why not?", replace(_act(ActKind.DENY, by, reason), step=step))
+    _do(ctx, run, "Why not?", replace(_act("deny", by, reason), step=step))
 
 
 def abort(ctx: typer.Context, run: Run, *, reason: Reason = None, by: ByWhom = None) -> None:
@@ -60,7 +62,7 @@ def abort(ctx: typer.Context, run: Run, *, reason: Reason = None, by: ByWhom = N
 
     Example: [cyan]failover abort chat-20260301-120000-1a2b --reason "eu is well again"[/]
     """
-    _do(ctx, run, "Why is it ended?", _act(ActKind.ABORT, by, reason))
+    _do(ctx, run, "Why is it ended?", _act("abort", by, reason))
 
 
 def hold(ctx: typer.Context, run: Run, *, reason: Reason = None, by: ByWhom = None) -> None:
@@ -70,7 +72,7 @@ def hold(ctx: typer.Context, run: Run, *, reason: Reason = None, by: ByWhom = No
 
     Example: [cyan]failover hold chat-20260301-120000-1a2b --reason "looking at the dashboards"[/]
     """
-    _do(ctx, run, "Why is it held?", _act(ActKind.PAUSE, by, reason))
+    _do(ctx, run, "Why is it held?", _act("pause", by, reason))
 
 
 def release(ctx: typer.Context, run: Run, *, reason: Reason = None, by: ByWhom = None) -> None:
@@ -78,7 +80,7 @@ def release(ctx: typer.Context, run: Run, *, reason: Reason = None, by: ByWhom =
 
     Example: [cyan]failover release chat-20260301-120000-1a2b --reason "all is well"[/]
     """
-    _do(ctx, run, "Why may it go on?", _act(ActKind.RESUME, by, reason))
+    _do(ctx, run, "Why may it go on?", _act("resume", by, reason))
 
 
 def skip(ctx: typer.Context, run: Run, *, step: Step = None, reason: Reason = None, by: ByWhom = None) -> None:
@@ -88,7 +90,7 @@ def skip(ctx: typer.Context, run: Run, *, step: Step = None, reason: Reason = No
 
     Example: [cyan]failover skip chat-20260301-120000-1a2b --step drain --reason "nobody is left there"[/]
     """
-    _do(ctx, run, "Why may it be left out?", replace(_act(ActKind.SKIP, by, reason), step=step))
+    _do(ctx, run, "Why may it be left out?", replace(_act("skip", by, reason), step=step))
 
 
 def retry(ctx: typer.Context, run: Run, *, step: Step = None, reason: Reason = None, by: ByWhom = None) -> None:
@@ -96,7 +98,7 @@ def retry(ctx: typer.Context, run: Run, *, step: Step = None, reason: Reason = N
 
     Example: [cyan]failover retry chat-20260301-120000-1a2b --step verify --reason "us has its model now"[/]
     """
-    _do(ctx, run, "Why again?", replace(_act(ActKind.RETRY, by, reason), step=step))
+    _do(ctx, run, "Why again?", replace(_act("retry", by, reason), step=step))
 
 
 def switch(
@@ -115,7 +117,7 @@ def switch(
 
     Example: [cyan]failover switch chat-20260301-120000-1a2b --unplanned --reason "eu died while it drained"[/]
     """
-    _do(ctx, run, "Why?", replace(_act(ActKind.SWITCH, by, reason), planned=planned))
+    _do(ctx, run, "Why?", replace(_act("switch", by, reason), planned=planned))
 
 
 def extend(
@@ -131,7 +133,7 @@ def extend(
 
     Example: [cyan]failover extend chat-20260301-120000-1a2b --step drain --by 5m --reason "long completions"[/]
     """
-    _do(ctx, run, "Why does it need more?", replace(_act(ActKind.EXTEND, by, reason), step=step, seconds=more))
+    _do(ctx, run, "Why does it need more?", replace(_act("extend", by, reason), step=step, seconds=more))
 
 
 def _do(ctx: typer.Context, run: str, question: str, act: RunAct) -> None:
@@ -143,6 +145,8 @@ def _do(ctx: typer.Context, run: str, question: str, act: RunAct) -> None:
     desk.say(f"Run {run}: {answer.text}.")
 
 
-def _act(kind: ActKind, by: str | None, reason: str | None) -> RunAct:
+def _act(kind: str, by: str | None, reason: str | None) -> RunAct:
     """What is said to the run, as far as the words of the command tell."""
-    return RunAct("", kind, by or "", reason or "")
+    from workflows.wire import ActKind, RunAct  # noqa: PLC0415 - start-up time
+
+    return RunAct("", ActKind(kind), by or "", reason or "")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -15,7 +15,9 @@ from orchestrator.cli.errors import Failed
 from orchestrator.cli.options import Json
 from orchestrator.core.errors import BadInput, FailoverError
 from orchestrator.core.topology import Topology
-from workflows.wire import ServiceStatus
+
+if TYPE_CHECKING:
+    from workflows.wire import ServiceStatus
 
 
 @dataclass(frozen=True, slots=True)

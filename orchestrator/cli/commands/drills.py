@@ -7,7 +7,7 @@ import uuid
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -19,7 +19,9 @@ from orchestrator.cli.options import TEN_MINUTES, Json, Reason, Service, duratio
 from orchestrator.core.errors import BadInput
 from orchestrator.core.names import EndpointId, ServiceId
 from providers.base import FaultKind
-from workflows.wire import DrillReport, DrillRequest
+
+if TYPE_CHECKING:
+    from workflows.wire import DrillReport
 
 app = typer.Typer(
     name="drill",
@@ -93,6 +95,8 @@ def run(
     """
     desk = desk_of(ctx)
     name = service if service is not None else _only_service(desk)
+    from workflows.wire import DrillRequest  # noqa: PLC0415 - start-up time
+
     request = DrillRequest(
         f"d-{uuid.uuid4().hex[:12]}",
         ServiceId(name),
@@ -198,6 +202,8 @@ def schedule(
     if len(cron.split()) != 5:
         raise BadInput(f"'{cron}' is not a cron expression of five fields; write it like '0 9 * * 2'")
     aim = EndpointId(target) if target else None
+    from workflows.wire import DrillRequest  # noqa: PLC0415 - start-up time
+
     request = DrillRequest("", ServiceId(service), fault.value, aim, who(), maximum, level.value)
     of_service(desk, service, lambda control, service_id: control.status(service_id))
     desk.wait(desk.control().schedule_drill(name, cron, request))

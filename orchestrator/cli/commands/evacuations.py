@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import uuid
 from dataclasses import dataclass
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -17,7 +17,9 @@ from orchestrator.cli.options import Json, Override, Reason, Timeout, Wait, Yes
 from orchestrator.cli.wish import rules
 from orchestrator.core.errors import BadInput
 from orchestrator.core.names import Domain
-from workflows.wire.evacuation import EvacuationReport, EvacuationRequest, EvacuationStop, Fate
+
+if TYPE_CHECKING:
+    from workflows.wire.evacuation import EvacuationReport
 
 Region = Annotated[
     str, typer.Argument(metavar="DOMAIN", help="A cloud, a region or a zone: aws, aws/us-east-1.", show_default=False)
@@ -69,6 +71,8 @@ def evacuate(
     if not desk.confirm("Begin?", yes=conduct.yes, undecided=""):
         desk.say("Nothing was begun.")
         return
+    from workflows.wire.evacuation import EvacuationRequest  # noqa: PLC0415 - start-up time
+
     request = EvacuationRequest(
         f"e-{uuid.uuid4().hex[:12]}", Domain(domain), who(), why, conduct.at_once, overrides=overrides
     )
@@ -96,6 +100,8 @@ def stop_evacuation(ctx: typer.Context, domain: Region, *, reason: Reason = None
     """
     desk = desk_of(ctx)
     why = reason_of(desk, reason, "Why is it stopped?")
+    from workflows.wire.evacuation import EvacuationStop  # noqa: PLC0415 - start-up time
+
     report = desk.wait(desk.control().evacuations.stop(Domain(domain), EvacuationStop(who(), why)))
     _show(desk, report, as_json=False)
 
@@ -105,6 +111,8 @@ def _follow(desk: Desk, domain: Domain, timeout_s: float) -> EvacuationReport:
     from orchestrator.cli.render.text import cell, seconds  # noqa: PLC0415 - start-up time
 
     look = f"it goes on; look at it with 'failover evacuation {domain}'"
+    from workflows.wire.evacuation import Fate  # noqa: PLC0415 - start-up time
+
     over = {Fate.MOVED, Fate.REFUSED, Fate.FAILED, Fate.LEFT}
 
     async def watch() -> EvacuationReport:
@@ -142,6 +150,8 @@ def _settle(report: EvacuationReport) -> None:
     from orchestrator.cli.render.evacuation import summary  # noqa: PLC0415 - start-up time
 
     said = f"the evacuation of {report.domain} is over: {summary(report)}"
+    from workflows.wire.evacuation import Fate  # noqa: PLC0415 - start-up time
+
     if report.count(Fate.FAILED):
         raise Failed(said)
     if report.count(Fate.REFUSED, Fate.LEFT):

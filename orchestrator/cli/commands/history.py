@@ -15,10 +15,10 @@ from orchestrator.cli.options import History, Json, complete_services
 from orchestrator.core.errors import BadInput
 from orchestrator.core.names import RunId, ServiceId
 from orchestrator.core.record import Record, RunStatus
-from workflows.wire import ServiceStatus
 
 if TYPE_CHECKING:
     from orchestrator.history import Store
+    from workflows.wire import ServiceStatus
 
 OfService = Annotated[
     str | None,

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -29,15 +29,16 @@ from orchestrator.cli.options import (
     Yes,
     duration,
 )
-from orchestrator.cli.saved import Saved, read, write
 from orchestrator.cli.wish import Wish, checked, rules
-from orchestrator.core.decision import Request
 from orchestrator.core.errors import BadInput
 from orchestrator.core.move import MoveKind, Objection, Trigger
 from orchestrator.core.names import ServiceId
 from orchestrator.core.quorum import Verdict
-from runbooks.plan import Plan
-from workflows.wire import FailoverRequest, Refusal, ServiceStatus, Started
+
+if TYPE_CHECKING:
+    from orchestrator.core.decision import Request
+    from runbooks.plan import Plan
+    from workflows.wire import Refusal, ServiceStatus, Started
 
 __all__ = [
     "checked",
@@ -91,6 +92,8 @@ def show_refusal(desk: Desk, refusal: Refusal, kind: MoveKind, again: str) -> Ob
 
 def planned(desk: Desk, service: str, request: Request, again: str) -> Plan:
     """The control plane's plan for *request*. Raises Objected, having shown why not, and BadInput."""
+    from workflows.wire import Refusal  # noqa: PLC0415 - start-up time
+
     answer = of_service(desk, service, lambda control, name: control.plan(name, request))
     if isinstance(answer, Refusal):
         raise show_refusal(desk, answer, request.kind, again)
@@ -138,6 +141,8 @@ def plan(
     )
     made = planned(desk, service, request, again)
     if save is not None:
+        from orchestrator.cli.saved import Saved, write  # noqa: PLC0415 - start-up time
+
         write(save, Saved(request, made))
         desk.say(f"{save} is written; carry it out with 'failover run --plan {shlex.quote(str(save))}'.")
     if as_json or form is As.JSON:
@@ -193,6 +198,8 @@ def run(
             raise BadInput(
                 "a saved plan says where to go and by which runbook; leave the other options out, or plan anew"
             )
+        from orchestrator.cli.saved import read  # noqa: PLC0415 - start-up time
+
         kept = read(saved)
         if service is not None and service != kept.plan.service:
             raise BadInput(f"{saved}: is a plan for service '{kept.plan.service}', not for '{service}'")
@@ -220,6 +227,8 @@ def failback(
 
     Example: [cyan]failover failback chat --reason "eu is mended"[/]
     """
+    from orchestrator.core.decision import Request  # noqa: PLC0415 - start-up time
+
     request = Request(MoveKind.FAILBACK, Trigger("", "", rules(override)))
     order = _Order(ServiceId(service), request, f"failover failback {shlex.quote(service)}", conduct)
     _carry_out(desk_of(ctx), order)
@@ -239,6 +248,8 @@ class _Order:
 
 def _carry_out(desk: Desk, order: _Order) -> None:
     """Plan, show, ask, start, follow. Raises what the exit status says."""
+    from workflows.wire import FailoverRequest, Refusal  # noqa: PLC0415 - start-up time
+
     conduct = order.conduct
     if not conduct.yes and not desk.someone:
         raise BadInput("nobody can be asked here; add --yes to start the run without a question")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from datetime import datetime
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -15,9 +15,11 @@ from orchestrator.cli.options import Json, MaybeService, Reason, Service, Yes
 from orchestrator.core.errors import BadInput
 from orchestrator.core.names import RunId
 from orchestrator.core.topology import Mode
-from workflows.wire import Acknowledge, Pause, RunState, ServiceStatus, SetMode
 
-Statuses = tuple[ServiceStatus, ...]
+if TYPE_CHECKING:
+    from workflows.wire import RunState, ServiceStatus
+
+Statuses = tuple["ServiceStatus", ...]
 
 
 def status(
@@ -100,6 +102,8 @@ def pause(ctx: typer.Context, service: Service, reason: Reason = None) -> None:
 
     Example: [cyan]failover pause chat --reason "maintenance in eu"[/]
     """
+    from workflows.wire import Pause  # noqa: PLC0415 - start-up time
+
     desk = desk_of(ctx)
     word = Pause(who(), reason_of(desk, reason, "Why is it paused?"))
     of_service(desk, service, lambda control, name: control.pause(name, word))
@@ -111,6 +115,8 @@ def resume(ctx: typer.Context, service: Service, reason: Reason = None) -> None:
 
     Example: [cyan]failover resume chat --reason "maintenance is over"[/]
     """
+    from workflows.wire import Pause  # noqa: PLC0415 - start-up time
+
     desk = desk_of(ctx)
     word = Pause(who(), reason_of(desk, reason, "Why may it go on?"))
     of_service(desk, service, lambda control, name: control.resume(name, word))
@@ -124,6 +130,8 @@ def ack(ctx: typer.Context, service: Service, reason: Reason = None) -> None:
 
     Example: [cyan]failover ack chat --reason "the ticket is 4711"[/]
     """
+    from workflows.wire import Acknowledge  # noqa: PLC0415 - start-up time
+
     desk = desk_of(ctx)
     word = Acknowledge(who(), reason_of(desk, reason, "What did you find?"))
     of_service(desk, service, lambda control, name: control.acknowledge(name, word))
@@ -145,6 +153,8 @@ def mode(
 
     Example: [cyan]failover mode chat automatic --reason "drilled twice"[/]
     """
+    from workflows.wire import SetMode  # noqa: PLC0415 - start-up time
+
     desk = desk_of(ctx)
     word = SetMode(to, who(), reason_of(desk, reason, "Why this mode?"))
     question = f"From now on '{service}' is failed over without asking anybody. Go on?"
