@@ -22,7 +22,7 @@ under the same effect tokens, so that no effect is doubled or lost.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import takewhile
 
@@ -108,11 +108,8 @@ def _onward(plan: Plan, progress: Progress, running: tuple[Do, ...]) -> tuple[Ac
     held = _held(plan, progress)
     if held is not None:
         return running or (held,)
-    going = tuple(
-        Do(step)
-        for step in plan.steps
-        if progress.state(step.id) is StepState.RUNNING or _may_begin(plan, progress, step)
-    )
+    begin = {step.id for step in _at_turn(plan, progress)}
+    going = tuple(Do(step) for step in plan.steps if progress.state(step.id) is StepState.RUNNING or step.id in begin)
     if progress.paused and going:
         return running or (Hold(progress.paused),)
     return going or (Close(RunStatus.COMPLETED, endings.completed(plan, progress)),)
@@ -129,38 +126,31 @@ def _held(plan: Plan, progress: Progress) -> Hold | None:
     return None
 
 
-def _may_begin(plan: Plan, progress: Progress, step: Step) -> bool:
-    """Whether the turn of *step* has come."""
-    return (
-        progress.state(step.id) is StepState.PENDING
-        and step.when.holds(planned=progress.planned)
-        and not _missed(plan, progress, step)
-        and all(_over(plan, progress, each) for each in step.after)
-    )
-
-
-def _over(plan: Plan, progress: Progress, name: str) -> bool:
-    """Whether what comes after the step *name* may begin, as far as that step is concerned."""
-    state = progress.state(name)
-    if state is StepState.DONE:
-        return True
-    step = next(each for each in plan.steps if each.id == name)
-    if state is StepState.SKIPPED:
-        # Skipped ahead of its turn: what comes after it still waits for what came before it.
-        return all(_over(plan, progress, each) for each in step.after)
-    if state in {StepState.FAILED, StepState.REFUSED}:
-        return name not in progress.fallen or step.on_failure == "continue"
-    if state is not StepState.PENDING:
-        return False
-    left_out = not step.when.holds(planned=progress.planned) or _missed(plan, progress, step)
-    return left_out and all(_over(plan, progress, each) for each in step.after)
-
-
-def _missed(plan: Plan, progress: Progress, step: Step) -> bool:
-    """Whether a step that comes after *step* has begun already: then its turn is over (the run was switched)."""
+def _at_turn(plan: Plan, progress: Progress) -> Iterator[Step]:
+    """The steps whose turn has come, in the plan's order. One pass: a step's ``after`` names earlier ones only."""
+    states, before = dict(progress.states), _before(plan)
     idle = {StepState.PENDING, StepState.SKIPPED}
-    before = _before(plan)
-    return any(step.id in before[each.id] and progress.state(each.id) not in idle for each in plan.steps)
+    # Where a later step has begun, the turn of what comes before it is over: the run was switched.
+    missed = frozenset[str]().union(*(before[name] for name, state in states.items() if state not in idle))
+    over: dict[str, bool] = {}
+    for step in plan.steps:
+        state = states[step.id]
+        free = all(over[each] for each in step.after)
+        match state:
+            case StepState.DONE:
+                over[step.id] = True
+            case StepState.SKIPPED:
+                # Skipped ahead of its turn: what comes after it still waits for what came before it.
+                over[step.id] = free
+            case StepState.FAILED | StepState.REFUSED:
+                over[step.id] = step.id not in progress.fallen or step.on_failure == "continue"
+            case StepState.PENDING:
+                taken = step.when.holds(planned=progress.planned) and step.id not in missed
+                over[step.id] = free and not taken
+                if free and taken:
+                    yield step
+            case _:
+                over[step.id] = False
 
 
 def _before(plan: Plan) -> Mapping[str, frozenset[str]]:

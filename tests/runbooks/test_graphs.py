@@ -274,3 +274,17 @@ def one_way(plan: Plan, progress: Progress) -> bool:
         if isinstance(step.work, Steer) and not (step.undo and progress.planned):
             return True
     return False
+
+
+def test_a_wide_plan_costs_no_time(ordinary: Plan) -> None:
+    """Forty branches in ten blocks, all left out: what comes next is found in one pass, not by every way there."""
+    shape: list[tuple[str, dict[str, Any]]] = []
+    after: tuple[str, ...] = ()
+    for block in range(10):
+        names = tuple(f"b{block}-{branch}" for branch in range(4))
+        more = {"after": after, "when": When.UNPLANNED, "on_failure": "halt", "undo": None}
+        shape += [("wait", {"id": name, **more}) for name in names]
+        after = names
+    shape.append(("wait", {"id": "last", "after": after, "when": When.ALWAYS, "on_failure": "halt", "undo": None}))
+    plan = built(ordinary, MoveKind.SWITCHOVER, tuple(shape))
+    assert next_actions(plan, begin(plan)) == (Do(plan.steps[-1]),)
