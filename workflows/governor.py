@@ -12,11 +12,11 @@ from temporalio.exceptions import FailureError
 
 with workflow.unsafe.imports_passed_through():
     from orchestrator.core import governing
-    from orchestrator.core.governing import Ledger, SlotAnswer, SlotRequest
+    from orchestrator.core.governing import Ledger
     from orchestrator.core.names import ServiceId
     from workflows import options, reading
     from workflows.wire import service_id
-    from workflows.wire.governor import GiveBack, GovernorState, Regime, Stand
+    from workflows.wire.governor import GiveBack, GovernorState, Regime, SlotAnswers, SlotRequests, Stand
 
 LEASE = timedelta(minutes=2)
 """How long a grant is believed before its run is asked after."""
@@ -74,11 +74,14 @@ class GovernorWorkflow:
     # ------------------------------------------------------------------ services
 
     @workflow.update
-    def acquire(self, request: SlotRequest) -> SlotAnswer:
-        """May this run start? The same token again gets the same answer."""
+    def acquire(self, asked: SlotRequests) -> SlotAnswers:
+        """May these runs start, one after the other? The same token again gets the same answer."""
         now = workflow.now()
-        self._ledger, answer = governing.acquire(self._ledger, request, now=now, until=now + LEASE)
-        return answer
+        answers = []
+        for request in asked.requests:
+            self._ledger, answer = governing.acquire(self._ledger, request, now=now, until=now + LEASE)
+            answers.append(answer)
+        return SlotAnswers(tuple(answers))
 
     @workflow.signal
     def release(self, back: GiveBack) -> None:

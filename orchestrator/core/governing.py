@@ -95,7 +95,8 @@ class Promise:
 
     pool: str
     amount: int
-    services: tuple[ServiceId, ...]
+    to: str
+    """Some of the services, in words: an answer stays small however many there are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +135,7 @@ def told(situation: Situation, answer: SlotAnswer) -> Situation:
         situation,
         crowd=tuple(each for each in answer.objections if each.rule != "pool-full"),
         promised=tuple((each.pool, each.amount) for each in answer.promised),
-        holders=tuple((each.pool, each.services) for each in answer.promised),
+        holders=tuple((each.pool, each.to) for each in answer.promised),
     )
 
 
@@ -246,20 +247,17 @@ def promised(ledger: Ledger, besides: ServiceId | None = None) -> tuple[Promise,
 
     A service on its way counts with what it takes where it goes now or with what it will take, whichever is more.
     """
-    each_takes: dict[tuple[str, ServiceId], int] = {}
+    takes: dict[str, dict[ServiceId, int]] = {}
     takers = [(each.service, each.needs) for each in ledger.standing]
     takers += [(each.request.moving.service, each.request.needs) for each in ledger.grants]
     for service, needs in takers:
         for pool, amount in needs:
             if service != besides and amount > 0:
-                each_takes[pool, service] = max(amount, each_takes.get((pool, service), 0))
+                there = takes.setdefault(pool, {})
+                there[service] = max(amount, there.get(service, 0))
     return tuple(
-        Promise(
-            pool,
-            sum(amount for (name, _), amount in each_takes.items() if name == pool),
-            tuple(sorted(service for name, service in each_takes if name == pool)),
-        )
-        for pool in sorted({pool for pool, _ in each_takes})
+        Promise(pool, sum(there.values()), services_named(tuple(sorted(there))))
+        for pool, there in sorted(takes.items())
     )
 
 
@@ -273,13 +271,13 @@ def _too_full(ledger: Ledger, request: SlotRequest, promises: tuple[Promise, ...
         for pool, amount in each.needs
     }
     for pool, coming in request.needs:
-        before = taken.get(pool, Promise(pool, 0, ()))
+        before = taken.get(pool, Promise(pool, 0, "nobody"))
         # What it takes already is no less there for a move that stays below it.
         if coming > own.get(pool, 0) and before.amount + coming > carries.get(pool, 0):
             yield Objection(
                 "pool-full",
                 f"pool '{pool}' carries {carries.get(pool, 0)} requests in flight, {before.amount} are promised to "
-                f"{services_named(before.services) or 'nobody'} and {coming} would come to it; free some of it or "
+                f"{before.to} and {coming} would come to it; free some of it or "
                 "choose a target elsewhere",
                 asks=True,
             )

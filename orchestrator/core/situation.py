@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from orchestrator.core.move import Objection
-from orchestrator.core.names import EndpointId, RunId, ServiceId
+from orchestrator.core.names import EndpointId, RunId
 from orchestrator.core.orders import NO_ORDERS, Orders
 from orchestrator.core.quorum import Assessment, Verdict
 from orchestrator.core.steering import Routing, serving, shares_now
@@ -55,8 +55,8 @@ class Situation:
     """The move for a time that still stands."""
     promised: tuple[tuple[str, int], ...] = ()
     """Requests in flight of each shared pool that are promised to other services."""
-    holders: tuple[tuple[str, tuple[ServiceId, ...]], ...] = ()
-    """Which services those are, by pool; empty: not known."""
+    holders: tuple[tuple[str, str], ...] = ()
+    """Which services those are, in words, by pool; empty: not known."""
     crowd: tuple[Objection, ...] = ()
     """What speaks against one move more while others are on their way; see ``core.crowd``."""
 

@@ -177,7 +177,7 @@ def pool_full(move: Move, situation: Situation) -> Iterator[str]:
         if pool is None:
             yield f"how many requests in flight pool '{shared}' carries is not known; add it to the topology's pools"
         elif taken + coming > pool.capacity:
-            who = services_named(holders.get(shared, ())) or "other services"
+            who = holders.get(shared, "other services")
             yield (
                 f"pool '{shared}' carries {pool.capacity} requests in flight, {taken} are promised to {who} "
                 f"and {coming} would come to it; free some of it or choose a target elsewhere"

@@ -107,7 +107,7 @@ def test_what_is_set_aside_is_granted_and_named() -> None:
     ledger, answer = asking(CALM, wish("chat", 60), wish("code", 60, aside=("pool-full",)))
     assert answer.granted
     assert rules(answer.objections) == ["pool-full"]
-    assert governing.promised(ledger) == (governing.Promise("h100", 120, (ServiceId("chat"), ServiceId("code"))),)
+    assert governing.promised(ledger) == (governing.Promise("h100", 120, "'chat', 'code'"),)
     assert asking(ledger, wish("code", 60, aside=("pool-full",)))[1].objections == answer.objections
 
 

@@ -43,7 +43,7 @@ from workflows.wire import (
     StepTask,
     service_id,
 )
-from workflows.wire.governor import GiveBack, GovernorState, Regime
+from workflows.wire.governor import GiveBack, GovernorState, Regime, SlotAnswers, SlotRequests
 
 ANSWER: Any = Started | Refusal
 CHAT, CODE = ServiceId("chat"), ServiceId("code")
@@ -129,7 +129,9 @@ class Play:
         """A run of another service asks for leave."""
         moving = Moving(ServiceId(name), (Domain("beta/ohio"),))
         request = SlotRequest(RunId(f"{name}-{number}"), f"failover/{name}/{number}", moving)
-        return await self.governor.execute_update("acquire", replace(request, **changes), result_type=SlotAnswer)
+        asked = SlotRequests((replace(request, **changes),))
+        said: SlotAnswers = await self.governor.execute_update("acquire", asked, result_type=SlotAnswers)
+        return said.answers[0]
 
 
 @pytest.fixture
@@ -278,6 +280,21 @@ async def test_a_governor_that_does_not_answer_in_time_is_no_yes(play: Play) -> 
     play.town.late = None
     await play.chat.closed()
     assert play.chat.world.wrote, "it was asked again"
+
+
+async def test_hundreds_that_ask_in_one_second_are_all_answered(play: Play) -> None:
+    """A region is lost: every service has its answer in time, and no more are granted than may move at one time."""
+    await play.govern(replace(CALM, at_once=7, per_domain=7))
+    governing = play.town.governing
+    assert governing is not None
+    asked = [
+        SlotRequest(RunId(f"s{number:03}-1"), "w", Moving(ServiceId(f"s{number:03}"), (Domain("beta/ohio"),)))
+        for number in range(300)
+    ]
+    answers = await asyncio.gather(*(governing.acquire(each) for each in asked))
+    assert sum(answer.granted for answer in answers) == 7
+    assert all(answer.objections for answer in answers if not answer.granted)
+    assert len(await play.holders()) == 7
 
 
 async def test_what_a_terminated_run_held_is_free_again(play: Play) -> None:

@@ -12,35 +12,64 @@ from temporalio.service import RPCError, RPCStatusCode
 from orchestrator.core.governing import SlotAnswer, SlotRequest
 from workflows import options
 from workflows.wire import GOVERNOR_ID
+from workflows.wire.governor import SlotAnswers, SlotRequests
 
-AT_ONCE = 3
-"""Questions that one worker has under way: Temporal refuses more than ten at one time, and its client then rests."""
+TOGETHER = 50
+"""Services that are asked for in one update, at most."""
 PAUSE_S = 0.02
 """Before the governor is asked once more: it may just have continued as new."""
 
 
 class Governing:
-    """An activity of the service workflow."""
+    """An activity of the service workflow.
+
+    What comes while a question is under way is asked in the next one, all together: Temporal takes no more than ten
+    updates of one workflow at a time, and when a region is lost, hundreds of services ask within a second.
+    """
 
     def __init__(self, client: Client) -> None:
         self._client = client
-        self._places = asyncio.Semaphore(AT_ONCE)
+        self._waiting: list[tuple[SlotRequest, asyncio.Future[SlotAnswer]]] = []
+        self._asking: asyncio.Task[None] | None = None
 
     @activity.defn(name=options.ACQUIRE_SLOT)
     async def acquire(self, request: SlotRequest) -> SlotAnswer:
         """The governor's answer. Raises ApplicationError where there is none; asked again, it answers the same."""
+        answer: asyncio.Future[SlotAnswer] = asyncio.get_running_loop().create_future()
+        self._waiting.append((request, answer))
+        if self._asking is None or self._asking.done():
+            self._asking = asyncio.create_task(self._ask_all())
         try:
-            async with asyncio.timeout(options.GOVERNOR_ANSWERS.total_seconds()), self._places:
-                return await self._ask(request)
+            async with asyncio.timeout(options.GOVERNOR_ANSWERS.total_seconds()):
+                return await answer
         except TimeoutError as error:
-            raise ApplicationError("the governor is silent", type="Transient", non_retryable=True) from error
+            raise _silent() from error
 
-    async def _ask(self, request: SlotRequest) -> SlotAnswer:
+    async def _ask_all(self) -> None:
+        while self._waiting:
+            batch, self._waiting = self._waiting[:TOGETHER], self._waiting[TOGETHER:]
+            # Nobody waits any more for what has timed out; asked all the same, it would be granted to nobody.
+            batch = [each for each in batch if not each[1].done()]
+            if not batch:
+                continue
+            try:
+                async with asyncio.timeout(options.GOVERNOR_ANSWERS.total_seconds()):
+                    said = await self._ask(SlotRequests(tuple(request for request, _ in batch)))
+            except Exception as error:
+                for _, answer in batch:
+                    if not answer.done():
+                        answer.set_exception(error if isinstance(error, ApplicationError) else _silent())
+                continue
+            for (_, answer), given in zip(batch, said.answers, strict=True):
+                if not answer.done():
+                    answer.set_result(given)
+
+    async def _ask(self, requests: SlotRequests) -> SlotAnswers:
         while True:
             handle = self._client.get_workflow_handle(GOVERNOR_ID)
             try:
-                answer: SlotAnswer = await handle.execute_update("acquire", request, result_type=SlotAnswer)
-                return answer
+                answers: SlotAnswers = await handle.execute_update("acquire", requests, result_type=SlotAnswers)
+                return answers
             except RPCError as error:
                 if error.status is RPCStatusCode.NOT_FOUND and not await self._lives():
                     raise ApplicationError("there is no governor", type="Refused", non_retryable=True) from error
@@ -55,3 +84,7 @@ class Governing:
         except RPCError:
             return False
         return described.status is not None and described.status.name == "RUNNING"
+
+
+def _silent() -> ApplicationError:
+    return ApplicationError("the governor is silent", type="Transient", non_retryable=True)

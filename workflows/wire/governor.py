@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from orchestrator.core.governing import Ledger, Needs
+from orchestrator.core.governing import Ledger, Needs, SlotAnswer, SlotRequest
 from orchestrator.core.names import RunId, ServiceId
 from orchestrator.core.orders import Limits, Pool
 
@@ -24,6 +24,20 @@ class Regime:
     limits: Limits
     pools: tuple[Pool, ...]
     services: tuple[ServiceId, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SlotRequests:
+    """Update ``acquire``: the runs that are about to start on one worker, each with its own token."""
+
+    requests: tuple[SlotRequest, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SlotAnswers:
+    """One for each request, in their order."""
+
+    answers: tuple[SlotAnswer, ...]
 
 
 @dataclass(frozen=True, slots=True)
