@@ -26,14 +26,15 @@ def shift_begun(state: ServiceState, asked: Request | None, run: RunId) -> Shift
     return shift_of(asked, run, shares_now(state.routing, state.slice.service.endpoints))
 
 
-def after_run(state: ServiceState, closed: RunClosed, *, now: datetime) -> ServiceState:
+def after_run(state: ServiceState, closed: RunClosed, *, now: datetime, in_vain: bool = False) -> ServiceState:
     """*state* with what the run that held the service leaves behind. To be asked while it still holds it.
 
     An automatic run that has changed anything counts as one of several, and waits for a person's word where the
-    policy wants one. A complete run ends a move for a time, or begins one; a preparation moves nothing.
+    policy wants one; one that was *in_vain* left traffic where it stood, and does neither. A complete run ends a move
+    for a time, or begins one; a preparation moves nothing.
     """
     automatic, shift = state.automatic, state.shift
-    if closed.record.trigger.by == "automatic" and closed.status in ACTED:
+    if closed.record.trigger.by == "automatic" and closed.status in ACTED and not in_vain:
         automatic = remembered(automatic, now)
     if closed.status is RunStatus.COMPLETED and closed.record.kind is not MoveKind.PREPARATION:
         held = state.run if state.run is not None and state.run.run == closed.run else None

@@ -22,6 +22,7 @@ from orchestrator.core.underway import still_against
 from runbooks.plan import Plan
 from runbooks.planner import Unplannable
 from workflows import options, planning
+from workflows.aftermath import after_run
 from workflows.pretending import taken_for_down
 from workflows.wire import (
     Answered,
@@ -198,6 +199,7 @@ def closed(state: ServiceState, last: RunClosed, *, stopped: bool, now: datetime
     # A preparation has moved nothing: what fails after it is met at once.
     again |= last.record.kind is MoveKind.PREPARATION
     last_closed = state.last_closed if again else now
+    state = after_run(state, last, now=now, in_vain=again)
     return replace(remember(state, last.record), run=None, routing=last.routing, last_closed=last_closed, told=())
 
 
@@ -210,6 +212,8 @@ def taken_in(state: ServiceState, closed: RunClosed) -> ServiceState:
     before = state.routing.generation if state.routing is not None else -1
     newer = closed.routing is not None and closed.routing.generation > before
     state = replace(state, last_closed=max(ends, default=None), routing=closed.routing if newer else state.routing)
+    if newer and state.run is None:
+        state = after_run(state, closed, now=closed.record.closed or closed.record.started)
     return remember(state, closed.record)
 
 

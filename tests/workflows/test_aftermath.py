@@ -14,6 +14,7 @@ from orchestrator.core.record import Record, RunStatus
 from orchestrator.core.situation import Shift
 from orchestrator.core.steering import full
 from real.scenery import VANTAGES, at_home, service
+from workflows import situation
 from workflows.aftermath import after_run, after_word, awaits_end, shift_begun
 from workflows.wire import ActiveRun, RunClosed, ServiceState, Slice
 
@@ -96,3 +97,17 @@ def test_the_next_move_ends_a_move_for_a_time() -> None:
     assert after_run(shifted, closed(RunStatus.COMPLETED), now=NOW).shift is None
     assert after_run(shifted, closed(RunStatus.UNDONE), now=NOW).shift == LOAD_TEST
     assert after_run(shifted, closed(RunStatus.COMPLETED, "ann", MoveKind.PREPARATION), now=NOW).shift == LOAD_TEST
+
+
+def test_a_run_in_vain_does_not_count() -> None:
+    """One that was stopped before traffic moved, since its target fell, is made again and is no flapping."""
+    after = after_run(state(), closed(RunStatus.UNDONE), now=NOW, in_vain=True)
+    assert after.automatic == ()
+
+
+def test_a_closed_run_is_counted_by_its_service() -> None:
+    """What the rules read is there with the run's end."""
+    after = situation.closed(state(), closed(RunStatus.COMPLETED), stopped=False, now=NOW)
+    assert (after.automatic, after.last_closed, after.run) == ((NOW,), NOW, None)
+    stopped = situation.closed(state(), closed(RunStatus.UNDONE), stopped=True, now=NOW)
+    assert (stopped.automatic, stopped.last_closed) == ((), None)
