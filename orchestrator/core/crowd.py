@@ -14,6 +14,9 @@ from orchestrator.core.orders import Limits
 from orchestrator.core.situation import Situation
 from orchestrator.core.targets import gaining, services_named
 
+OFF = 100
+"""The percentage that turns the change guard off, also where more services move than were counted."""
+
 
 @dataclass(frozen=True, slots=True)
 class Moving:
@@ -65,6 +68,8 @@ def _too_many(one: Moving, rest: tuple[Moving, ...], limits: Limits) -> Iterator
 
 
 def _too_much(one: Moving, rest: tuple[Moving, ...], services: int, limits: Limits) -> Iterator[str]:
+    if limits.change_guard >= OFF:
+        return
     count = changes((*rest, one))
     # A single change is no crowd, however few services there are; and one more of a change under way adds nothing.
     if count <= 1 or (one.evacuating is not None and count == changes(rest)):

@@ -114,7 +114,12 @@ class SlotAnswer:
 def slot_request(
     move: Move, situation: Situation, token: RunId, workflow: str, evacuating: Domain | None = None
 ) -> SlotRequest:
-    """What the run of *move* asks for."""
+    """What the run of *move* asks for.
+
+    Services that flee one region are one change, evacuated or not: each verdict of down is a majority's, from outside.
+    """
+    if evacuating is None and not move.planned and len(move.failing) == 1:
+        evacuating = move.failing[0]
     return SlotRequest(
         token,
         workflow,

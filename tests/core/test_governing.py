@@ -166,6 +166,19 @@ def facts(**changes: Any) -> Situation:
     return situation(POOLED, orders=Orders(pools=H100), **changes)
 
 
+def test_services_that_flee_one_region_are_one_change() -> None:
+    """Two of three services leave the region that is down: no guard; a planned move beside them is asked about."""
+    guarded = replace(CALM, limits=Limits(), services=3)
+    flight = decide(facts())
+    assert isinstance(flight, Go)
+    first = governing.slot_request(flight.move, facts(), RunId("chat-1"), "w")
+    assert first.moving.evacuating == "cloud/eu"
+    second = replace(first, token=RunId("code-1"), needs=(), moving=replace(first.moving, service=ServiceId("code")))
+    ledger, answer = asking(guarded, first, second)
+    assert answer.granted
+    assert rules(asking(ledger, wish("planned", into="cloud/ap"))[1].objections) == ["change-guard"]
+
+
 def test_another_target_is_chosen_where_the_best_ones_pool_is_taken() -> None:
     """A service whose preferred standby is promised to somebody else goes to the next one by itself."""
     alone = decide(facts())

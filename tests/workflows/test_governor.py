@@ -243,6 +243,19 @@ async def test_the_whole_lot_at_once_is_a_persons_to_decide(play: Play) -> None:
     await play.code.closed()
 
 
+async def test_a_region_that_is_lost_is_one_change(play: Play) -> None:
+    """All of two services flee from one region at once, and nobody is asked: the cause is known, and it is one."""
+    await play.govern(Limits(), (Pool("h100", 1000),))
+    gates = [stage.world.gates.setdefault("steer", asyncio.Event()) for stage in (play.chat, play.code)]
+    await play.open(Pool("h100", 1000))
+    await fall(play.chat, play.code)
+    await until(play.holders, lambda names: names == ["chat", "code"])
+    for gate in gates:
+        gate.set()
+    await play.chat.closed()
+    await play.code.closed()
+
+
 @pytest.mark.parametrize("proceed", [False, True], ids=["ask", "proceed"])
 async def test_without_a_governor_a_person_is_asked(play: Play, *, proceed: bool) -> None:
     """Nobody counts what else moves: automation asks, or goes where the policy lets it, and the record says so."""
@@ -284,13 +297,13 @@ async def test_a_governor_that_does_not_answer_in_time_is_no_yes(play: Play) -> 
 
 async def test_hundreds_that_ask_in_one_second_are_all_answered(play: Play) -> None:
     """A region is lost: every service has its answer in time, and no more are granted than may move at one time."""
-    await play.govern(replace(CALM, at_once=7, per_domain=7))
+    names = tuple(ServiceId(f"s{number:03}") for number in range(300))
+    await play.govern()
+    limits = replace(CALM, at_once=7, per_domain=7)
+    await play.governor.signal("configure", Regime(2, limits, (), names))
     governing = play.town.governing
     assert governing is not None
-    asked = [
-        SlotRequest(RunId(f"s{number:03}-1"), "w", Moving(ServiceId(f"s{number:03}"), (Domain("beta/ohio"),)))
-        for number in range(300)
-    ]
+    asked = [SlotRequest(RunId(f"{name}-1"), "w", Moving(name, (Domain("beta/ohio"),))) for name in names]
     answers = await asyncio.gather(*(governing.acquire(each) for each in asked))
     assert sum(answer.granted for answer in answers) == 7
     assert all(answer.objections for answer in answers if not answer.granted)
