@@ -264,6 +264,11 @@ async def test_ctrl_c_leaves_a_journal_that_goes_on(site: Site) -> None:
     assert b"to go on: failover break-glass run chat.plan.json" in err
     assert b"to put it back: failover break-glass abort chat.plan.json" in err
     journal = str(site.folder / "journals" / f"{sealed.plan.run}.journal")
+    shown = await site.failover("break-glass", "show", journal)
+    assert shown.status == 0, shown.err
+    assert "scale ohio to 2 replicas" in shown.out
+    document = json.loads((await site.failover("break-glass", "show", journal, "--json")).out)
+    assert (document["run"], document["status"]) == (sealed.plan.run, "running")
     early = await site.failover("break-glass", "take-in", journal)
     assert (early.status, "has not ended; go on with it" in early.err) == (2, True)
     back = await site.failover("break-glass", "abort", *RUN[2:], "--reason", "false alarm")

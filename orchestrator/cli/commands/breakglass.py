@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import shlex
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from orchestrator.cli.calls import of_service, reason_of
+from orchestrator.cli.calls import now, of_service, reason_of
 from orchestrator.cli.commands.runs import kind_of, plan_text, planned, show_refusal
 from orchestrator.cli.desk import Desk, desk_of, who
 from orchestrator.cli.groups import grouped
@@ -124,9 +123,9 @@ def export_plan(
     applied, topology = desk.wait(desk.control().topology())
     if applied.revision != made.revision:
         raise Stale(f"revision {applied.revision} of the topology has come into force just now: export the plan again")
-    now = datetime.now(UTC)
-    run = as_run(made, run_id(made.service, now))
-    sealed = Sealed(run, topology.service(made.service), now, who(), orders=topology.orders)
+    at = now()
+    run = as_run(made, run_id(made.service, at))
+    sealed = Sealed(run, topology.service(made.service), at, who(), orders=topology.orders)
     _keep(desk, sealed, out or Path(f"{service}.plan.json"), key)
 
 
@@ -199,16 +198,16 @@ def _plan_here(desk: Desk, file: Path, service: ServiceId, wish: Wish, reason: s
     found = ahead.service_of(topology, service)
     trigger = Trigger(who(), reason_of(desk, reason, "Why is the traffic moved?"), rules(wish.override))
     # Names are looked at before anybody is asked anything: it may take seconds.
-    wish.request(ahead.status(topology, service, ahead.NOTHING, datetime.now(UTC)), MoveKind.SWITCHOVER, trigger)
+    wish.request(ahead.status(topology, service, ahead.NOTHING, now()), MoveKind.SWITCHOVER, trigger)
     seen = _seen(desk, topology, service)
-    now = datetime.now(UTC)
-    status = ahead.status(topology, service, seen, now)
+    at = now()
+    status = ahead.status(topology, service, seen, at)
     request = wish.request(status, kind_of(status), trigger)
-    made = ahead.plan_here(topology, service, request, seen, now=now)
+    made = ahead.plan_here(topology, service, request, seen, now=at)
     if isinstance(made, ahead.Unplanned):
         again = _again(shlex.join(["break-glass", "plan", str(file), service]), wish, trigger)
         raise show_refusal(desk, Refusal(made.reasons), request.kind, again)
-    return Sealed(made, found, now, who(), ahead.unasked(), topology.orders)
+    return Sealed(made, found, at, who(), ahead.unasked(), topology.orders)
 
 
 def _seen(desk: Desk, topology: Topology, service: ServiceId) -> Seen:
@@ -335,13 +334,29 @@ def _must_be_under_way(journal: Journal, sealed: Sealed) -> None:
         )
 
 
+JournalFile = Annotated[Path, typer.Argument(metavar="JOURNAL", help="A journal's file.", show_default=False)]
+
+
+@app.command("show")
+def show(ctx: typer.Context, journal: JournalFile, *, as_json: Json = False) -> None:
+    """Show a break-glass run's timeline from its journal, under way or over. Temporal is not asked.
+
+    Example: [cyan]failover break-glass show journals/chat-20260301-021500-1a2b.journal[/]
+    """
+    from orchestrator.cli.render.record import timeline  # noqa: PLC0415 - start-up time
+    from orchestrator.runtime.breakglass.account import account, record  # noqa: PLC0415 - the same
+    from orchestrator.runtime.breakglass.journal import read  # noqa: PLC0415 - the same
+
+    desk = desk_of(ctx)
+    told = record(account(*read(journal, busy=True)))
+    if as_json:
+        desk.write(told)
+    else:
+        desk.show(timeline(told, now()))
+
+
 @app.command("take-in")
-def take_in(
-    ctx: typer.Context,
-    journal: Annotated[Path, typer.Argument(metavar="JOURNAL", help="A journal's file.", show_default=False)],
-    *,
-    as_json: Json = False,
-) -> None:
+def take_in(ctx: typer.Context, journal: JournalFile, *, as_json: Json = False) -> None:
     """Take a break-glass run into the record, once Temporal is back: history, page and service know of it then.
 
     Doing it again changes nothing.

@@ -276,7 +276,7 @@ class Enactor:
             except FailoverError as error:
                 failure = StepFailed(type(error).__name__, str(error), tried + number)
             except Exception as error:  # a fault of this program ends one step, not the run
-                log.exception("step.fault", step=step.id)
+                log.error("step.fault", step=step.id, error=repr(error))
                 failure = StepFailed("Transient", f"a fault of this program: {error!r}", tried + number)
             if self._interrupted:
                 # A promotion answers a cancellation by a failure, to say what it had found.

@@ -154,14 +154,14 @@ class Journal:
         os.lseek(self._descriptor, 0, os.SEEK_END)
 
 
-def read(path: Path) -> tuple[Opened, tuple[Noted, ...]]:
+def read(path: Path, *, busy: bool = False) -> tuple[Opened, tuple[Noted, ...]]:
     """What the journal at *path* says; the file stays as it is.
 
-    Raises BadJournal where there is none, or somebody is still at work on it.
+    Raises BadJournal where there is none, or somebody is still at work on it; *busy*: that is no hindrance.
     """
     if not path.is_file():
         raise BadJournal(f"{path}: there is no journal; name the file that break-glass run wrote")
-    descriptor = _locked(path, os.O_RDONLY)
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC) if busy else _locked(path, os.O_RDONLY)
     try:
         told = _told(path, _bytes(descriptor))
     finally:
