@@ -18,8 +18,8 @@ from runbooks.simulate.stage import Stage
 from runbooks.simulate.world import World, holds
 
 OURSELVES = "a step of this run wrote only now"
-FRESH_S = 5.0
-"""Nobody acts upon what they read longer ago than this, as ``workflows.activities.pulse``."""
+SILENT_S = 2.0
+"""Whoever stood still for longer does not act upon what they read before, as ``workflows.activities.pulse``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,7 +251,7 @@ class Hands:
         now, fence = self._world.record, self._world.record.fence
         read = self._stage.now
         yield self._way()
-        if self._stage.now - read > FRESH_S:
+        if self._stage.now - read > SILENT_S:
             raise StepFailed("Transient", "reading took too long to act upon what it said")
         wrote = fence is not None and fence.run == task.run
         if task.back:

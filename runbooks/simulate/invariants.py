@@ -20,7 +20,7 @@ from runbooks.simulate.facts import Decided, Ended, Fact, Took, Wrote
 from runbooks.simulate.history import CALM_S, LONGEST, History
 from runbooks.simulate.running import Run
 
-LOOK_S = 5.5
+LOOK_S = 2.5
 """What was seen this long ago may be acted on: nobody can look and act at the same moment."""
 
 Check = Callable[[History], Iterator[str]]

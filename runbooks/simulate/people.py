@@ -139,7 +139,7 @@ class People:
             case _:
                 return
         self._said(run, what)
-        run.let_go()
+        run.go()
 
     def _said(self, run: Run, what: str) -> None:
         self._stage.say("a person acts on {}: {}", run.plan.run, what)

@@ -69,6 +69,8 @@ class Run:
         self.started = stage.now
         self._replicas: dict[str, int] = {}
         self._fell = ""
+        self._going = False
+        """What is under way is being let go: what comes next is asked afterwards."""
         self._held = ""
         self.under_way: dict[str, Doing] = {}
         self.plan = plan
@@ -97,8 +99,10 @@ class Run:
 
     def go(self) -> None:
         """Put under way what may be, or close."""
-        if not self.open:
+        if not self.open or self._going:
             return
+        self.progress = course.released(self.plan, self.progress)
+        self._let_go()
         actions = course.next_actions(self.plan, self.progress)
         first, self.hold = actions[0], None
         if isinstance(first, Close):
@@ -339,13 +343,14 @@ class Run:
             self.progress = advance(self.progress, doing.step.id, Event.FAIL, self.progress.stopped)
         self._over(doing)
 
-    def let_go(self) -> None:
+    def _let_go(self) -> None:
         """End what is under way and no part of the run any more."""
+        self._going = True
         for doing in tuple(self.under_way.values()):
             state = self.progress.state(doing.step.id)
             if state not in {StepState.RUNNING, StepState.UNDOING, StepState.PENDING}:
                 self.cancel(doing)
-        self.go()
+        self._going = False
 
     def vote(self, step: str, who: str, *, yes: bool) -> None:
         """A person answers an approval."""
