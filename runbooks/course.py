@@ -134,23 +134,27 @@ def _at_turn(plan: Plan, progress: Progress) -> Iterator[Step]:
     missed = frozenset[str]().union(*(before[name] for name, state in states.items() if state not in idle))
     over: dict[str, bool] = {}
     for step in plan.steps:
-        state = states[step.id]
         free = all(over[each] for each in step.after)
-        match state:
-            case StepState.DONE:
-                over[step.id] = True
-            case StepState.SKIPPED:
-                # Skipped ahead of its turn: what comes after it still waits for what came before it.
-                over[step.id] = free
-            case StepState.FAILED | StepState.REFUSED:
-                over[step.id] = step.id not in progress.fallen or step.on_failure == "continue"
-            case StepState.PENDING:
-                taken = step.when.holds(planned=progress.planned) and step.id not in missed
-                over[step.id] = free and not taken
-                if free and taken:
-                    yield step
-            case _:
-                over[step.id] = False
+        taken = step.when.holds(planned=progress.planned) and step.id not in missed
+        over[step.id] = _over(step, states[step.id], progress, free=free, taken=taken)
+        if free and taken and states[step.id] is StepState.PENDING:
+            yield step
+
+
+def _over(step: Step, state: StepState, progress: Progress, *, free: bool, taken: bool) -> bool:
+    """Whether what comes after *step* may begin, as far as it is concerned. *free*: what comes before it is over."""
+    match state:
+        case StepState.DONE:
+            return True
+        case StepState.FAILED | StepState.REFUSED:
+            return step.id not in progress.fallen or step.on_failure == "continue"
+        case StepState.SKIPPED:
+            # Skipped ahead of its turn: what comes after it still waits for what came before it.
+            return free
+        case StepState.PENDING:
+            return free and not taken
+        case _:
+            return False
 
 
 def _before(plan: Plan) -> Mapping[str, frozenset[str]]:
