@@ -12,6 +12,7 @@ from enum import StrEnum
 from types import MappingProxyType
 
 from orchestrator.core.errors import IllegalTransition
+from orchestrator.core.move import MoveKind
 from runbooks.plan import Plan, Steer
 
 
@@ -220,9 +221,12 @@ def switched(plan: Plan, progress: Progress, *, planned: bool) -> Progress:
     return progress
 
 
-def ended_here(progress: Progress, why: str) -> Progress:
-    """*progress* of a run that goes no further, and puts nothing back: what is done stands, for what comes next."""
-    if progress.aborted or returning(progress):
+def ended_here(plan: Plan, progress: Progress, why: str) -> Progress:
+    """*progress* of a preparation that goes no further, and puts nothing back: what is done stands, for what comes.
+
+    Nothing changes in a run that moves traffic, or that is on its way back.
+    """
+    if plan.kind is not MoveKind.PREPARATION or progress.aborted or returning(progress):
         return progress
     for name, state in progress.states:
         if state in {StepState.PENDING, StepState.RUNNING, StepState.ASKING} or name in progress.fallen:

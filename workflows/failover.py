@@ -14,7 +14,6 @@ from temporalio import workflow
 from temporalio.exceptions import ApplicationError, FailureError, is_cancelled_exception
 
 with workflow.unsafe.imports_passed_through():
-    from orchestrator.core.move import MoveKind
     from orchestrator.core.record import Mark, Record, RunStatus
     from orchestrator.core.steering import Routing
     from runbooks.course import Close, Do, Hold, Undo, next_actions, released, standing
@@ -137,9 +136,10 @@ class FailoverWorkflow:
     @workflow.signal
     def give_way(self, why: str) -> None:
         """Traffic must move now: a preparation ends, and what it has done stands for the move that comes."""
-        if self._carry.plan.kind is not MoveKind.PREPARATION or self._progress.aborted or self._closed:
+        progress = ended_here(self._carry.plan, self._progress, why)
+        if self._closed or progress == self._progress:
             return
-        self._progress = ended_here(self._progress, why)
+        self._progress = progress
         self._story.say("run.note", f"gives way: {why}")
         self._let_go()
         self._held, self._news = "", True
