@@ -168,7 +168,7 @@ def _parameters(document: Document) -> tuple[tuple[Parameter, ...], list[Mistake
         default: Value | None = None
         if shape.default is not None:
             try:
-                default = fitting(frozen(shape.default), shape.type)
+                default = fitting(_plain(shape.default), shape.type)
             except ValueError as error:
                 mistakes.append(document.mistake(("parameters", name, "default"), str(error)))
         found.append(Parameter(str(name), shape.type, default, shape.description))
@@ -179,6 +179,13 @@ def _parameters(document: Document) -> tuple[tuple[Parameter, ...], list[Mistake
         if each.name not in used
     ]
     return tuple(found), mistakes
+
+
+def _plain(value: object) -> Value:
+    """*value* as a default holds it. Raises ValueError for what no parameter can be."""
+    if isinstance(value, dict):
+        raise ValueError("a mapping is no value of a parameter; write text, a number, true, false or whole percents")
+    return frozen(value)
 
 
 def _used(data: object) -> Iterator[str]:

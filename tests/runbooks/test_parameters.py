@@ -183,6 +183,18 @@ steps:
     ]
 
 
+@pytest.mark.parametrize(
+    ("default", "said"),
+    [("{a: 1}", "a mapping is no value of a parameter"), ("[a]", "a list is not text"), ("5", "5 is not text")],
+)
+def test_a_default_that_is_no_value_is_a_mistake(default: str, said: str) -> None:
+    """Nothing is turned into text behind the author's back."""
+    steps = "steps: [{id: tell, type: notify, text: {param: a}}]\n"
+    (told,) = mistakes(f"parameters: {{a: {{type: text, default: {default}}}}}\n{steps}")
+    assert told.startswith("mine.yaml:4:")
+    assert said in told
+
+
 @pytest.mark.parametrize("written", ["5", "[a]", "null", "{a: 1}", "{a: {}}"])
 def test_parameters_in_a_wrong_shape_are_mistakes(written: str) -> None:
     """Whatever stands under parameters, the answer is a sentence with a place."""
