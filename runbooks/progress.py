@@ -125,6 +125,8 @@ class Progress:
     """Steps whose failure waits for a person."""
     left_out: tuple[str, ...] = ()
     """Steps that are no part of the move as it is, planned or unplanned."""
+    tried: tuple[str, ...] = ()
+    """Steps that are to be tried again, or were: an earlier try may have landed."""
 
     @property
     def failure(self) -> str | None:
@@ -178,6 +180,9 @@ def advance(progress: Progress, step_id: str, event: Event, detail: str = "") ->
         after = NEXT[state, event]
     except KeyError:
         raise IllegalTransition(f"step '{step_id}' is {state}, and {event} cannot happen to it then") from None
+    if step_id in progress.tried and after in {StepState.SKIPPED, StepState.REFUSED}:
+        after = StepState.FAILED
+    tried = event is Event.RETRY and state in {StepState.FAILED, StepState.ASKING}
     failed = after is not state and after in {
         StepState.FAILED,
         StepState.REFUSED,
@@ -194,13 +199,17 @@ def advance(progress: Progress, step_id: str, event: Event, detail: str = "") ->
         failures=(*progress.failures, (step_id, detail)) if told else progress.failures,
         fallen=others if let_pass else (*others, step_id) if failed else progress.fallen,
         stale=progress.stale or event is Event.STALE,
+        tried=(*progress.tried, step_id) if tried else progress.tried,
     )
 
 
 def _aborted(progress: Progress, why: str) -> Progress:
     if progress.aborted or not _open(progress):
         return progress
-    states = tuple((name, ABORTED[state]) for name, state in progress.states)
+    states = tuple(
+        (name, StepState.FAILED if state is StepState.PENDING and name in progress.tried else ABORTED[state])
+        for name, state in progress.states
+    )
     cut = tuple(name for name, state in progress.states if state is StepState.PENDING)
     return replace(progress, states=states, aborted=True, stopped=why, paused="", cut=cut)
 
