@@ -11,6 +11,9 @@ from runbooks.simulate.invariants import INVARIANTS
 from runbooks.simulate.setting import FAULTS
 from runbooks.simulate.telling import play
 
+EVERY = 10_000
+"""After so many histories the command says how far it is."""
+
 
 def main(arguments: list[str] | None = None) -> int:
     """Run what the command line says; the exit status."""
@@ -39,9 +42,14 @@ def main(arguments: list[str] | None = None) -> int:
         _write(outcome.story)
         _write(told(outcome.violation) if outcome.violation else ("no invariant is broken",))
         return 1 if outcome.violation else 0
-    tally = crowd(said.first, said.histories, weather, jobs=said.jobs)
+    tally = crowd(said.first, said.histories, weather, jobs=said.jobs, so_far=_so_far)
     _write(tally.text())
     return 1 if tally.violations else 0
+
+
+def _so_far(played: int, broken: int) -> None:
+    if played % EVERY == 0:
+        sys.stderr.write(f"{played} histories so far: {broken} broke an invariant\n")
 
 
 def _write(lines: Iterable[str]) -> None:

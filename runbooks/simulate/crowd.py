@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -49,17 +49,31 @@ def told(violation: Violation) -> Iterator[str]:
     yield f"see it again: python -m runbooks.simulate --seed {violation.seed}{faults}"
 
 
-def crowd(first: int, histories: int, weather: Mapping[str, float] = MappingProxyType({}), *, jobs: int = 1) -> Tally:
-    """*histories* histories of the seeds from *first* on, by so many processes."""
+def crowd(
+    first: int,
+    histories: int,
+    weather: Mapping[str, float] = MappingProxyType({}),
+    *,
+    jobs: int = 1,
+    so_far: Callable[[int, int], None] = lambda played, broken: None,
+) -> Tally:
+    """*histories* histories of the seeds from *first* on, by so many processes.
+
+    *so_far* hears now and then how many were played, and how many of them broke an invariant.
+    """
     begun = time.perf_counter()
     faults = tuple(sorted(weather.items()))
     chunks = [(n, min(CHUNK, first + histories - n), faults) for n in range(first, first + histories, CHUNK)]
     counts: Counter[str] = Counter()
-    events, violations = 0, list[Violation]()
-    for chunk_events, chunk_counts, chunk_violations in _played(chunks, jobs):
+    events, played, violations = 0, 0, list[Violation]()
+    for (_, number, _), (chunk_events, chunk_counts, chunk_violations) in zip(
+        chunks, _played(chunks, jobs), strict=True
+    ):
         events += chunk_events
         counts.update(chunk_counts)
         violations += chunk_violations
+        played += number
+        so_far(played, len(violations))
     return Tally(histories, events, time.perf_counter() - begun, counts, tuple(violations))
 
 
