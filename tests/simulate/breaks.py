@@ -195,7 +195,8 @@ def an_abort_tears_what_runs(patch: Patch) -> None:
 
 
 STILL = {"loss": 0.0, "vantage": 0.0, "unread": 0.0, "clock": 0.0, "kill": 0.0}
-INTERFERING = {**STILL, "person": 0.6, "act": 0.9, "hand": 0.0, "rival": 0.0, "silence": 0.4}
+QUIET = {"hand": 0.0, "rival": 0.0, "end": 0.0, "transient": 0.0, "refuse": 0.0, "endpoint": 0.05}
+INTERFERING = {**STILL, **QUIET, "person": 0.6, "act": 0.3, "silence": 0.2, "freeze": 0.1}
 BUSY = {**STILL, "person": 0.7, "freeze": 0.0, "silence": 0.0, "transient": 0.0, "hand": 0.0, "rival": 0.0, "act": 0.0}
 FLAPPING = {**STILL, "endpoint": 0.6, "transient": 0.5, "person": 0.5, "hand": 0.0, "rival": 0.0}
 BREAKS = (
