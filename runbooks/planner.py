@@ -144,9 +144,21 @@ class _Course:
             if isinstance(said.task, ParallelTask):
                 yield from self._side_by_side(said, said.task)
                 continue
-            task, case = said.task, self.case
-            for step in staged(said, task, case) if isinstance(task, SteerTask) else resolved(said, case):
+            for step in self._resolved(said):
                 yield self._placed(step)
+
+    def _resolved(self, said: BookStep) -> tuple[Step, ...]:
+        """The steps that *said* becomes. Raises Unplannable.
+
+        An outage does not wait for a step that it has no part in: what cannot be planned of these is left out.
+        """
+        task, case = said.task, self.case
+        try:
+            return tuple(staged(said, task, case) if isinstance(task, SteerTask) else resolved(said, case))
+        except Unplannable:
+            if case.move.planned or said.when is not When.PLANNED:
+                raise
+            return ()
 
     def _side_by_side(self, said: BookStep, task: ParallelTask) -> Iterator[Step]:
         begin, ends = self.ends, list[str]()

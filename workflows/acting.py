@@ -59,12 +59,20 @@ def refused(plan: Plan, progress: Progress, ballots: Mapping[str, Ballot], act: 
             why = f"run {plan.run} is not paused"
         case ActKind.SWITCH if act.planned is None or act.planned == progress.planned:
             why = f"run {plan.run} is {now} already"
+        case ActKind.SWITCH if _moves_nothing(plan, planned=bool(act.planned)):
+            why = f"runbook '{plan.runbook}' moves no traffic once it is switched; abort the run and start another"
         case ActKind.SKIP | ActKind.RETRY | ActKind.EXTEND:
             back_text = f"run {plan.run} is on its way back, where every step is put back in turn"
             why = back_text if back else _step_refused(plan, progress, act)
         case _:
             pass
     return why
+
+
+def _moves_nothing(plan: Plan, *, planned: bool) -> bool:
+    """Whether a plan that steers has no steer for a move that is (not) *planned*."""
+    steers = [step for step in plan.steps if isinstance(step.work, Steer)]
+    return bool(steers) and not any(step.when.holds(planned=planned) for step in steers)
 
 
 def acted(plan: Plan, progress: Progress, ballots: Mapping[str, Ballot], act: RunAct) -> tuple[Progress, str | None]:

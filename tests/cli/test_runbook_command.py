@@ -154,7 +154,6 @@ def test_a_preparation_is_tried_as_one(failover: Any, topology_file: Path) -> No
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (("canary-shift", "-s", "chat"), "cannot move by stages"),
         (("scale-ahead", "-s", "chat"), "needs a value for its parameter 'replicas'"),
         (("switchover", "-s", "chat", "--set", "pases=1"), "did you mean 'passes'?"),
         (("switchover", "-s", "chat", "--set", "passes"), "write --set name=value"),
@@ -174,12 +173,18 @@ def test_what_cannot_be_planned_says_why(failover: Any, topology_file: Path, wor
     assert ended.out == ""
 
 
-def test_the_document_says_why_there_is_no_plan(failover: Any, topology_file: Path) -> None:
-    """Scripts get the reason beside each kind of move, and exit status 2."""
-    ended = failover("runbook", "test", "canary-shift", "-s", "chat", "-t", str(topology_file), "--json")
+def test_each_kind_of_move_is_tried_by_itself(failover: Any, topology_file: Path) -> None:
+    """What can be planned is shown, what cannot is said why, beside its kind in the document; exit status 2."""
+    words = ("runbook", "test", "canary-shift", "-s", "chat", "-t", str(topology_file))
+    ended = failover(*words)
     assert ended.status == 2
-    assert {each["plan"] for each in ended.document["tried"]} == {None}
-    assert "cannot move by stages" in ended.document["tried"][0]["why"]
+    assert ended.out.startswith("failover of chat from eu to us")
+    assert "step 'shift' cannot move by stages" in ended.err
+    ended = failover(*words, "--json")
+    assert ended.status == 2
+    planned, unplanned = ended.document["tried"]
+    assert (planned["plan"], "cannot move by stages" in planned["why"]) == (None, True)
+    assert [step["id"] for step in unplanned["plan"]["steps"]] == ["verify", "shift-at-once", "converge"]
 
 
 def test_the_schema_is_a_json_schema(process: Any) -> None:

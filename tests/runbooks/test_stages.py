@@ -163,6 +163,14 @@ def test_plain_dns_cannot_move_by_stages(world: Any) -> None:
         world.plan(world.move(MoveKind.SWITCHOVER), book_=gently())
 
 
+def test_an_outage_does_not_wait_for_stages_that_it_has_no_part_in(world: Any) -> None:
+    """Plain DNS cannot shift gently; a failover by the same runbook moves at once, and says nothing of stages."""
+    plan = world.plan(world.move(MoveKind.FAILOVER), book_=book("canary-shift"))
+    assert [step.id for step, _ in steers(plan)] == ["shift-at-once"]
+    with pytest.raises(Unplannable, match="cannot move by stages"):
+        world.plan(world.move(MoveKind.SWITCHOVER), book_=book("canary-shift"))
+
+
 def test_stages_need_to_know_where_traffic_goes_now(weighing: Any) -> None:
     """An answer of no known endpoint has no shares that could shrink."""
     from orchestrator.core.steering import Routing

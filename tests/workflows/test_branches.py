@@ -7,7 +7,9 @@ import itertools
 from dataclasses import replace
 from typing import Any
 
-from temporalio.client import WorkflowHandle
+import pytest
+from temporalio.client import WorkflowHandle, WorkflowUpdateFailedError
+from temporalio.exceptions import ApplicationError
 
 from orchestrator.core.move import MoveKind
 from orchestrator.core.record import Mark, Record, RunStatus
@@ -110,3 +112,18 @@ async def test_a_source_that_dies_half_way_is_left_at_once(runs: Any) -> None:
     assert [token.rpartition("/")[2] for token in runs.world.wrote] == ["shift.5", "shift.25", "shift-at-once"]
     assert (runs.world.routing.generation, runs.world.routing.fence.weights) == (7 + 3, AWAY)
     assert "drain" not in runs.world.steps
+
+
+async def test_a_run_is_not_switched_to_where_nothing_moves(runs: Any) -> None:
+    """A runbook that steers in planned moves only is no unplanned one: the switch is refused with what helps."""
+    runs.world.gates["verify"] = asyncio.Event()
+    only = "  - {id: verify, type: verify}\n  - {id: steer, type: steer, when: planned}\n"
+    handle = await runs.by(only)
+    await until(lambda: states(handle), lambda found: found["verify"] == "running")
+    with pytest.raises(WorkflowUpdateFailedError) as caught:
+        await act(handle, ActKind.SWITCH, planned=False)
+    assert isinstance(caught.value.cause, ApplicationError)
+    said = "runbook 'mine' moves no traffic once it is switched; abort the run and start another"
+    assert caught.value.cause.message == said
+    runs.world.gates["verify"].set()
+    assert (await handle.result()).status is RunStatus.COMPLETED
