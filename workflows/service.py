@@ -21,11 +21,12 @@ with workflow.unsafe.imports_passed_through():
     from runbooks.compare import WorldMoved
     from runbooks.plan import Plan
     from runbooks.planner import Unplannable
-    from workflows import options, planning, reading, situation
+    from workflows import aftermath, options, planning, reading, situation
     from workflows.herald import Heralds
     from workflows.leave import Leave
     from workflows.pace import Pace
     from workflows.wire import (
+        Acknowledge,
         ActiveRun,
         AdoptRequest,
         Explanation,
@@ -139,7 +140,7 @@ class ServiceWorkflow:
         self._wake_s = None
         if self._state.run is not None or self._state.retired:
             return
-        if not (situation.concerning(self._state) or self._look_due or self._state.hold):
+        if not (self._look_due or situation.unsettled(self._state)):
             self._state = replace(self._state, question=None, told=(), detected=())
             self._pace.anew()
             return
@@ -163,7 +164,7 @@ class ServiceWorkflow:
 
     def _set_wake(self, facts: Situation) -> None:
         """While something is wrong and nothing is done, look again: soon at first, then ever more rarely."""
-        if self._state.run is not None or not (situation.concerning(self._state) or self._state.hold):
+        if self._state.run is not None or not situation.unsettled(self._state):
             return
         self._wake_s = self._pace.pause_s(facts, concerning=situation.concerning(self._state))
 
@@ -230,6 +231,7 @@ class ServiceWorkflow:
             request.id if request else "",
             target=situation.target_minded(decided.move, found),
             kind=decided.move.kind,
+            shift=aftermath.shift_begun(self._state, request.request if request else None, run),
         )
         self._state, self._wake_s = replace(self._state, run=active, hold=(), question=None), None
         try:
@@ -329,15 +331,7 @@ class ServiceWorkflow:
         """The topology changed. An older revision arriving late changes nothing."""
         if piece.revision < self._state.slice.revision:
             return
-        same_mode = piece.service.policy.mode is self._state.slice.service.policy.mode
-        same_steering = piece.service.steering == self._state.slice.service.steering
-        self._state = replace(
-            self._state,
-            slice=piece,
-            mode=self._state.mode if same_mode else None,
-            routing=self._state.routing if same_steering else None,
-            retired=False,
-        )
+        self._state = situation.configured(self._state, piece)
         self._leave.forget()
         self._news = self._look_due = True
 
@@ -412,6 +406,12 @@ class ServiceWorkflow:
     def resume(self, pause: Pause) -> None:
         """Automation goes on; standing holds are let go."""
         self._state = replace(self._state, paused=None, held=())
+        self._news = self._look_due = True
+
+    @workflow.update
+    def acknowledge(self, word: Acknowledge) -> None:
+        """A person has seen what automation did: it may go on."""
+        self._state = aftermath.after_word(self._state, now=workflow.now())
         self._news = self._look_due = True
 
     @workflow.update

@@ -22,7 +22,7 @@ from orchestrator.core.underway import still_against
 from runbooks.plan import Plan
 from runbooks.planner import Unplannable
 from workflows import options, planning
-from workflows.aftermath import after_run
+from workflows.aftermath import after_run, awaits_end
 from workflows.pretending import taken_for_down
 from workflows.wire import (
     Answered,
@@ -36,6 +36,7 @@ from workflows.wire import (
     RunClosed,
     ServiceState,
     ServiceStatus,
+    Slice,
     Started,
     StatusQuestion,
     run_workflow_id,
@@ -52,6 +53,18 @@ KEPT_RUNS = 5
 def hearing(state: ServiceState, heartbeats: Heartbeats) -> ServiceState:
     """*state* with the probers' heartbeats taken in."""
     return replace(state, views=hear(state.views, heartbeats.heard))
+
+
+def configured(state: ServiceState, piece: Slice) -> ServiceState:
+    """*state* under a new revision: what a person said of the mode ends where the topology's changes."""
+    before = state.slice.service
+    return replace(
+        state,
+        slice=piece,
+        mode=state.mode if piece.service.policy.mode is before.policy.mode else None,
+        routing=state.routing if piece.service.steering == before.steering else None,
+        retired=False,
+    )
 
 
 def assessments(state: ServiceState, now: datetime) -> tuple[Assessment, ...]:
@@ -107,6 +120,11 @@ def concerning(state: ServiceState) -> bool:
     return any(
         opinion.state.health not in {Health.HEALTHY, Health.UNKNOWN} for v in state.views for opinion in v.opinions
     )
+
+
+def unsettled(state: ServiceState) -> bool:
+    """Whether there may be something to decide by and by, though no news comes."""
+    return concerning(state) or bool(state.hold) or awaits_end(state)
 
 
 def weights_of(state: ServiceState) -> Weights | None:
