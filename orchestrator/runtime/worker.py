@@ -33,9 +33,10 @@ from orchestrator.runtime.processes import settle
 from orchestrator.runtime.sandbox import runner
 from providers.probes import Probes
 from workflows import options
+from workflows.activities.dry import Dry
 from workflows.activities.evacuating import Evacuating
-from workflows.activities.looking import Looking
 from workflows.activities.governing import Governing
+from workflows.activities.looking import Looking
 from workflows.activities.probing import Probing
 from workflows.activities.publishing import Publishing
 from workflows.activities.rehearsing import Rehearsing
@@ -45,8 +46,8 @@ from workflows.activities.weighing import Weighing
 from workflows.domain import DomainWorkflow
 from workflows.drill import DrillWorkflow
 from workflows.failover import FailoverWorkflow
-from workflows.herald import HeraldWorkflow
 from workflows.governor import GovernorWorkflow
+from workflows.herald import HeraldWorkflow
 from workflows.service import ServiceWorkflow
 from workflows.topology import TopologyWorkflow
 from workflows.watch import WatchWorkflow
@@ -97,8 +98,9 @@ async def workers(client: Client, post: Post) -> AsyncIterator[None]:
     state = post.state or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="failover-worker-")))
     probes = Probes()
     looking, steps = Looking(client), Steps(probes, Weighing(client))
-    publishing, rehearsing, evacuating = Publishing(client), Rehearsing(client), Evacuating(client)
     governing = Governing(client)
+    publishing, rehearsing, evacuating = Publishing(client), Rehearsing(client), Evacuating(client)
+    dry = Dry(client)
     probing = Probing(client, host=post.host or socket.gethostname(), cache=state)
     acts: list[Callable[..., Any]] = [steps.step, steps.undo, steps.adopt]
     work = partial(
@@ -113,9 +115,9 @@ async def workers(client: Client, post: Post) -> AsyncIterator[None]:
             DomainWorkflow,
             DrillWorkflow,
             FailoverWorkflow,
+            GovernorWorkflow,
             HeraldWorkflow,
             ServiceWorkflow,
-            GovernorWorkflow,
             TopologyWorkflow,
             WatchWorkflow,
         ],
@@ -123,6 +125,7 @@ async def workers(client: Client, post: Post) -> AsyncIterator[None]:
             *(looking.look, looking.describe_run, looking.recheck, governing.acquire),
             *(publishing.running_endpoints, publishing.publish_topology),
             *(rehearsing.inject, rehearsing.clear, rehearsing.steady, rehearsing.await_run, rehearsing.ask_failback),
+            *(dry.decide, dry.capacity, dry.steering),
             *(evacuating.list_inside, evacuating.depart, evacuating.await_arrival),
             *acts,
         ],
