@@ -266,7 +266,7 @@ async def test_ctrl_c_leaves_a_journal_that_goes_on(site: Site) -> None:
     journal = str(site.folder / "journals" / f"{sealed.plan.run}.journal")
     shown = await site.failover("break-glass", "show", journal)
     assert shown.status == 0, shown.err
-    assert "scale ohio to 2 replicas" in shown.out
+    assert "Switchover of chat: paris -> ohio" in shown.out
     document = json.loads((await site.failover("break-glass", "show", journal, "--json")).out)
     assert (document["run"], document["status"]) == (sealed.plan.run, "running")
     early = await site.failover("break-glass", "take-in", journal)

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from orchestrator.core.decision import Request
 from orchestrator.core.move import MoveKind, Trigger
 from orchestrator.core.names import EndpointId, RunId
@@ -101,6 +103,7 @@ async def writes(site: Site) -> int:
     return len([event for event in await site.world.events() if event["event"] == "dns.updated"])
 
 
+@pytest.mark.timeout(240)
 async def test_temporal_dies_at_forty_percent_and_break_glass_finishes_the_shift(tmp_path: Path, failover: Any) -> None:
     """No write is doubled, the old run ends as stale when Temporal is back, and one more run is in the record."""
     async with opened(tmp_path, provider="local") as site, Control.start(site) as control:
@@ -133,7 +136,8 @@ async def test_temporal_dies_at_forty_percent_and_break_glass_finishes_the_shift
         runs = [(record.status, record.trigger.reason) for record in status.last_runs]
         assert sorted(runs) == [(RunStatus.COMPLETED, "Temporal is dead"), (RunStatus.STALE, "a new model server")]
         steered = [entry.step for record in status.last_runs for entry in record.entries if entry.mark is Mark.STEERED]
-        assert sorted(filter(None, steered)) == ["shift.10", "shift.40", "steer"]
+        # Temporal may have died before it was told of the last write: that one is recognised then, and not made again.
+        assert sorted(filter(None, steered)) in (["shift.10", "shift.40", "steer"], ["shift.10", "steer"])
         assert (await share(site), (await site.routing()).generation) == (100, 4)
         assert await writes(site) == before + 3
         kept = await until(lambda: history(site), lambda runs: len(runs) == 2, "the history")
