@@ -17,7 +17,7 @@ from runbooks.simulate.world import World
 TURN_S = 1.5
 WHO = ("ann", "bob", "cat")
 OVERRIDES = tuple(rule.name for rule in RULES if Yields.TO_ITS_NAME in {rule.planned, rule.unplanned})
-KINDS = (*(MoveKind.SWITCHOVER, MoveKind.FAILOVER, MoveKind.FAILBACK) * 3, MoveKind.PREPARATION)
+KINDS = (*(MoveKind.SWITCHOVER, MoveKind.FAILOVER, MoveKind.FAILBACK) * 6, MoveKind.PREPARATION)
 PATIENCE = 3
 """So often a person tries a step again once it is calm; then they give up."""
 

@@ -101,7 +101,7 @@ def setting(rng: Random, weather: Mapping[str, float]) -> Setting:
         cooldown_s=rng.choice((0.0, 5.0, 20.0)),
         rto_s=90.0,
         acknowledge=rng.random() < 0.1,
-        least=rng.choice((1, 1, 1, 2)),
+        least=rng.choice((1,) * 15 + (2,)),
     )
     provider = rng.choice(("rfc2136", "rfc2136", "local"))
     steering = SteeringSpec(provider, "chat.example.", "example.", rng.choice((1, 5, 10)), "127.0.0.1:53")
