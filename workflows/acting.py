@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from orchestrator.core.names import nearest
+from runbooks.course import Hold, next_actions
 from runbooks.plan import Approve, Asked, Plan, Steer
 from runbooks.progress import Event, Progress, StepState, advance, returning, switched
-from workflows.wire.acts import ActKind, RunAct
+from workflows.wire.acts import ActKind, RunAct, RunState, Waiting
 
 LONGEST_S = 7 * 86400.0
 
@@ -39,6 +40,28 @@ class Ballot:
         if by in self.yes:
             return f"'{by}' has said yes already; {self.work.people} different people must"
         return None
+
+
+def state_of(plan: Plan, progress: Progress, ballots: Mapping[str, Ballot]) -> RunState:
+    """How each step is, and what the run waits for a person for."""
+    asked = tuple(
+        Waiting(
+            step,
+            f"{step} waits for a yes",
+            tuple(each.role for each in ballot.asked if each.role),
+            tuple(ballot.yes),
+            ballot.work.people,
+        )
+        for step, ballot in ballots.items()
+        if not ballot.decided
+    )
+    held = tuple(
+        Waiting(action.step.id if action.step else None, action.text)
+        for action in next_actions(plan, progress)
+        if isinstance(action, Hold)
+    )
+    states = tuple((name, str(state)) for name, state in progress.states)
+    return RunState(states, progress.planned, progress.paused, (*asked, *held))
 
 
 def refused(plan: Plan, progress: Progress, ballots: Mapping[str, Ballot], act: RunAct) -> str | None:

@@ -46,7 +46,6 @@ with workflow.unsafe.imports_passed_through():
         RunState,
         StepResult,
         StepTask,
-        Waiting,
         service_id,
     )
 
@@ -108,25 +107,7 @@ class FailoverWorkflow:
     @workflow.query
     def state(self) -> RunState:
         """What people may do now."""
-        progress = self._progress
-        ballots = tuple(
-            Waiting(
-                step,
-                f"{step} waits for a yes",
-                tuple(asked.role for asked in ballot.asked if asked.role),
-                tuple(ballot.yes),
-                ballot.work.people,
-            )
-            for step, ballot in self._ballots.items()
-            if not ballot.decided
-        )
-        asks = tuple(
-            Waiting(action.step.id if action.step else None, action.text)
-            for action in next_actions(self._carry.plan, progress)
-            if isinstance(action, Hold)
-        )
-        states = tuple((name, str(state)) for name, state in progress.states)
-        return RunState(states, progress.planned, progress.paused, (*ballots, *asks))
+        return acting.state_of(self._carry.plan, self._progress, self._ballots)
 
     @workflow.signal
     def target_fell(self, why: str) -> None:
