@@ -169,7 +169,9 @@ def _exactly(situation: Situation, kind: MoveKind, target: EndpointId | None, af
     given = dict(after)
     whole = tuple(sorted((e.id, given.get(e.id, 0)) for e in situation.service.endpoints))
     if target is None:
-        target = max(whole, key=lambda each: each[1], default=(None, 0))[0]
+        # A run promotes its target and asks it for proof: that is for whoever begins to carry traffic.
+        fresh = tuple(each for each in whole if each[1] > 0 and each[0] not in situation.carrying)
+        target = max(fresh or whole, key=lambda each: each[1], default=(None, 0))[0]
     if target is not None:
         yield _move(situation, kind, target, whole)
 

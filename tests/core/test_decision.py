@@ -127,6 +127,13 @@ def test_a_cold_standby_gets_traffic_only_as_the_target() -> None:
     assert went(consider(facts, replace(ask_for(SWITCHOVER), after=((EU, 50), (US, 50)), target=US))).target == US
 
 
+def test_exact_weights_are_proved_where_traffic_begins() -> None:
+    """Half of the traffic returns to an endpoint that has none: it is the target, which the run promotes and asks."""
+    facts = situation(verdicts={"eu": HEALTHY})
+    move = went(consider(facts, replace(ask_for(SWITCHOVER), after=((EU, 50), (US, 50)))))
+    assert (move.target, move.source) == (US, ())
+
+
 def test_a_standby_that_should_run_and_does_not_is_no_cold_one() -> None:
     """A warm standby that is down is broken, and nobody can send traffic there."""
     warm = endpoint("us", workload=Workload("local", "us", serving=2, standby=1))
