@@ -130,7 +130,7 @@ class People:
                 run.progress = advance(progress, "", Event.PAUSE, "a person waits")
             case "resume" if progress.paused:
                 run.progress = advance(progress, "", Event.RESUME)
-            case "switch":
+            case "switch" if _moves(run, planned=not progress.planned):
                 run.switched = True
                 run.progress = switched(run.plan, progress, planned=not progress.planned)
             case "skip" | "retry" if not back:
@@ -185,3 +185,9 @@ class People:
                 else:
                     self._said(run, "aborts")
                     run.stop("a person gives up")
+
+
+def _moves(run: Run, *, planned: bool) -> bool:
+    """Whether the run would still move traffic, or move none as before, once it is switched."""
+    steers = [step for step in run.plan.steps if isinstance(step.work, Steer)]
+    return not steers or any(step.when.holds(planned=planned) for step in steers)
