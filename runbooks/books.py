@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from functools import lru_cache
 from importlib.resources import files
 from types import MappingProxyType
@@ -58,8 +59,9 @@ class Shelf:
 
 @lru_cache(maxsize=256)
 def _bind(template: Template, values: tuple[tuple[str, str, Value], ...]) -> Runbook:
+    # Without its text: to look up the place of a mistake is to read YAML, which no workflow may.
     # Binding checks the whole file again, which takes milliseconds: too long to do it in each decision.
-    return bind(template, {name: value for name, _, value in values})
+    return bind(replace(template, text=""), {name: value for name, _, value in values})
 
 
 @lru_cache(maxsize=256)

@@ -189,3 +189,11 @@ async def test_a_saved_plan_that_somebody_has_changed_is_refused(play: Stage) ->
     text = refused(await ask(play, wish(), replace(saved, steps=steps)))["world-moved"]
     assert text == "step promote would scale us to 2, and was saved with 50"
     assert not play.world.steps
+
+
+async def test_a_value_out_of_range_is_told_in_a_sentence(play: Stage) -> None:
+    """A value that no step of the library's runbook can use is refused with the step, the value and the cure."""
+    found = await preview(play, wish(runbook="canary-shift", values=(("slower", "1000"),)))
+    assert found.decision == "hold"
+    assert "slower: 1000" in found.reasons[0].text
+    assert "too large; write" in found.reasons[0].text
