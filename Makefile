@@ -33,6 +33,7 @@ unit: $(VENV)/test.stamp
 
 crash-matrix: $(VENV)/test.stamp packages ## Every step, every moment, everybody who may die; STORY=steer,call chooses
 	CRASH_MATRIX=$(or $(STORY),all) $(BIN)/python -m pytest -n 0 tests/crashes -k whole
+	$(if $(STORY),,CRASH_MATRIX=all $(BIN)/python -m pytest -n 0 tests/breakglass/test_kill.py)
 
 packages: ## Debian packages that the tests use as real servers: BIND, HAProxy, PostgreSQL, Chromium
 	@bash .ci/packages
