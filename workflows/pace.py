@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from orchestrator.core.decision import Situation, wait_s
+from orchestrator.core.move import Objection
 from orchestrator.core.topology import Mode
 
 LOOK_AGAIN_S = (1.0, 60.0)
@@ -24,8 +25,11 @@ class Pace:
         """All is well, or something was done: the next pause is short."""
         self._pause_s = LOOK_AGAIN_S[0]
 
-    def pause_s(self, facts: Situation, *, concerning: bool) -> float:
+    def pause_s(self, facts: Situation, hold: tuple[Objection, ...], *, concerning: bool) -> float:
         """Seconds until the next look; *concerning*: some vantage says anything but healthy of an endpoint."""
+        if any(each.rule == "governor-silent" for each in hold):
+            # A worker that froze with the governor keeps it for some seconds; a longer pause would be added to them.
+            return LOOK_AGAIN_S[0]
         if concerning is not self._concerned:
             # A pause that grew while all was well must not delay the next look at an outage.
             self._concerned, self._pause_s = concerning, LOOK_AGAIN_S[0]

@@ -166,7 +166,7 @@ class ServiceWorkflow:
         """While something is wrong and nothing is done, look again: soon at first, then ever more rarely."""
         if self._state.run is not None or not situation.unsettled(self._state):
             return
-        self._wake_s = self._pace.pause_s(facts, concerning=situation.concerning(self._state))
+        self._wake_s = self._pace.pause_s(facts, self._state.hold, concerning=situation.concerning(self._state))
 
     async def _look(self) -> tuple[Assessment, ...]:
         """Read heartbeats and routing in one local activity, and assess every endpoint in that light."""
