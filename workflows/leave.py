@@ -15,7 +15,6 @@ with workflow.unsafe.imports_passed_through():
     from orchestrator.core.governing import Needs, SlotAnswer, SlotRequest
     from orchestrator.core.move import Objection
     from orchestrator.core.names import Domain, RunId, ServiceId
-    from orchestrator.core.topology import Ungoverned
     from workflows import options
     from workflows.wire import GOVERNOR_ID, run_workflow_id
     from workflows.wire.governor import GiveBack, Stand
@@ -62,7 +61,7 @@ class Leave:
     ) -> Decision:
         """What comes of it where the governor does not answer: people go on, automation asks unless it may proceed."""
         decision = choose(replace(facts, crowd=(*facts.crowd, silence)))
-        if not isinstance(decision, Go) and facts.service.policy.without_governor is Ungoverned.PROCEED:
+        if not isinstance(decision, Go) and governing.may_proceed(wanted.move, facts):
             decision = Go(wanted.move, (*wanted.overridden, silence))
         if not isinstance(decision, Go):
             # It may have been granted all the same, and the answer lost.

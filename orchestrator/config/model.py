@@ -15,7 +15,7 @@ from orchestrator.config import fields as f
 from orchestrator.config import moments as m
 from orchestrator.config.orders import Freeze, Limits, Pool, Serving
 from orchestrator.config.part import Part
-from orchestrator.core.topology import Connection, Mode, Ungoverned
+from orchestrator.core.topology import Connection, Mode
 
 API_VERSION = "failover/v1"
 KIND = "Topology"
@@ -250,9 +250,9 @@ class Policy(Part):
     """Which runbook is used for what."""
     tier: Annotated[int, Field(ge=1, le=9)] = 3
     """When a region is evacuated, services of tier 1 leave first."""
-    without_governor: f.UngovernedName = Ungoverned.ASK
-    """While nobody can say what else is on the move, automation asks a person: `ask`, or moves all the same:
-    `proceed`."""
+    without_governor: f.UngovernedName | None = None
+    """While nobody can say what else is on the move, automation asks a person: `ask`, or moves all the same: `proceed`.
+    Left out: it asks where the target stands in a shared pool, and moves where it does not."""
 
 
 class Service(Part):

@@ -15,7 +15,8 @@ from orchestrator.core.move import Move, MoveKind, Objection
 from orchestrator.core.names import Domain, RunId, ServiceId
 from orchestrator.core.orders import Limits, Pool
 from orchestrator.core.situation import Situation
-from orchestrator.core.targets import pool_needs, services_named
+from orchestrator.core.targets import gaining, pool_needs, services_named
+from orchestrator.core.topology import Ungoverned
 
 Needs = tuple[tuple[str, int], ...]
 """Requests in flight by shared pool; sorted."""
@@ -157,6 +158,18 @@ def weighed(choose: Callable[[Situation], Decision], situation: Situation, ledge
         situation = told(situation, answer)
         decision = choose(situation)
     return decision
+
+
+def may_proceed(move: Move, situation: Situation) -> bool:
+    """Whether automation makes *move* though the governor is silent.
+
+    A pool may be promised to others: there nobody moves in the dark unless the policy says so. Without one, what the
+    governor guards is only how much moves at once, and an outage does not wait for that.
+    """
+    said = situation.service.policy.without_governor
+    if said is not None:
+        return said is Ungoverned.PROCEED
+    return not any(e is not None and e.pool for e in map(situation.endpoint, gaining(move, situation)))
 
 
 def asked_about(move: Move) -> bool:

@@ -214,7 +214,7 @@ class Policy:
     runbook_back: str = "failback"
     tier: int = 3
     """In an evacuation 1 goes first."""
-    without_governor: Ungoverned = Ungoverned.ASK
+    without_governor: Ungoverned | None = None
     book_values: tuple[tuple[str, tuple[tuple[str, str], ...]], ...] = ()
     """Values for parameters, by runbook name: ``(("switchover", (("passes", "5"),)),)``; as text."""
 

@@ -20,6 +20,7 @@ from orchestrator.core.names import Domain, RunId, ServiceId
 from orchestrator.core.orders import Limits, Orders, Pool
 from orchestrator.core.situation import Situation
 from orchestrator.core.steering import full
+from orchestrator.core.topology import Ungoverned
 
 LATER = NOW + timedelta(minutes=2)
 H100 = (Pool("h100", 100),)
@@ -313,3 +314,18 @@ class Governor(RuleBasedStateMachine):
 
 Governor.TestCase.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
 TestGovernor = Governor.TestCase
+
+
+def test_only_a_shared_pool_makes_a_silent_governor_a_reason_to_ask() -> None:
+    """An outage does not wait for a count of what moves; a pool that others may hold is another matter."""
+    move = Move(ServiceId("chat"), MoveKind.FAILOVER, (EU,), US, full(service().endpoints, US))
+    alone = situation()
+    (ap, eu, us) = alone.service.endpoints
+    shared = replace(alone, service=replace(alone.service, endpoints=(ap, eu, replace(us, pool="h100"))))
+    assert governing.may_proceed(move, alone)
+    assert not governing.may_proceed(move, shared)
+    for said, goes in ((Ungoverned.ASK, False), (Ungoverned.PROCEED, True)):
+        for facts in (alone, shared):
+            policy = replace(facts.service.policy, without_governor=said)
+            told = replace(facts, service=replace(facts.service, policy=policy))
+            assert governing.may_proceed(move, told) is goes
