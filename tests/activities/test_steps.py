@@ -23,7 +23,7 @@ from real.steering import EU as AT_EU
 from real.steering import NAME, BindWorld, change
 from real.steering import US as AT_US
 from runbooks.plan import Demote, Drain, Place, Promote, Steer
-from workflows.activities import pulse
+from workflows.activities import pulse, steps
 from workflows.activities.steps import Steps
 from workflows.wire import StepTask
 
@@ -229,8 +229,13 @@ async def test_a_worker_that_slept_does_not_act_upon_what_it_read_before(
     assert (servers.draining, servers.scaled) == (False, [])
 
 
-async def test_each_attempt_is_one_line_of_the_log(world: BindWorld, servers: Servers) -> None:
+async def test_each_attempt_is_one_line_of_the_log(
+    world: BindWorld, servers: Servers, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """An operator finds service, run, step, how long it took and, where it failed, which error and why."""
+    # A command that another test ran in this process may have set the level, and loggers remember theirs.
+    structlog.reset_defaults()
+    monkeypatch.setattr(steps, "log", structlog.get_logger())
     await steered(world, "run-1")
     with structlog.testing.capture_logs() as lines:
         await ActivityEnvironment().run(Steps(Probes()).step, taking(world, "demote"))

@@ -250,7 +250,7 @@ async def test_a_person_decides_what_becomes_of_a_step_without_an_answer(site: S
 
 async def test_ctrl_c_leaves_a_journal_that_goes_on(site: Site) -> None:
     """Interrupted while a promotion is under way: 130, how to go on and how to go back; a second one waits its turn."""
-    await site.world.pace("ohio", load_s=30.0)
+    await site.world.pace("ohio", load_s=300.0)
     sealed = await put(site)
     process = await site.start(*RUN)
     async with asyncio.timeout(20):

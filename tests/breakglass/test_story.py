@@ -127,6 +127,7 @@ async def test_temporal_dies_at_forty_percent_and_break_glass_finishes_the_shift
         assert old.status is RunStatus.STALE, [entry.text for entry in old.entries]
         assert "generation 4" in old.entries[-1].text
         failover.connect = control.connect
+        await until(control.status, lambda status: True, "somebody answers for the service again")
         taken = await take_in(site, failover)
         assert taken.status == 0, taken.err
         again = await take_in(site, failover)

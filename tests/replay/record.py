@@ -24,7 +24,7 @@ from orchestrator import __version__
 from orchestrator.config import digest, dump
 from orchestrator.core.crowd import Moving
 from orchestrator.core.decision import Request
-from orchestrator.core.governing import Ledger, SlotAnswer, SlotRequest
+from orchestrator.core.governing import Ledger, SlotRequest
 from orchestrator.core.move import Move, MoveKind, Trigger
 from orchestrator.core.names import Domain, EndpointId, RunId, ServiceId
 from orchestrator.core.orders import Limits, Pool
@@ -61,7 +61,7 @@ from workflows.wire import (
     run_workflow_id,
 )
 from workflows.wire.evacuation import Departed, EvacuationRequest, Fate
-from workflows.wire.governor import GiveBack, GovernorState, Regime, Stand
+from workflows.wire.governor import GiveBack, GovernorState, Regime, SlotAnswers, SlotRequests, Stand
 
 HERE = Path(__file__).parent
 _ANSWER: Any = Started | Refusal
@@ -278,7 +278,7 @@ async def governed(client: Client, recorder: Recorder) -> None:
     for name in names:
         run = RunId(f"{name}-run")
         asked = SlotRequest(run, run_workflow_id(name, run), Moving(name, (Domain("beta/ohio"),)))
-        await handle.execute_update("acquire", asked, result_type=SlotAnswer)
+        await handle.execute_update("acquire", SlotRequests((asked,)), result_type=SlotAnswers)
     await handle.signal("stands", Stand(names[0], ()))
     await handle.signal("release", GiveBack(RunId("chat-run")))
     await handle.query("held", result_type=Ledger)
