@@ -104,8 +104,6 @@ def every() -> Iterator[Crash]:
 SHORT = (
     Crash("promote", WORKER, "after"),
     Crash("steer", WORKER, "during"),
-    Crash("steer", WORKER, "after"),
-    Crash("call", WORKER, "after"),
     Crash("undo-steer", WORKER, "after"),
     Crash("drain", EVERYBODY, "during"),
     Crash("analyse", TEMPORAL, "during"),

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from orchestrator.core.governing import Ledger
 from orchestrator.core.record import RunStatus
+from orchestrator.core.topology import Topology, Ungoverned
 from orchestrator.runtime.governing import held
 from real.system import CHAT, PAIR, System, until
 from workflows.wire import GOVERNOR_ID
@@ -15,9 +17,16 @@ async def ledger(system: System) -> Ledger | None:
     return await held(system.plane.client)
 
 
+def careful(topology: Topology) -> Topology:
+    """*topology* whose service does not move while nobody counts."""
+    (chat,) = topology.services
+    policy = replace(chat.policy, without_governor=Ungoverned.ASK)
+    return replace(topology, services=(replace(chat, policy=policy),))
+
+
 async def test_a_run_is_counted_while_it_lasts_and_the_governor_is_missed(tmp_path: Path) -> None:
     """A failover holds its place until it is closed; without a governor automation asks, and apply makes a new one."""
-    async with System.start(tmp_path, vantages=PAIR) as system:
+    async with System.start(tmp_path, vantages=PAIR, change=careful) as system:
         await system.steady()
         fault = await system.black_hole("paris")
         await system.promoting("ohio")

@@ -97,12 +97,6 @@ class Runs:
         return self.world.steps.count(step)
 
 
-@pytest.hookimpl(trylast=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What waits in real time begins first: the other worker does the rest meanwhile."""
-    items.sort(key=lambda item: item.name != "test_a_terminated_run_frees_the_service")
-
-
 @pytest.fixture
 async def runs() -> AsyncIterator[Runs]:
     """A stage on which runs are started without a service."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from providers.hooks import web
 from runbooks.plan import Hook
 from workflows.activities.pulse import Pulse
 from workflows.wire import StepResult, StepTask
@@ -10,6 +9,8 @@ from workflows.wire import StepResult, StepTask
 
 async def call(hook: Hook, task: StepTask, pulse: Pulse) -> StepResult:
     """Ask *hook* under the step's effect token. Raises Transient, Refused, BadInput."""
+    from providers.hooks import web  # noqa: PLC0415 - an HTTP client is slow to import, and most runs call nobody
+
     facts = {
         "run": task.run,
         "step": task.step,
