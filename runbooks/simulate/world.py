@@ -1,6 +1,6 @@
 """The world of a history: endpoints as they really are, their capacity, and the record that says where traffic goes.
 
-The record obeys the compare-and-set of the second decision record (docs/adr): a write names the fence and the answer that it replaces.
+The record obeys the compare-and-set of docs/adr/0002: a write names the fence and the answer that it replaces.
 """
 
 from __future__ import annotations
