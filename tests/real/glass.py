@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import itertools
 import os
+import signal
 import sys
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field, replace
@@ -44,6 +45,11 @@ class Ended:
     status: int
     out: str
     err: str
+
+
+def _hears_ctrl_c() -> None:
+    """A shell starts what runs in the background with Ctrl-C ignored, and children inherit that."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @dataclass
@@ -136,6 +142,7 @@ class Site:
             stdin=asyncio.subprocess.DEVNULL if typed is None else asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
+            preexec_fn=_hears_ctrl_c,
         )
 
     async def failover(self, *words: str, **more: str) -> Ended:
