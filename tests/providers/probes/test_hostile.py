@@ -107,9 +107,9 @@ async def test_garbage_over_a_new_connection_is_garbage(probes: Probes) -> None:
 @pytest.mark.parametrize(
     ("coding", "packed"),
     [
-        ("gzip", gzip.compress(b'{"up": 1}')),
+        ("gzip", gzip.compress(b'{"up": 1}', mtime=0)),
         ("deflate", zlib.compress(b'{"up": 1}')),
-        ("x-gzip", gzip.compress(b'{"up": 1}')),
+        ("x-gzip", gzip.compress(b'{"up": 1}', mtime=0)),
     ],
 )
 async def test_a_packed_body_is_unpacked_though_it_was_asked_for_as_it_is(
