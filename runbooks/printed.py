@@ -6,12 +6,13 @@ The same plan is always the same text: golden tests compare it to the letter.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from datetime import datetime
 from types import MappingProxyType
 
 from orchestrator.config.fields import spoken
 from orchestrator.core.errors import BadInput
 from orchestrator.core.move import MoveKind
-from orchestrator.core.record import StepBrief
+from orchestrator.core.record import Entry, Record, RunStatus, StepBrief
 from orchestrator.core.steering import Fence, SteeringChange, encode, serving
 from orchestrator.core.topology import Answer, Weights
 from runbooks.plan import Approve, Asked, OnFailure, Plan, Steer, Step
@@ -47,6 +48,29 @@ def brief(plan: Plan, *, planned: bool | None = None) -> tuple[StepBrief, ...]:
     """The plan's steps as lines for progress displays, as far as a (un)*planned* move takes them."""
     taken = plan.taken(planned=plan.planned if planned is None else planned)
     return tuple(StepBrief(step.id, step.work.kind, step.text, step.timeout_s, step.expected_s) for step in taken)
+
+
+def record_of(plan: Plan, started: datetime, entries: tuple[Entry, ...]) -> Record:
+    """The record that a run of *plan* begins with."""
+    return Record(
+        run=plan.run,
+        service=plan.service,
+        kind=plan.kind,
+        trigger=plan.trigger,
+        status=RunStatus.RUNNING,
+        started=started,
+        objective_s=plan.objective_s,
+        source=plan.source,
+        target=plan.target,
+        before=plan.before,
+        after=plan.after,
+        revision=plan.revision,
+        generation=plan.generation,
+        runbook=plan.runbook,
+        steps=brief(plan),
+        objections=plan.objections,
+        entries=entries,
+    )
 
 
 def people(work: Approve) -> str:

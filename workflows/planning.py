@@ -17,7 +17,8 @@ from runbooks.compare import as_saved
 from runbooks.model import Runbook, Value, steers
 from runbooks.nesting import unnested
 from runbooks.plan import Plan
-from runbooks.planner import Ground, Unplannable, brief, plan
+from runbooks.planner import Ground, Unplannable, plan
+from runbooks.printed import record_of
 from workflows.wire import CONTROL_QUEUE, Carry, FailoverRequest, ServiceState, steps_queue
 
 RESTORE = "restore-last-good"
@@ -192,26 +193,8 @@ def observed(
     except Unplannable:
         return None
     entries = opening(state, move, found, now, "decided, and held: " + reasons[0].text)
-    return Record(
-        run=made.run,
-        service=made.service,
-        kind=made.kind,
-        trigger=made.trigger,
-        status=RunStatus.OBSERVED,
-        started=now,
-        objective_s=made.objective_s,
-        source=made.source,
-        target=made.target,
-        before=made.before,
-        after=made.after,
-        revision=made.revision,
-        generation=made.generation,
-        runbook=made.runbook,
-        steps=brief(made),
-        objections=reasons,
-        entries=(*entries, Entry(now, Mark.CLOSED, "nothing was written: this is what would have been done")),
-        closed=now,
-    )
+    closing = Entry(now, Mark.CLOSED, "nothing was written: this is what would have been done")
+    return replace(record_of(made, now, (*entries, closing)), status=RunStatus.OBSERVED, closed=now)
 
 
 def why(move: Move, found: tuple[Assessment, ...]) -> str:

@@ -8,9 +8,10 @@ from datetime import datetime
 from temporalio import workflow
 
 with workflow.unsafe.imports_passed_through():
-    from orchestrator.core.record import Entry, Mark, Record, RunStatus
+    from orchestrator.core.record import Entry, Mark, RunStatus
     from runbooks.plan import Plan
     from runbooks.planner import brief
+    from runbooks.printed import record_of
     from workflows.herald import Heralds
     from workflows.wire import Carry, Publication, Telling
 
@@ -23,26 +24,7 @@ class Story:
         self._plan: Plan = plan
         self._notify = carry.notify
         self._heralds = Heralds()
-        self.record = Record(
-            run=plan.run,
-            service=plan.service,
-            kind=plan.kind,
-            trigger=plan.trigger,
-            status=RunStatus.RUNNING,
-            started=started,
-            objective_s=plan.objective_s,
-            source=plan.source,
-            target=plan.target,
-            before=plan.before,
-            after=plan.after,
-            revision=plan.revision,
-            generation=plan.generation,
-            runbook=plan.runbook,
-            steps=brief(plan),
-            objections=plan.objections,
-            drill=carry.drill,
-            entries=carry.entries,
-        )
+        self.record = replace(record_of(plan, started, carry.entries), drill=carry.drill)
 
     def note(self, mark: Mark, text: str, step: str | None = None, *, since: datetime | None = None) -> None:
         """One more entry, of now."""
