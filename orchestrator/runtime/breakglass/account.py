@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from orchestrator.core.errors import IllegalTransition
@@ -12,6 +12,7 @@ from orchestrator.core.steering import Routing
 from orchestrator.runtime.breakglass.journal import BadJournal, Noted, Opened
 from runbooks.plan import Plan
 from runbooks.planner import brief
+from runbooks.printed import record_of
 from runbooks.progress import Event, Progress, advance, begin
 
 
@@ -82,23 +83,9 @@ def record(told: Account) -> Record:
         Entry(opened.at, Mark.STARTED, f"{plan.kind} of {plan.service}, {how}"),
         *(Entry(opened.at, Mark.NOTE, text) for text in opened.sealed.unasked),
     )
-    return Record(
-        run=plan.run,
-        service=plan.service,
-        kind=plan.kind,
-        trigger=plan.trigger,
+    return replace(
+        record_of(plan, opened.at, (*begun, *told.entries)),
         status=told.status or RunStatus.RUNNING,
-        started=opened.at,
-        objective_s=plan.objective_s,
-        source=plan.source,
-        target=plan.target,
-        before=plan.before,
-        after=plan.after,
-        revision=plan.revision,
-        generation=plan.generation,
-        runbook=plan.runbook,
         steps=brief(plan, planned=told.progress.planned),
-        objections=plan.objections,
-        entries=(*begun, *told.entries),
         closed=told.closed,
     )
