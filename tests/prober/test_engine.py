@@ -181,8 +181,9 @@ async def test_starts_do_not_drift(watch: Watch, service: Make, spec: Spec) -> N
     async with site(behave) as server:
         engine = watch.begin(service(a=(server.url, spec(interval_s=0.05, jitter=0.0))))
         assert await passing(5, lambda: len(times) > 20)
-        assert abs((times[20] - times[0]) - 1.0) < 0.06
         late = engine.lateness()
+        # A start that a busy machine missed is left out, and the next one is on time again.
+        assert abs((times[20] - times[0]) - 0.05 * (20 + late.missed)) < 0.06
         assert late.count > 20
         assert late.p50_s < 0.05
 
