@@ -162,19 +162,25 @@ class System:
         module: str = "orchestrator.runtime.worker",
         environment: dict[str, str] | None = None,
         longest_s: float = LONGEST_S,
+        regions: int = 3,
+        names: tuple[tuple[str, str], ...] = (),
         **settings: Any,
     ) -> AsyncIterator[System]:
-        """Start everything side by side; *vantages* None: one in each region of the world, as ``up`` has it."""
+        """Start everything side by side; *vantages* None: one in each region of the world, as ``up`` has it.
+
+        *names* are further names that can be steered, each with the endpoint that it sends clients to at first.
+        """
         async with asyncio.timeout(longest_s), contextlib.AsyncExitStack() as stack:
             temporal = EmbeddedTemporal(folder / "up", free_port())
             stack.push_async_callback(lambda: _kill(temporal.process))
             starting = asyncio.create_task(temporal.start())
             model = ModelSettings(load_s=load_s, first_token_s=0.01, token_s=0.005)
-            world = await stack.enter_async_context(World.start(folder / "world", model=model))
+            world = await stack.enter_async_context(World.start(folder / "world", model=model, regions=regions))
+            steered = (("chat", "paris"), *names)
             dns = Bind(
                 zone=ZONE,
-                records=(f"chat {world.layout.ttl_s} A {world.place('paris').address}",),
-                policy=least(NAME),
+                records=tuple(f"{name} {world.layout.ttl_s} A {world.place(at).address}" for name, at in steered),
+                policy=tuple(line for name, _ in steered for line in least(f"{name}.{ZONE}")),
                 key=world.layout.key_name,
                 secret=await asyncio.to_thread(lambda: Path(world.layout.key_file).read_text(encoding="utf-8").strip()),
             )
