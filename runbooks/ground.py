@@ -22,6 +22,10 @@ class Unplannable(FailoverError):
     """A move that cannot be planned. The sentence names what is missing."""
 
 
+class Unweighable(Unplannable):
+    """Weights that this steering cannot say, though it may say others."""
+
+
 @dataclass(frozen=True, slots=True)
 class Ground:
     """What a plan is made from."""
@@ -113,7 +117,8 @@ def the_case(move: Move, ground: Ground, run: RunId, trigger: Trigger) -> Case:
 
 
 def expressed(service: Service, spec: SteeringSpec, weights: Weights) -> Answer:
-    """The answer that means *weights*. Raises Unplannable where this steering cannot say it."""
+    """The answer that means *weights*. Raises Unweighable where this steering cannot say it, Unplannable where it is
+    not known what it can."""
     shares = SHARES.get(spec.provider)
     if shares is None:
         raise Unplannable(
@@ -123,16 +128,16 @@ def expressed(service: Service, spec: SteeringSpec, weights: Weights) -> Answer:
     try:
         answer = answer_for(service.endpoints, weights)
     except Unsteerable as error:
-        raise Unplannable(f"service '{service.id}' cannot be steered to {spread(weights)}: {error}") from error
+        raise Unweighable(f"service '{service.id}' cannot be steered to {spread(weights)}: {error}") from error
     given = [weight for _, weight in weights if weight]
     if shares is Shares.ONE and len(given) > 1:
-        raise Unplannable(
+        raise Unweighable(
             f"steering of service '{service.id}' by {spec.provider} sends traffic to one endpoint at a time and cannot "
             f"express {spread(weights)}; send all of it to one"
         )
     # A third is 34, 33 and 33: weights that differ by rounding are equal.
     if shares is Shares.EQUAL and max(given) - min(given) > 1:
-        raise Unplannable(
+        raise Unweighable(
             f"steering of service '{service.id}' by {spec.provider} spreads traffic evenly and cannot express "
             f"{spread(weights)}; ask for equal weights, or send all of it to one"
         )

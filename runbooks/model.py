@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from types import MappingProxyType
 
-from runbooks.plan import Analysis, Hook, OnFailure, OnSilence, When
+from runbooks.plan import Analysis, Hook, OnFailure, OnSilence, Unweighable, When
 
 API_VERSION = "failover/v1"
 KIND = "Runbook"
@@ -95,6 +95,8 @@ class SteerTask:
     """How long each stage but the last stands before the next."""
     analysis: Analysis | None = None
     """What decides whether the next stage comes; None: the hold alone."""
+    unweighable: Unweighable = "refuse"
+    """What becomes of the stages where the steering cannot weigh."""
     type: StepType = StepType.STEER
 
 

@@ -11,7 +11,7 @@ from orchestrator.core.errors import BadFence
 from orchestrator.core.names import EndpointId
 from orchestrator.core.steering import Routing, SteeringChange, encode, next_lineage, serving
 from orchestrator.core.topology import ProbeKind, Weights, Workload
-from runbooks.ground import Case, Unplannable, expressed
+from runbooks.ground import Case, Unplannable, Unweighable, expressed
 from runbooks.model import (
     DEFAULTS,
     ApproveTask,
@@ -172,12 +172,25 @@ def _approve(said: BookStep, task: ApproveTask, case: Case) -> Step:
 
 def staged(said: BookStep, task: SteerTask, case: Case) -> Iterator[Step]:
     """One write where the traffic moves at once; else a write for each stage, with what holds between them."""
-    after = case.move.after
     if not task.stages:
-        yield _steer(said, case, after, case.routing)[0]
+        yield _steer(said, case, case.move.after, case.routing)[0]
         return
+    try:
+        steps = tuple(_by_stages(said, task, case))
+    except Unweighable:
+        if task.unweighable == "refuse":
+            raise
+        step, _ = _steer(said, case, case.move.after, case.routing)
+        why = f"{case.spec.provider} cannot weigh" if case.before else "where traffic goes now is no known share"
+        steps = (replace(step, text=f"{step.text}, at once and not by stages: {why}"),)
+    yield from steps
+
+
+def _by_stages(said: BookStep, task: SteerTask, case: Case) -> Iterator[Step]:
+    """The writes of the stages, and what holds between them. Raises Unweighable where they cannot be expressed."""
+    after = case.move.after
     if case.before is None:
-        raise Unplannable(
+        raise Unweighable(
             f"service '{case.service.id}' answers no known set of endpoints, so its traffic cannot move by stages"
         )
     standing, stood = case.routing, case.before
@@ -188,8 +201,8 @@ def staged(said: BookStep, task: SteerTask, case: Case) -> Iterator[Step]:
         stood = weights
         try:
             step, standing = _steer(replace(said, id=f"{said.id}.{percent}"), case, weights, standing)
-        except Unplannable as error:
-            raise Unplannable(f"step '{said.id}' cannot move by stages: {error}") from error
+        except Unweighable as error:
+            raise Unweighable(f"step '{said.id}' cannot move by stages: {error}") from error
         yield step
         if percent < 100:
             yield _analyse(said, task, case, percent, weights)

@@ -31,7 +31,7 @@ from runbooks.model import (
     VerifyTask,
     WaitTask,
 )
-from runbooks.plan import Analysis, Hook, OnFailure, OnSilence, When
+from runbooks.plan import Analysis, Hook, OnFailure, OnSilence, Unweighable, When
 
 
 class Schema(BaseModel):
@@ -126,13 +126,16 @@ class SteerStep(StepSchema):
     type: Literal["steer"]
     stages: Stages | None = None
     """Percents of the move, rising; 100 comes last. Left out: at once. The steering must be able to weigh."""
+    unweighable: Unweighable = SteerTask().unweighable
+    """Where the steering cannot weigh: `refuse` makes no plan, `at-once` moves everything in one write and says so."""
     hold: Seconds = SteerTask().hold_s
     """How long each stage but the last stands before the next."""
     analysis: AnalysisSchema | None = None
     """What must hold before the next stage: pass goes on, fail goes back, no clear answer asks a person."""
 
     def task(self) -> Task:
-        return SteerTask(self.stages or (), self.hold, self.analysis.value() if self.analysis else None)
+        analysis = self.analysis.value() if self.analysis else None
+        return SteerTask(self.stages or (), self.hold, analysis, self.unweighable)
 
 
 class ConvergeStep(StepSchema):

@@ -134,6 +134,12 @@ def _secrets(trail: Trail, step: dict[str, Any]) -> Iterator[_Told]:
                     yield (*trail, hook, part, name), text
 
 
+def _at_once(trail: Trail, step: dict[str, Any]) -> Iterator[_Told]:
+    if "unweighable" in step and "stages" not in step:
+        text = "unweighable says what becomes of stages, and this step has none; give it stages, or remove it"
+        yield (*trail, "unweighable"), text
+
+
 def _in_turn(written: list[_Written]) -> Iterator[_Told]:
     """A steer for unplanned moves before the one for planned moves: it could not take over when a run is switched."""
     steers = [(trail, str(step.get("when", "always"))) for trail, step in written if step.get("type") == "steer"]
@@ -158,5 +164,5 @@ def _misplaced(taken: list[_Written], moves: str) -> Iterator[_Told]:
             yield trail, "steer stands in a branch of parallel steps; traffic moves by itself, put it outside"
 
 
-_LOOKED_INTO = MappingProxyType({"check": _rules, "call": _secrets})
+_LOOKED_INTO = MappingProxyType({"check": _rules, "call": _secrets, "steer": _at_once})
 """Types of step whose fields are looked into by themselves."""

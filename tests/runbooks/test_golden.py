@@ -85,6 +85,11 @@ def canary_shift_unplanned(world: Any) -> Plan:
     return world.plan(move, book_=book("canary-shift", {"hold": "10s"}))  # type: ignore[no-any-return]  # as above
 
 
+def failback_by_stages(world: Any) -> Plan:
+    move = weighing(world).move(MoveKind.FAILBACK)
+    return world.plan(move)  # type: ignore[no-any-return]  # as above
+
+
 def drain_endpoint(world: Any) -> Plan:
     return world.plan(world.move(MoveKind.SWITCHOVER), book_=book("drain-endpoint"))  # type: ignore[no-any-return]  # as above
 
@@ -145,6 +150,7 @@ CASES: dict[str, Callable[[Any], Plan]] = {
         switchover_of_two,
         switchover_shared,
         failback,
+        failback_by_stages,
         first_write,
         canary_shift,
         canary_shift_unplanned,

@@ -160,6 +160,8 @@ def test_all_mistakes_are_told_at_once_with_their_places() -> None:
         ("  - {id: demote, type: demote}\n" + STEER, "demote stands before steer"),
         (STEER + "  - {id: promote, type: promote}\n", "promote stands after steer"),
         ("  - {id: steer, type: steer, on_failure: continue}\n", "no later step makes sense"),
+        ("  - {id: steer, type: steer, unweighable: at-once}\n", "this step has none; give it stages, or remove it"),
+        ("  - {id: s, type: steer, stages: [5], unweighable: no}\n", "is not known; choose refuse | at-once"),
         (STEER + "  - {id: d, type: drain, timeout: 8d}\n", "longer than the 7d"),
         (STEER + "  - {id: d, type: drain, timeout: [1]}\n", "a list is not a duration"),
         (STEER + "  - {id: d, type: [drain]}\n", "no step is of type '['drain']'"),

@@ -12,13 +12,13 @@ from hypothesis import strategies as st
 
 from orchestrator.core.move import MoveKind
 from orchestrator.core.names import EndpointId
-from orchestrator.core.steering import Fence, SteeringChange
-from orchestrator.core.topology import Weights
+from orchestrator.core.steering import Fence, Routing, SteeringChange
+from orchestrator.core.topology import Answer, Weights
 from runbooks.books import book
 from runbooks.course import Do, Undo, next_actions, standing
 from runbooks.model import Runbook
 from runbooks.parse import parse
-from runbooks.plan import Analyse, Plan, Steer, Step
+from runbooks.plan import Analyse, Plan, Steer, Step, When
 from runbooks.planner import Unplannable
 from runbooks.progress import Event, Progress, advance, begin, switched
 from runbooks.resolve import partway
@@ -171,11 +171,52 @@ def test_an_outage_does_not_wait_for_stages_that_it_has_no_part_in(world: Any) -
         world.plan(world.move(MoveKind.SWITCHOVER), book_=book("canary-shift"))
 
 
+def test_a_failback_goes_by_stages_where_the_steering_can_weigh(weighing: Any) -> None:
+    """Little by little, each stage looked at beside the stand-in; what is over goes back in one write."""
+    plan = weighing.plan(weighing.move(MoveKind.FAILBACK))
+    assert [step.id for step in plan.taken(planned=True)] == [
+        *("promote", "verify", "steer.10", "steer.10.hold", "steer.50", "steer.50.hold", "steer.100"),
+        *("converge", "drain"),
+    ]
+    looked_at = [step.work for step in plan.steps if isinstance(step.work, Analyse)]
+    assert all(work.analysis is not None and work.source is not None for work in looked_at)
+
+
+def test_a_failback_by_plain_dns_is_one_write_and_says_why(world: Any) -> None:
+    """Where no share can be expressed the runbook says what is done instead, and the plan says it to whoever reads."""
+    for change in (lambda: None, world.cname):
+        change()
+        plan = world.plan(world.move(MoveKind.FAILBACK))
+        [(step, work)] = [made for made in steers(plan) if made[0].when is not When.UNPLANNED]
+        assert (step.id, work.weights) == ("steer", plan.after)
+        assert step.text.endswith("at once and not by stages: rfc2136 cannot weigh")
+        assert (step.undo, step.on_failure) != (None, "halt")
+
+
+def test_a_failback_from_an_unknown_answer_is_one_write(weighing: Any) -> None:
+    """Shares that are not known cannot shrink by stages: the plan says that, and moves everything."""
+    weighing.routing = Routing(Answer("addresses", ("127.0.9.9",)), 30)
+    plan = weighing.plan(weighing.move(MoveKind.FAILBACK))
+    texts = [step.text for step, _ in steers(plan)]
+    assert texts[0].endswith("at once and not by stages: where traffic goes now is no known share")
+
+
+def test_stages_that_plain_dns_can_express_are_kept(world: Any) -> None:
+    """Halves are even: a failback that is asked to stop half way does so without weights."""
+    plan = world.plan(world.move(MoveKind.FAILBACK), book_=book("failback", {"stages": "50,100"}))
+    assert [step.id for step, _ in steers(plan)] == ["steer.50", "steer.100", "steer-at-once"]
+
+
+def test_what_cannot_be_steered_at_all_is_not_moved_at_once_either(world: Any) -> None:
+    """An endpoint without an answer is no matter of stages: the reason is the same as without them."""
+    eu, us = world.service.endpoints
+    world.service = replace(world.service, endpoints=(eu, replace(us, answer=None)))
+    with pytest.raises(Unplannable, match="endpoint 'us' has no answer"):
+        world.plan(world.move(MoveKind.FAILBACK))
+
+
 def test_stages_need_to_know_where_traffic_goes_now(weighing: Any) -> None:
     """An answer of no known endpoint has no shares that could shrink."""
-    from orchestrator.core.steering import Routing
-    from orchestrator.core.topology import Answer
-
     weighing.routing = Routing(Answer("addresses", ("127.0.9.9",)), 30)
     with pytest.raises(Unplannable, match="its traffic cannot move by stages"):
         weighing.plan(weighing.move(MoveKind.SWITCHOVER), book_=gently())
