@@ -7,6 +7,7 @@ may do meanwhile, by ``workflows.acting``.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from dataclasses import replace
 from datetime import datetime, timedelta
 
@@ -14,16 +15,12 @@ from temporalio import workflow
 from temporalio.exceptions import ApplicationError, FailureError, is_cancelled_exception
 
 with workflow.unsafe.imports_passed_through():
-    from orchestrator.core.record import Mark, Record, RunStatus
+    from orchestrator.core.record import Entry, Mark, Record, RunStatus
     from orchestrator.core.steering import Routing
-    from runbooks.course import Close, Do, Hold, Undo, next_actions, released, standing
+    from runbooks.course import Close, Do, Hold, Undo, next_actions, released
     from runbooks.plan import (
         Approve,
         Converge,
-        Demote,
-        Drain,
-        FenceOff,
-        Place,
         Promote,
         Steer,
         Step,
@@ -32,7 +29,7 @@ with workflow.unsafe.imports_passed_through():
         Wait,
     )
     from runbooks.progress import Event, StepState, advance, begin, ended_here
-    from workflows import acting, options
+    from workflows import acting, options, reading
     from workflows.attempting import Attempts, StepFailed
     from workflows.finishing import to_the_end
     from workflows.story import Story
@@ -40,7 +37,6 @@ with workflow.unsafe.imports_passed_through():
         Acted,
         ActKind,
         Carry,
-        RecheckRequest,
         RunAct,
         RunClosed,
         RunState,
@@ -48,6 +44,8 @@ with workflow.unsafe.imports_passed_through():
         StepTask,
         service_id,
     )
+    from workflows.wire.lost import HeadStart, Steered
+    from workflows.wire.tasks import places, task_of
 
 STALE_VERDICT = timedelta(seconds=2)
 """A verdict older than this is asked for again before traffic is moved."""
@@ -76,13 +74,19 @@ class FailoverWorkflow:
         self._answers: dict[str, Acted] = {}
         self._news = False
         self._closed = False
+        self._head: HeadStart | None = None
+        self._steered: asyncio.Task[None] | None = None
 
     @workflow.run
     async def run(self, carry: Carry) -> Record:
         plan = carry.plan
+        if carry.led is not None:
+            await self._wait_for_leader(carry.led)
         what = f"{' and '.join(plan.source)} to {plan.target}" if plan.source else f"at {plan.target}"
-        self._story.note(Mark.STARTED, f"{plan.kind} of {plan.service}: {what}")
+        began = self._head.began if self._head is not None else workflow.now()
+        self._story.extend((Entry(began, Mark.STARTED, f"{plan.kind} of {plan.service}: {what}"),))
         self._story.tell("run.started", self._story.record.entries[-1].text)
+        self._take_up(self._head)
         while True:
             self._progress = released(plan, self._progress)
             self._let_go()
@@ -124,6 +128,26 @@ class FailoverWorkflow:
         self._story.say("run.note", f"gives way: {why}")
         self._let_go()
         self._held, self._news = "", True
+
+    @workflow.signal
+    def head_start(self, head: HeadStart) -> None:
+        """A leader has done these steps, under this run's own effect tokens. Twice is once."""
+        self._head = self._head or head
+
+    async def _wait_for_leader(self, until: datetime) -> None:
+        """Until it is known what a leader did. One who fell silent is not missed: what he did is done once."""
+        left = until - workflow.now()
+        if left > timedelta():
+            with contextlib.suppress(TimeoutError):
+                await workflow.wait_condition(lambda: self._head is not None, timeout=left)
+
+    def _take_up(self, head: HeadStart | None) -> None:
+        for ahead in head.done if head is not None else ():
+            self._progress = advance(self._progress, ahead.step, Event.START)
+            self._story.extend(ahead.entries)
+            self._routing = ahead.result.routing or self._routing
+            self._attempts.had(self._step(ahead.step), ahead.result.replicas_before)
+            self._progress = advance(self._progress, ahead.step, Event.SUCCEED, ahead.result.text)
 
     # ------------------------------------------------------------------ what is under way
 
@@ -280,6 +304,7 @@ class FailoverWorkflow:
         if isinstance(step.work, Steer):
             self._story.note(Mark.STEERED, result.text or step.text, step.id, since=began)
             self._story.publish()
+            self._say_steered()
         if isinstance(step.work, Converge):
             # Clients that obey the TTL have moved when the old answer's time is over, and not before.
             await workflow.sleep(step.work.hold_s)
@@ -287,6 +312,22 @@ class FailoverWorkflow:
         if isinstance(step.work, Verify):
             self._story.note(Mark.VERIFIED, result.text, step.id)
         self._story.note(Mark.STEP_DONE, result.text or step.text, step.id, since=began)
+
+    def _say_steered(self) -> None:
+        """Once the traffic of an unplanned move has moved, others may move: what is left of this run takes nothing."""
+        waiting = any(
+            isinstance(step.work, Steer) and self._progress.state(step.id) is StepState.PENDING
+            for step in self._carry.plan.taken(planned=self._progress.planned)
+        )
+        if self._progress.planned or waiting or self._routing is None:
+            return
+        service, moved = service_id(self._carry.plan.service), Steered(self._carry.plan.run, self._routing)
+
+        async def say() -> None:
+            with contextlib.suppress(FailureError):
+                await workflow.get_external_workflow_handle(service).signal("steered", moved)
+
+        self._steered = asyncio.create_task(say())
 
     async def _undo(self, step: Step) -> None:
         self._progress = advance(self._progress, step.id, Event.UNDO)
@@ -296,7 +337,7 @@ class FailoverWorkflow:
             self._task(step),
             step=f"{step.id}-undo",
             replicas_before=self._attempts.found(step.id),
-            sources=self._places(self._carry.plan.source),
+            sources=places(self._carry.service, self._carry.plan.source),
         )
         try:
             result = await self._attempts.attempt(options.UNDO_ACTIVITY, step, task)
@@ -310,55 +351,13 @@ class FailoverWorkflow:
         self._progress = advance(self._progress, step.id, Event.SUCCEED_UNDO, result.text)
 
     def _task(self, step: Step) -> StepTask:
-        plan = self._carry.plan
-        # A run that was switched on its way does not stand on the generation that it was planned for.
-        step = standing(plan, self._progress, step)
-        return StepTask(
-            service=plan.service,
-            name=self._carry.service.name,
-            run=plan.run,
-            step=step.id,
-            work=step.work,
-            timeout_s=step.timeout_s,
-            generation=step.generation,
-            base=plan.generation,
-            steering=self._carry.service.steering,
-            own=next((e.answer for e in self._carry.service.endpoints if e.id == _endpoint(step)), None),
-            source=plan.source,
-            target=plan.target,
-            kind=plan.kind,
-            after=plan.after,
-            overrides=plan.trigger.overrides,
-        )
-
-    def _places(self, endpoints: tuple[str, ...]) -> tuple[Place, ...]:
-        service = self._carry.service
-        return tuple(
-            Place(e.id, e.url, service.name, e.region, e.probes) for e in service.endpoints if e.id in endpoints
-        )
+        return task_of(self._carry.plan, self._carry.service, self._progress, step)
 
     async def _recheck(self) -> str | None:
         """Why traffic must not move after all: the endpoint came back while the run prepared. Unplanned moves only."""
-        plan = self._carry.plan
         if self._progress.planned or workflow.now() - self._story.record.started < STALE_VERDICT:
             return None
-        try:
-            return (
-                await workflow.execute_local_activity(
-                    options.RECHECK,
-                    RecheckRequest(plan.service, plan.source),
-                    result_type=str,
-                    start_to_close_timeout=options.LOOK,
-                    schedule_to_close_timeout=options.LOOK,
-                    retry_policy=options.ONCE,
-                )
-                or None
-            )
-        except FailureError as error:
-            # A local activity raises its failure as it is, not as an ActivityError.
-            if is_cancelled_exception(error):
-                raise
-            return None  # nobody could say otherwise: the verdict stands
+        return await reading.recheck(self._carry.plan.service, self._carry.plan.source)
 
     # ------------------------------------------------------------------ people
 
@@ -394,6 +393,8 @@ class FailoverWorkflow:
             return
         run = self._carry.plan.run
         why = f"run {run} is closed; read it with: failover show {run}" if self._closed else None
+        if self._carry.led is not None and not self._story.begun:
+            why = f"run {run} is being led out of a lost region with others; try again in a moment"
         why = why or acting.refused(self._carry.plan, self._progress, self._ballots, act)
         if why is not None:
             raise ApplicationError(why, type="Refused")
@@ -423,9 +424,6 @@ class FailoverWorkflow:
             # The service is gone: the record is published from here, so that it is not lost.
             self._story.publish()
         await self._story.sent()
+        if self._steered is not None:
+            await self._steered
         await workflow.wait_condition(workflow.all_handlers_finished)
-
-
-def _endpoint(step: Step) -> str | None:
-    """The endpoint whose capacity *step* changes."""
-    return step.work.endpoint if isinstance(step.work, Promote | Drain | FenceOff | Demote) else None

@@ -5,14 +5,14 @@ from __future__ import annotations
 from datetime import timedelta
 
 from temporalio import workflow
-from temporalio.exceptions import ApplicationError, FailureError
+from temporalio.exceptions import ApplicationError, FailureError, is_cancelled_exception
 
 with workflow.unsafe.imports_passed_through():
-    from orchestrator.core.names import RunId
+    from orchestrator.core.names import EndpointId, RunId, ServiceId
     from orchestrator.core.steering import Routing
     from orchestrator.core.topology import Service
     from workflows import options
-    from workflows.wire import NOTHING_HEARD, Look, LookRequest
+    from workflows.wire import NOTHING_HEARD, Look, LookRequest, RecheckRequest
 
 
 async def look(request: LookRequest) -> Look:
@@ -45,6 +45,25 @@ async def fate_of(workflow_id: str) -> str | None:
     except FailureError:
         return None
     return status
+
+
+async def recheck(service: ServiceId, sources: tuple[EndpointId, ...]) -> str | None:
+    """Why traffic must not leave *sources* after all: they are healthy again. None: nobody could say so."""
+    try:
+        again: str = await workflow.execute_local_activity(
+            options.RECHECK,
+            RecheckRequest(service, sources),
+            result_type=str,
+            start_to_close_timeout=options.LOOK,
+            schedule_to_close_timeout=options.LOOK,
+            retry_policy=options.ONCE,
+        )
+    except FailureError as error:
+        # A local activity raises its failure as it is, not as an ActivityError.
+        if is_cancelled_exception(error):
+            raise
+        return None  # nobody could say otherwise: the verdict stands
+    return again or None
 
 
 async def adopt(service: Service) -> Routing:

@@ -24,7 +24,14 @@ class Story:
         self._plan: Plan = plan
         self._notify = carry.notify
         self._heralds = Heralds()
-        self.record = replace(record_of(plan, started, carry.entries), drill=carry.drill)
+        self._one_of_many = carry.led is not None
+        decided = carry.entries[-1].at if carry.led is not None and carry.entries else started
+        self.record = replace(record_of(plan, decided, carry.entries), drill=carry.drill)
+
+    @property
+    def begun(self) -> bool:
+        """Whether the run has started."""
+        return self.record.first(Mark.STARTED) is not None
 
     def note(self, mark: Mark, text: str, step: str | None = None, *, since: datetime | None = None) -> None:
         """One more entry, of now."""
@@ -36,7 +43,9 @@ class Story:
         self.record = replace(self.record, entries=(*self.record.entries, *entries))
 
     def tell(self, event: str, text: str) -> None:
-        """Tell people. Nothing waits for it."""
+        """Tell people. Nothing waits for it. Of one of many runs they hear only what is not as it should be."""
+        if self._one_of_many and (event == "run.started" or self.record.status is RunStatus.COMPLETED):
+            return
         plan = self._plan
         self._heralds.send(Telling(self._notify, plan.service, event, text, workflow.now(), plan.run))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 
 from orchestrator.core.move import MoveKind
 from orchestrator.core.names import EndpointId, RunId, ServiceId
@@ -22,6 +23,9 @@ class Carry:
     entries: tuple[Entry, ...]
     notify: tuple[Notify, ...] = ()
     drill: str | None = None
+    led: datetime | None = None
+    """Until when a leader may be at work on its first steps; None: it begins by itself. One of many: it tells people
+    only what went wrong."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,15 +19,11 @@ from orchestrator.core.record import Entry, Mark, Record
 from orchestrator.runtime.breakglass.account import Account, account, record
 from orchestrator.runtime.breakglass.ahead import unasked
 from orchestrator.runtime.breakglass.journal import BadJournal, Journal, Noted
-from runbooks.course import Action, Close, Do, Hold, Undo, next_actions, standing
+from runbooks.course import Action, Close, Do, Hold, Undo, next_actions
 from runbooks.plan import (
     Approve,
     Check,
     Converge,
-    Demote,
-    Drain,
-    FenceOff,
-    Place,
     Plan,
     Promote,
     Steer,
@@ -39,6 +35,7 @@ from runbooks.plan import (
 from runbooks.progress import Event, StepState, advance
 from workflows.attempting import FINAL, OVERTAKEN, StepFailed
 from workflows.wire import StepResult, StepTask
+from workflows.wire.tasks import places, task_of
 
 log = structlog.get_logger()
 
@@ -296,30 +293,15 @@ class Enactor:
             self._write(Noted(_now(), step=step.id, replicas=replicas))
 
     def _task(self, step: Step, left_s: float, *, undoing: bool) -> StepTask:
-        plan, service = self.plan, self._account.opened.sealed.service
-        step = standing(plan, self._account.progress, step)
-        own = next((e.answer for e in service.endpoints if e.id == _endpoint(step)), None)
-        sources = tuple(
-            Place(e.id, e.url, service.name, e.region, e.probes) for e in service.endpoints if e.id in plan.source
-        )
-        return StepTask(
-            service=plan.service,
-            name=service.name,
-            run=plan.run,
-            step=f"{step.id}-undo" if undoing else step.id,
-            work=step.work,
-            timeout_s=left_s,
-            generation=step.generation,
-            base=plan.generation,
-            steering=service.steering,
-            replicas_before=self._account.replicas.get(step.id) if undoing else None,
-            sources=sources if undoing else (),
-            own=own,
-            source=plan.source,
-            target=plan.target,
-            kind=plan.kind,
-            after=plan.after,
-            overrides=plan.trigger.overrides,
+        service = self._account.opened.sealed.service
+        task = task_of(self.plan, service, self._account.progress, step, left_s)
+        if not undoing:
+            return task
+        return replace(
+            task,
+            step=f"{step.id}-undo",
+            replicas_before=self._account.replicas.get(step.id),
+            sources=places(service, self.plan.source),
         )
 
     # ------------------------------------------------------------------ the journal
@@ -347,8 +329,3 @@ def _now() -> datetime:
 def _entry(mark: Mark, text: str, step: str | None, since: datetime | None = None) -> Entry:
     now = _now()
     return Entry(now, mark, text, step, None if since is None else (now - since).total_seconds())
-
-
-def _endpoint(step: Step) -> str | None:
-    """The endpoint whose capacity *step* changes."""
-    return step.work.endpoint if isinstance(step.work, Promote | Drain | FenceOff | Demote) else None

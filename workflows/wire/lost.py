@@ -1,0 +1,140 @@
+"""A region that is lost: its reports travel together, and many services are led out of it at once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from orchestrator.core.governing import SlotAnswer, SlotRequest
+from orchestrator.core.names import Domain, RunId, ServiceId, VantageId
+from orchestrator.core.quorum import Report
+from orchestrator.core.record import Entry
+from orchestrator.core.steering import Routing
+from orchestrator.core.topology import Notify
+from workflows.wire.evacuation import Fate
+from workflows.wire.run import Carry, StepResult
+from workflows.wire.watching import Heartbeats
+
+
+@dataclass(frozen=True, slots=True)
+class Fallen:
+    """One service that has endpoints down in the region, as one vantage sees it."""
+
+    report: Report
+    tier: int = 3
+    """1 goes first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """Signal ``heard``: what one vantage says of many services that have endpoints down in *domain*."""
+
+    domain: Domain
+    vantage: VantageId
+    region: Domain
+    """Where the vantage stands."""
+    vantages: int
+    """How many are configured."""
+    at_once: int
+    """How many may be on the move at one time."""
+    fallen: tuple[Fallen, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class LeadRequest:
+    """Update ``lead``: decide now on these reports. A leader carries out what can be done at once."""
+
+    id: str
+    domain: Domain
+    reports: tuple[Report, ...]
+    heartbeats: Heartbeats
+    until: datetime
+    """When the run begins by itself, if nobody has led it till then."""
+    instead: RunId | None = None
+    """The run that the governor refused: another choice is wanted."""
+    refused: SlotAnswer | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Led:
+    """Answer: the run that waits for its leader; or none, and why."""
+
+    run: RunId | None = None
+    carry: Carry | None = None
+    slot: SlotRequest | None = None
+    """What the governor is asked on its behalf."""
+    may_proceed: bool = False
+    """Whether it goes on where the governor is silent."""
+    text: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Following:
+    """One service that is to be led, with what each vantage says of it."""
+
+    service: ServiceId
+    reports: tuple[Report, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class LeadTask:
+    """Lead these services out of *domain*."""
+
+    id: str
+    domain: Domain
+    services: tuple[Following, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Ahead:
+    """A step that a leader has carried out."""
+
+    step: str
+    result: StepResult
+    entries: tuple[Entry, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class HeadStart:
+    """Signal ``head_start``: what of the run is done already, and when it began."""
+
+    began: datetime
+    done: tuple[Ahead, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Lead:
+    """What came of leading one service."""
+
+    service: ServiceId
+    fate: Fate
+    run: RunId | None = None
+    workflow: str = ""
+    text: str = ""
+    head: HeadStart | None = None
+    """What its run is yet to be told; None: nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class LeadAnswer:
+    """One for each service of the task, in its order; and who is to be told that a region is lost."""
+
+    leads: tuple[Lead, ...]
+    notify: tuple[Notify, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class HandOver:
+    """Tell runs of their head start, and services what was reported meanwhile."""
+
+    heads: tuple[tuple[str, HeadStart], ...] = ()
+    """By the id of the run's workflow."""
+    reports: tuple[Report, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Steered:
+    """Signal ``steered``: the traffic of an unplanned move has moved; its run goes on."""
+
+    run: RunId
+    routing: Routing
