@@ -12,7 +12,7 @@ from datetime import datetime
 from orchestrator.core.crowd import Moving, crowding, moving
 from orchestrator.core.decision import Decision, Go
 from orchestrator.core.move import Move, MoveKind, Objection
-from orchestrator.core.names import Domain, RunId, ServiceId
+from orchestrator.core.names import Domain, RunId, ServiceId, rehearses
 from orchestrator.core.orders import Limits, Pool
 from orchestrator.core.situation import Situation
 from orchestrator.core.targets import gaining, pool_needs, services_named
@@ -173,8 +173,8 @@ def may_proceed(move: Move, situation: Situation) -> bool:
 
 
 def asked_about(move: Move) -> bool:
-    """Whether the governor is asked about *move*: a preparation moves no traffic."""
-    return move.kind is not MoveKind.PREPARATION
+    """Whether the governor is asked about *move*: a preparation moves no traffic, and a drill's shadow has none."""
+    return move.kind is not MoveKind.PREPARATION and not rehearses(move.service)
 
 
 def aside(decision: Go) -> tuple[str, ...]:

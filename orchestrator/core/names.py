@@ -13,6 +13,19 @@ RunId = NewType("RunId", str)
 Domain = NewType("Domain", str)
 """A failure domain: ``cloud``, ``cloud/region`` or ``cloud/region/zone``. A region is a domain of two parts."""
 
+SHADOW = ".drill"
+"""Ends the id of a service that is there for a drill only. No topology can give such an id: it allows no dot."""
+
+
+def shadow(service: ServiceId) -> ServiceId:
+    """The id of the service that stands in for *service* in a drill."""
+    return ServiceId(service + SHADOW)
+
+
+def rehearses(service: ServiceId) -> bool:
+    """Whether *service* is there for a drill only."""
+    return service.endswith(SHADOW)
+
 
 def encloses(outer: Domain, inner: Domain) -> bool:
     """Whether *inner* is *outer* or lies within it: ``aws`` encloses ``aws/us-east-1``."""

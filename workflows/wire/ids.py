@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zlib
 
-from orchestrator.core.names import Domain, RunId, ServiceId, VantageId
+from orchestrator.core.names import Domain, RunId, ServiceId, VantageId, rehearses
 
 CONTROL_QUEUE = "control"
 """Workflow tasks, and local activities with them. Every worker polls it."""
@@ -14,6 +14,9 @@ TELLING_QUEUE = "telling"
 
 HISTORY_QUEUE = "history"
 """The history store. Only workers that have a store poll it; without any, what is published waits for one."""
+
+OF_DRILLS = 1 << 32
+"""Above every shard of a topology."""
 
 TOPOLOGY_ID = "topology"
 GOVERNOR_ID = "governor"
@@ -40,8 +43,12 @@ def drill_id(service: ServiceId, drill: str) -> str:
 
 
 def shard_of(service: ServiceId, shards: int) -> int:
-    """The shard that probes *service*: by its hash, so that every shard sees all domains."""
-    return zlib.crc32(service.encode()) % max(1, shards)
+    """The shard that probes *service*: by its hash, so that every shard sees all domains.
+
+    What is there for a drill only has a shard of its own: what its probers pretend reaches no real service.
+    """
+    number = zlib.crc32(service.encode())
+    return OF_DRILLS + number if rehearses(service) else number % max(1, shards)
 
 
 def steps_queue(domain: Domain) -> str:

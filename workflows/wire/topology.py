@@ -55,3 +55,5 @@ class Slice:
     """The topology's own runbooks: file name and data (JSON). They come before the library's."""
     orders: Orders = NO_ORDERS
     """What holds for every service: gate, freeze windows, jurisdictions, pools, limits."""
+    drill: str | None = None
+    """The drill that this service is there for; None: it is a real one."""
