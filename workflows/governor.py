@@ -16,7 +16,7 @@ with workflow.unsafe.imports_passed_through():
     from orchestrator.core.names import ServiceId
     from workflows import options, reading
     from workflows.wire import service_id
-    from workflows.wire.governor import GiveBack, GovernorState, Regime, SlotAnswers, SlotRequests, Stand
+    from workflows.wire.governor import Arrivals, GiveBack, GovernorState, Regime, SlotAnswers, SlotRequests, Stand
 
 LEASE = timedelta(minutes=2)
 """How long a grant is believed before its run is asked after."""
@@ -93,6 +93,13 @@ class GovernorWorkflow:
     def stands(self, stand: Stand) -> None:
         """A service's traffic takes this of shared pools now."""
         self._ledger = governing.stands(self._ledger, stand.service, stand.needs)
+        self._freed = bool(self._ledger.waiting)
+
+    @workflow.signal
+    def arrived(self, arrivals: Arrivals) -> None:
+        """Services that were led have arrived: what they take stands, and others may have their places."""
+        for each in arrivals.arrivals:
+            self._ledger = governing.release(governing.stands(self._ledger, each.service, each.needs), each.token)
         self._freed = bool(self._ledger.waiting)
 
     @workflow.signal

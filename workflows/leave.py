@@ -28,6 +28,7 @@ class Leave:
     def __init__(self) -> None:
         self._back: list[RunId] = []
         self._told: Needs = ()
+        self._last: RunId | None = None
 
     async def settle(
         self,
@@ -69,8 +70,10 @@ class Leave:
         return decision
 
     def give_back(self, run: RunId) -> None:
-        """The run is over, or never began. Told with the next ``tell``."""
-        self._back.append(run)
+        """The run is over, never began, or has moved its traffic. Told with the next ``tell``; twice is once."""
+        if run != self._last:
+            self._back.append(run)
+        self._last = run
 
     @contextlib.contextmanager
     def kept(self, run: RunId) -> Iterator[None]:

@@ -9,7 +9,7 @@ from datetime import datetime
 from orchestrator.core.decision import Go, Request
 from orchestrator.core.errors import BadInput
 from orchestrator.core.move import Move, MoveKind, Objection, Trigger
-from orchestrator.core.names import Domain, RunId, encloses
+from orchestrator.core.names import Domain, EndpointId, RunId, encloses
 from orchestrator.core.quorum import Assessment, Verdict
 from orchestrator.core.record import Entry, Mark, Record, RunStatus
 from runbooks.books import Shelf, template_of
@@ -19,7 +19,16 @@ from runbooks.nesting import unnested
 from runbooks.plan import Plan
 from runbooks.planner import Ground, Unplannable, plan
 from runbooks.printed import record_of
-from workflows.wire import CONTROL_QUEUE, Carry, FailoverRequest, ServiceState, steps_queue
+from workflows.aftermath import shift_begun
+from workflows.wire import (
+    CONTROL_QUEUE,
+    ActiveRun,
+    Carry,
+    FailoverRequest,
+    ServiceState,
+    run_workflow_id,
+    steps_queue,
+)
 
 RESTORE = "restore-last-good"
 """The runbook whose target is the last good routing."""
@@ -150,6 +159,28 @@ def carry(
         notify=state.slice.notify,
         drill=request.drill if request else None,
     )
+
+
+def holding(
+    state: ServiceState, carry: Carry, move: Move, found: tuple[Assessment, ...], request: FailoverRequest | None = None
+) -> ActiveRun:
+    """The run of *carry*, as the service that it holds knows it."""
+    plan = carry.plan
+    return ActiveRun(
+        plan.run,
+        run_workflow_id(plan.service, plan.run),
+        plan.trigger.by,
+        request.id if request else "",
+        target=target_minded(move, found),
+        kind=move.kind,
+        shift=shift_begun(state, request.request if request else None, plan.run),
+    )
+
+
+def target_minded(move: Move, found: tuple[Assessment, ...]) -> EndpointId | None:
+    """The target of *move*, if its fall would be news."""
+    down = any(each.endpoint == move.target and each.verdict is Verdict.DOWN for each in found)
+    return None if down else move.target
 
 
 def queues(state: ServiceState, failing: tuple[Domain, ...]) -> tuple[str, ...]:

@@ -21,31 +21,26 @@ with workflow.unsafe.imports_passed_through():
     from runbooks.compare import WorldMoved
     from runbooks.plan import Plan
     from runbooks.planner import Unplannable
-    from workflows import aftermath, options, planning, reading, situation
+    from workflows import led, options, planning, reading, situation
+    from workflows.attended import Attended
     from workflows.herald import Heralds
     from workflows.leave import Leave
     from workflows.pace import Pace
     from workflows.wire import (
-        Acknowledge,
         ActiveRun,
         AdoptRequest,
-        Explanation,
         FailoverRequest,
-        Pause,
-        PlanQuestion,
         Publication,
         Question,
         Refusal,
         RunClosed,
         ServiceState,
-        ServiceStatus,
-        SetMode,
         Slice,
         Started,
-        StatusQuestion,
         Telling,
-        run_workflow_id,
     )
+    from workflows.wire.governor import GiveBack
+    from workflows.wire.lost import LeadRequest, Led, Steered
 
 HELD_CHECK = timedelta(seconds=30)
 """How often a service asks after the run that holds it, so that a terminated one frees the lock."""
@@ -55,16 +50,14 @@ UNHEARD = timedelta(seconds=15)
 
 
 @workflow.defn(name="service")
-class ServiceWorkflow:
+class ServiceWorkflow(Attended):
     """``service/<id>``. Its state is one frozen value, replaced as news comes in."""
 
     @workflow.init
     def __init__(self, state: ServiceState) -> None:
-        self._state = state
-        self._news = True
+        super().__init__(state)
         self._pace = Pace()
         self._wake_s: float | None = None
-        self._look_due = True
         self._unheard: datetime | None = None
         self._stopped: RunId | None = None
         self._heralds = Heralds()
@@ -224,15 +217,7 @@ class ServiceWorkflow:
     ) -> Plan:
         """Plan what was *decided* and start it. Raises Unplannable, WorldMoved. The lock must be held."""
         carry = planning.start_of(self._state, decided, trigger, found, run=run, request=request, now=workflow.now())
-        active = ActiveRun(
-            run,
-            run_workflow_id(carry.plan.service, run),
-            trigger.by,
-            request.id if request else "",
-            target=situation.target_minded(decided.move, found),
-            kind=decided.move.kind,
-            shift=aftermath.shift_begun(self._state, request.request if request else None, run),
-        )
+        active = planning.holding(self._state, carry, decided.move, found, request)
         self._state, self._wake_s = replace(self._state, run=active, hold=(), question=None), None
         try:
             # Started, not awaited to its end: a child's completion does not reach us across continue-as-new.
@@ -321,6 +306,32 @@ class ServiceWorkflow:
             self._state = replace(self._state, views=views)
             self._news = True
 
+    @workflow.update
+    async def lead(self, asked: LeadRequest) -> Led:
+        """Its region is lost, and others leave it at the same time: decide now, and wait for a leader."""
+        async with self._deciding:
+            self._state = led.informed(self._state, asked, workflow.now())
+            before = self._state.run
+            self._state, answer = led.led(self._state, asked, self._run_id(), workflow.now())
+            if answer.carry is None and (before is None or self._state.run is None):
+                self._news = self._look_due = True  # it sees to it by itself, with all that it may ask
+            return answer
+
+    @workflow.signal
+    def left_behind(self, back: GiveBack) -> None:
+        """The run that waited for a leader was granted nothing: the service sees to it by itself."""
+        if self._state.run is not None and self._state.run.run == back.token:
+            self._state = replace(self._state, run=None)
+            self._leave.give_back(back.token)
+            self._news = self._look_due = True
+
+    @workflow.signal
+    def steered(self, moved: Steered) -> None:
+        """The run's traffic has moved: what it takes is told, and its place is free for another."""
+        if self._state.run is not None and self._state.run.run == moved.run:
+            self._state = replace(self._state, routing=moved.routing)
+            self._leave.give_back(moved.run)
+
     @workflow.signal
     def look_again(self) -> None:
         """A vantage saw the answer change: by our own hand, or by somebody else's."""
@@ -398,29 +409,6 @@ class ServiceWorkflow:
             return started
 
     @workflow.update
-    def pause(self, pause: Pause) -> None:
-        """No automatic run starts until somebody resumes. People may still start runs."""
-        self._state = replace(self._state, paused=f"paused by {pause.by}: {pause.reason}")
-
-    @workflow.update
-    def resume(self, pause: Pause) -> None:
-        """Automation goes on; standing holds are let go."""
-        self._state = replace(self._state, paused=None, held=())
-        self._news = self._look_due = True
-
-    @workflow.update
-    def acknowledge(self, word: Acknowledge) -> None:
-        """A person has seen what automation did: it may go on."""
-        self._state = aftermath.after_word(self._state, now=workflow.now())
-        self._news = self._look_due = True
-
-    @workflow.update
-    def set_mode(self, mode: SetMode) -> None:
-        """What the orchestrator may do by itself, until the topology says otherwise."""
-        self._state = replace(self._state, mode=mode.mode)
-        self._news = True
-
-    @workflow.update
     async def adopt(self, asked: AdoptRequest) -> Routing:
         """Take the live record under the fence, its answer unchanged."""
         # Not under the lock: no decision waits for a name server. The fence itself settles a race with a run.
@@ -430,20 +418,3 @@ class ServiceWorkflow:
             self._state = replace(self._state, routing=routing)
         self._news = self._look_due = True
         return routing
-
-    # ------------------------------------------------------------------ questions
-
-    @workflow.query
-    def status(self, question: StatusQuestion) -> ServiceStatus:
-        """All that a page needs to know now."""
-        return situation.status(self._state, question)
-
-    @workflow.query
-    def explain(self, question: PlanQuestion) -> Explanation:
-        """What would be done now, and why (not)."""
-        return situation.preview(self._state, question)
-
-    @workflow.query
-    def slice(self) -> Slice:
-        """The service as this workflow knows it."""
-        return self._state.slice

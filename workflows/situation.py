@@ -158,12 +158,6 @@ def look_request(state: ServiceState) -> LookRequest:
     )
 
 
-def target_minded(move: Move, found: tuple[Assessment, ...]) -> EndpointId | None:
-    """The target of *move*, if its fall would be news."""
-    down = any(each.endpoint == move.target and each.verdict is Verdict.DOWN for each in found)
-    return None if down else move.target
-
-
 def target_doubted(state: ServiceState) -> bool:
     """Whether any vantage says of the target of the run in progress that it is down."""
     target = state.run.target if state.run is not None else None

@@ -53,3 +53,19 @@ class GiveBack:
     """Signal ``release``: a run is over, or never began."""
 
     token: RunId
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """The traffic of one service that was led has moved, and takes this of shared pools where it goes now."""
+
+    token: RunId
+    service: ServiceId
+    needs: Needs
+
+
+@dataclass(frozen=True, slots=True)
+class Arrivals:
+    """Signal ``arrived``: their places are free."""
+
+    arrivals: tuple[Arrival, ...]

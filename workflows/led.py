@@ -1,0 +1,60 @@
+"""A service that is led out of a lost region with others: it decides, a leader does the first steps. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime
+
+from orchestrator.core import governing
+from orchestrator.core.decision import Go, decide
+from orchestrator.core.governing import SlotRequest
+from orchestrator.core.move import Trigger
+from orchestrator.core.names import RunId
+from orchestrator.core.quorum import fold
+from runbooks.planner import Unplannable
+from workflows import planning, situation
+from workflows.wire import ServiceState, run_workflow_id
+from workflows.wire.lost import LeadRequest, Led
+
+
+def informed(state: ServiceState, asked: LeadRequest, now: datetime) -> ServiceState:
+    """*state* with what the vantages say in *asked*."""
+    for report in asked.reports:
+        state = replace(state, views=fold(state.views, report, now=now))
+    return situation.hearing(state, asked.heartbeats)
+
+
+def led(state: ServiceState, asked: LeadRequest, run: RunId, now: datetime) -> tuple[ServiceState, Led]:
+    """*state* held by *run*, which waits for its leader; or as it was, and why nobody is to be led.
+
+    Where the governor refused the run before, it is let go, and another one is chosen in the light of that. What is
+    known of the routing is taken for true: a write on a routing that has changed is refused by the fence.
+    """
+    held = state.run
+    if held is not None and held.run != asked.instead:
+        return state, Led(run=held.run, text=f"run {held.run} is under way")
+    state = replace(state, run=None)
+    if asked.instead is not None and held is None:
+        return state, Led(text=f"run {asked.instead} is over")
+    found = situation.assessments(state, now)
+    state = situation.standing(situation.detecting(state, found, now), found, now)
+    facts = situation.situation(state, found, now)
+    if asked.refused is not None:
+        facts = governing.told(facts, asked.refused)
+    decision = decide(facts)
+    if not isinstance(decision, Go):
+        return state, Led(text="; ".join(each.text for each in decision.reasons) or "nothing is to be moved")
+    trigger = Trigger("automatic", planning.why(decision.move, found))
+    try:
+        carry = planning.start_of(state, decision, trigger, found, run=run, request=None, now=now)
+    except Unplannable as error:
+        return state, Led(text=str(error))
+    carry = replace(carry, led=asked.until)
+    workflow = run_workflow_id(carry.plan.service, run)
+    active = planning.holding(state, carry, decision.move, found)
+    slot: SlotRequest = replace(
+        governing.slot_request(decision.move, facts, run, workflow, asked.domain), aside=governing.aside(decision)
+    )
+    return replace(state, run=active, hold=(), question=None), Led(
+        run, carry, slot, may_proceed=governing.may_proceed(decision.move, facts)
+    )
