@@ -65,6 +65,10 @@ class UndoFailed(ProviderError):
     """Neither forward nor back: call a human."""
 
 
+class NoWayBack(UndoFailed):
+    """Going back would make it worse, so it was not tried: what the step did stands, for certain."""
+
+
 @dataclass(frozen=True, slots=True)
 class ServerAnswer:
     """What one authoritative server says now."""

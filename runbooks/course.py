@@ -8,7 +8,7 @@
                 ...     # do it, then SUCCEED, FAIL, REFUSE, ASK or STALE
             case Undo(step):
                 progress = advance(progress, step.id, Event.UNDO)
-                ...     # undo it, then SUCCEED_UNDO, FAIL_UNDO or STALE
+                ...     # undo it, then SUCCEED_UNDO, FAIL_UNDO, REFUSE_UNDO or STALE
             case Hold():
                 ...     # wait for a person: RETRY, SKIP, ABORT, RESUME
 

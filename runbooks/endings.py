@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from orchestrator.core.topology import Weights
 from runbooks.plan import Call, Demote, FenceOff, Plan, Promote, Steer, Step
 from runbooks.printed import spread
 from runbooks.progress import BEGUN, Progress, StepState, returning
@@ -26,7 +27,8 @@ def halted(plan: Plan, progress: Progress, why: str) -> str:
 
 def _ways(plan: Plan, progress: Progress) -> str:
     onward = f"to finish the move: failover run {plan.service} --to {plan.target}"
-    back = f"to go back: failover run {plan.service} --to {plan.source[0]}" if plan.source else ""
+    home = plan.source[0] if plan.source else ""
+    back = f"to go back once {home} is well: failover run {plan.service} --to {home}" if home else ""
     match _steered(plan, progress):
         case None:
             return f"Look first: failover explain {plan.service}."
@@ -69,17 +71,26 @@ def _steered(plan: Plan, progress: Progress) -> StepState | None:
 
     None: the plan moves none.
     """
-    states = [progress.state(step.id) for step in plan.steps if isinstance(step.work, Steer)]
-    if not states:
+    steers = _steers(plan, progress)
+    if not steers:
         return None
+    states = [state for state, _ in steers]
     untouched = {StepState.PENDING, StepState.SKIPPED, StepState.REFUSED}
     if all(state in untouched for state in states):
         return StepState.PENDING
-    if all(state is StepState.DONE for state in states):
+    # A steer for the other kind of move is left out: what counts is where the last one made has brought the traffic.
+    made = [weights for state, weights in steers if state is StepState.DONE]
+    if made and made[-1] == plan.after and all(state in untouched | {StepState.DONE} for state in states):
         return StepState.DONE
     if all(state in untouched | {StepState.UNDONE} for state in states):
         return StepState.UNDONE
     return StepState.RUNNING
+
+
+def _steers(plan: Plan, progress: Progress) -> list[tuple[StepState, Weights]]:
+    """The state of each steer, and the weights it makes; one whose undo was not tried stands as it was made."""
+    found = ((step, step.work.weights) for step in plan.steps if isinstance(step.work, Steer))
+    return [(StepState.DONE if s.id in progress.kept else progress.state(s.id), weights) for s, weights in found]
 
 
 def _traffic(plan: Plan, progress: Progress) -> str:
@@ -94,7 +105,7 @@ def _traffic(plan: Plan, progress: Progress) -> str:
         case StepState.PENDING:
             return f"Traffic was not moved: it goes to {old}." if plan.before else "Traffic was not moved."
         case _:
-            steers = [(progress.state(s.id), s.work.weights) for s in plan.steps if isinstance(s.work, Steer)]
+            steers = _steers(plan, progress)
             settled = {StepState.DONE, StepState.PENDING, StepState.SKIPPED, StepState.REFUSED}
             done = [weights for state, weights in steers if state is StepState.DONE]
             if done and all(state in settled for state, _ in steers):

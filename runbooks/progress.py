@@ -48,7 +48,9 @@ class Event(StrEnum):
     """An attempt to undo begins; again after an interruption."""
     SUCCEED_UNDO = "succeed-undo"
     FAIL_UNDO = "fail-undo"
-    """Given up, or not tried because it would make things worse (the old endpoint is not healthy now)."""
+    """Given up. Whether anything was put back is not known."""
+    REFUSE_UNDO = "refuse-undo"
+    """Not tried, because it would make things worse (the old endpoint is not healthy now): what the step did stands."""
     SKIP = "skip"
     """A person lets it pass: what has not begun is left out, what has begun or failed stands as it is."""
     RETRY = "retry"
@@ -85,6 +87,7 @@ NEXT: Mapping[tuple[StepState, Event], StepState] = MappingProxyType(
         (StepState.UNDOING, Event.UNDO): StepState.UNDOING,
         (StepState.UNDOING, Event.SUCCEED_UNDO): StepState.UNDONE,
         (StepState.UNDOING, Event.FAIL_UNDO): StepState.UNDO_FAILED,
+        (StepState.UNDOING, Event.REFUSE_UNDO): StepState.UNDO_FAILED,
         (StepState.UNDOING, Event.STALE): StepState.UNDO_FAILED,
     }
 )
@@ -127,6 +130,8 @@ class Progress:
     """Steps that are no part of the move as it is, planned or unplanned."""
     tried: tuple[str, ...] = ()
     """Steps that are to be tried again, or were: an earlier try may have landed."""
+    kept: tuple[str, ...] = ()
+    """Steps whose undo was not tried, because it would have made things worse: what they did stands."""
 
     @property
     def failure(self) -> str | None:
@@ -200,6 +205,7 @@ def advance(progress: Progress, step_id: str, event: Event, detail: str = "") ->
         fallen=others if let_pass else (*others, step_id) if failed else progress.fallen,
         stale=progress.stale or event is Event.STALE,
         tried=(*progress.tried, step_id) if tried else progress.tried,
+        kept=(*progress.kept, step_id) if event is Event.REFUSE_UNDO else progress.kept,
     )
 
 

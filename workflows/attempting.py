@@ -21,7 +21,17 @@ PAUSE_S = 0.2
 AFTER_SILENCE = timedelta(seconds=10)
 """A step whose worker fell silent has this long at least for its next attempt: silence is no answer."""
 FINAL = frozenset(
-    {"Refused", "NotFound", "Unauthenticated", "Forbidden", "NoCapacity", "BadInput", "UndoFailed", "Inconclusive"}
+    {
+        "Refused",
+        "NotFound",
+        "Unauthenticated",
+        "Forbidden",
+        "NoCapacity",
+        "BadInput",
+        "UndoFailed",
+        "NoWayBack",
+        "Inconclusive",
+    }
 )
 """Errors that another attempt would meet again."""
 OVERTAKEN = frozenset({"StaleGeneration", "ChangedOutside"})
@@ -45,6 +55,11 @@ class StepFailed(Exception):
         if self.kind == "Inconclusive":
             return Event.ASK
         return Event.REFUSE if self.kind in FINAL and self.tries <= 1 else Event.FAIL
+
+    @property
+    def of_undo(self) -> Event:
+        """The same of an undo. In doubt whether anything was put back, FAIL_UNDO."""
+        return Event.REFUSE_UNDO if self.kind == "NoWayBack" and self.tries <= 1 else Event.FAIL_UNDO
 
 
 class Attempts:

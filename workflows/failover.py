@@ -343,7 +343,7 @@ class FailoverWorkflow:
             result = await self._attempts.attempt(options.UNDO_ACTIVITY, step, task)
         except StepFailed as failure:
             self._story.note(Mark.UNDO_FAILED, failure.text, step.id, since=began)
-            self._progress = advance(self._progress, step.id, Event.FAIL_UNDO, failure.text)
+            self._progress = advance(self._progress, step.id, failure.of_undo, failure.text)
             return
         self._routing = result.routing or self._routing
         self._story.extend(result.entries)

@@ -114,7 +114,7 @@ def test_an_unplanned_move_never_goes_back_once_traffic_moved(plan_of: Made) -> 
         RunStatus.HALTED,
         "converge: it broke. Nothing was put back: there is no safe way back behind step steer. "
         "Traffic goes to us. us is scaled to 3. Look first: failover explain chat; "
-        "to go back: failover run chat --to eu.",
+        "to go back once eu is well: failover run chat --to eu.",
     )
 
 
@@ -133,7 +133,7 @@ def test_an_unplanned_steer_of_unknown_outcome_halts(plan_of: Made) -> None:
     assert "Traffic goes to eu or to us: read the routing." in end.text
     assert end.text.endswith(
         "Look first: failover explain chat; to finish the move: failover run chat --to us; "
-        "to go back: failover run chat --to eu."
+        "to go back once eu is well: failover run chat --to eu."
     )
 
 
@@ -172,7 +172,19 @@ def test_an_undo_that_fails_calls_a_human(plan_of: Made) -> None:
     assert "Traffic goes to eu or to us: read the routing." in end.text
     assert end.text.endswith(
         "Look first: failover explain chat; to finish the move: failover run chat --to us; "
-        "to go back: failover run chat --to eu."
+        "to go back once eu is well: failover run chat --to eu."
+    )
+
+
+def test_an_undo_that_was_not_tried_leaves_no_doubt_where_traffic_goes(plan_of: Made) -> None:
+    """The source died behind the steer: the end says where traffic goes for certain, and the one way that is left."""
+    plan = plan_of(SWITCHOVER)
+    events = [*done("promote", "verify", "steer"), ("converge", Event.START), ("converge", Event.FAIL)]
+    end = closed(plan, play(plan, *events, ("steer", Event.UNDO), ("steer", Event.REFUSE_UNDO)))
+    assert end.status is RunStatus.HALTED
+    assert end.text.endswith(
+        "call a human. Traffic goes to us. us is scaled to 3. Look first: failover explain chat; "
+        "to go back once eu is well: failover run chat --to eu."
     )
 
 

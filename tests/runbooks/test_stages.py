@@ -21,7 +21,7 @@ from runbooks.parse import parse
 from runbooks.plan import Analyse, Plan, Steer, Step, When
 from runbooks.planner import Unplannable
 from runbooks.progress import Event, Progress, advance, begin, switched
-from runbooks.resolve import partway
+from runbooks.stages import partway
 
 EU, US, AP = EndpointId("eu"), EndpointId("us"), EndpointId("ap")
 
@@ -260,7 +260,16 @@ def test_an_unplanned_move_by_stages_never_goes_back(weighing: Any) -> None:
     progress = advance(advance(progress, "shift.25.hold", Event.START), "shift.25.hold", Event.FAIL, "too slow")
     (end,) = next_actions(plan, progress)
     assert "The move stands half way: traffic goes to eu 75 and us 25." in str(end)
-    assert "failover run chat --to us; to go back: failover run chat --to eu" in str(end)
+    assert "failover run chat --to us; to go back once eu is well: failover run chat --to eu" in str(end)
+
+
+@pytest.mark.parametrize("book_", ["canary-shift", "failback"])
+def test_a_move_that_is_made_does_not_stand_half_way(weighing: Any, book_: str) -> None:
+    """A step that would move the rest at once is left out of a planned move: without it the move is whole."""
+    plan = weighing.plan(weighing.move(MoveKind.SWITCHOVER), book_=book(book_))
+    progress = walked(plan, *(step.id for step in plan.taken(planned=True)))
+    (end,) = next_actions(plan, progress)
+    assert str(end.text) == "switchover of chat is complete. Traffic goes to us. us is scaled to 3."
 
 
 def test_a_run_that_is_switched_half_way_moves_the_rest_at_once(weighing: Any) -> None:

@@ -10,6 +10,7 @@ from orchestrator.core.topology import Answer, Weights
 from providers import registry
 from providers.base import (
     ChangedOutside,
+    NoWayBack,
     ProbeClient,
     Refused,
     ServerAnswer,
@@ -55,7 +56,7 @@ async def steer_back(work: Steer, task: StepTask, probes: ProbeClient, pulse: Pu
 
     In a move by stages each stage is undone in turn: the first of them goes back, the others find it done. That one may
     not have landed itself: a write of its own that is still on its way then meets a generation it does not expect.
-    Raises UndoFailed, ChangedOutside, Transient.
+    Raises UndoFailed (NoWayBack while the step's own write stands), ChangedOutside, Transient.
     """
     name, origin = work.steering.name, work.origin or work.was
     if work.before is None or origin is None:
@@ -74,7 +75,7 @@ async def steer_back(work: Steer, task: StepTask, probes: ProbeClient, pulse: Pu
     if not never_landed:
         _object_to_others(work, task, now)
     for place in task.sources:
-        await _must_be_well(place, task, probes, pulse)
+        await _must_be_well(place, task, probes, pulse, UndoFailed if never_landed else NoWayBack)
     change = _next(now, work.before, origin, task)
     try:
         routing = await pulse.through(steering.write(change))
@@ -129,10 +130,12 @@ async def _object_to_ourselves(work: Steer, task: StepTask, pulse: Pulse, error:
         raise Transient(f"step {fence.step} of this run wrote only now: {error}") from error
 
 
-async def _must_be_well(place: Place, task: StepTask, probes: ProbeClient, pulse: Pulse) -> None:
+async def _must_be_well(
+    place: Place, task: StepTask, probes: ProbeClient, pulse: Pulse, otherwise: type[UndoFailed]
+) -> None:
     # As long as one answer may take: a model's completion is slow, and one that is cut off proves nothing.
     longest = max((spec.timeout_s for spec in place.probes), default=0.0) + 0.5
     try:
         await verify(place, 1, min(max(3.0, longest), task.timeout_s), probes, pulse)
     except Refused as error:
-        raise UndoFailed(f"will not go back to {place.endpoint}, which is not healthy: {error}") from error
+        raise otherwise(f"will not go back to {place.endpoint}, which is not healthy: {error}") from error

@@ -246,7 +246,7 @@ class Enactor:
         try:
             result = await self._attempts(step, 0, undoing=True)
         except StepFailed as failure:
-            self._happened(step.id, Event.FAIL_UNDO, Mark.UNDO_FAILED, failure.text, failure.text, since=began)
+            self._happened(step.id, failure.of_undo, Mark.UNDO_FAILED, failure.text, failure.text, since=began)
             return
         done = (*result.entries, _entry(Mark.UNDO_DONE, result.text, step.id, began))
         self._write(Noted(_now(), Event.SUCCEED_UNDO, step.id, result.text, done, routing=result.routing))
