@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
 
-from orchestrator.core import lastgood
+from orchestrator.core import lastgood, waiting
 from orchestrator.core.decision import Decision, Go, Hold, Request, Situation, consider, decide
 from orchestrator.core.errors import BadInput
 from orchestrator.core.governing import Ledger, weighed
@@ -42,6 +42,7 @@ from workflows.wire import (
     run_workflow_id,
     shard_of,
 )
+from workflows.wire.service import Frozen
 
 PREVIEW = RunId("preview")
 """The run of a plan that is only shown."""
@@ -241,6 +242,7 @@ def status(state: ServiceState, question: StatusQuestion) -> ServiceStatus:
     service = state.slice.service
     weights = dict(weights_of(state) or ())
     known = weights_of(state) is not None
+    facts = situation(state, (), question.now)
     return ServiceStatus(
         service=service.id,
         name=service.name,
@@ -259,6 +261,11 @@ def status(state: ServiceState, question: StatusQuestion) -> ServiceStatus:
         last_runs=state.last_runs,
         last_good=state.last_good,
         shards=state.slice.shards,
+        shift=state.shift,
+        unacknowledged=waiting.unacknowledged(facts),
+        acknowledged=state.acknowledged,
+        freezes=tuple(Frozen(each.reason, until, each.unplanned) for each, until in waiting.freezes_now(facts)),
+        gate=state.slice.orders.gate,
         endpoints=tuple(
             EndpointBrief(e.id, e.region, e.role, e.url, weights.get(e.id, 0) if known else None)
             for e in service.endpoints

@@ -11,6 +11,7 @@ from orchestrator.core.names import Domain, EndpointId
 from orchestrator.core.quorum import Assessment, Verdict
 from orchestrator.core.record import Record
 from orchestrator.history.merge import is_closed
+from orchestrator.runtime.standing import notices
 from orchestrator.runtime.waits import Wait
 from orchestrator.status.pane import Seen
 from orchestrator.status.state import VERDICT, State
@@ -86,9 +87,11 @@ class Board:
     @property
     def questions(self) -> tuple[tuple[Row, Reason], ...]:
         """What waits for a person."""
-        return tuple((row, reason) for row in self.rows for reason in row.reasons if reason.label in {"asks", "waits"})
+        return tuple((row, reason) for row in self.rows for reason in row.reasons if reason.label in ASKING)
 
 
+ASKING = frozenset({"asks", "waits", "halted", "not acknowledged"})
+"""Labels of reasons that wait for a person."""
 OUTAGE, MOVING, ASKS, BLIND, EXPOSED, DEGRADED, HELD, PAUSED, FINE = range(9)
 _LOOK = {
     OUTAGE: (State.BAD, "down"),
@@ -184,13 +187,13 @@ def _rank(status: ServiceStatus, seen: dict[EndpointId, Assessment], *, waits: b
     grades = (
         (status.run is not None and not waits, MOVING),
         (Verdict.DOWN in serving or (bool(every) and set(every) == {Verdict.DOWN}), OUTAGE),
-        (status.question is not None or waits, ASKS),
+        (status.question is not None or waits or any(n.needs_somebody for n in notices(status)), ASKS),
         (Verdict.UNKNOWN in serving or not every, BLIND),
         (Verdict.DOWN in every, EXPOSED),
         (Verdict.DEGRADED in every, DEGRADED),
         (Verdict.UNKNOWN in every, BLIND),
         (bool(status.held), HELD),
-        (status.paused is not None, PAUSED),
+        (status.paused is not None or status.gate is not None, PAUSED),
     )
     return next((rank for wrong, rank in grades if wrong), FINE)
 
@@ -212,6 +215,15 @@ def _reasons(status: ServiceStatus) -> tuple[Reason, ...]:
         reasons.append(
             Reason("asks", text, State.WARN, f"failover run {name} --to {shlex.quote(asked.target)}", asked.asked)
         )
+    reasons += [
+        Reason(
+            each.label,
+            each.text,
+            State.WARN if each.needs_somebody else State.QUIET,
+            each.commands[0] if each.commands else "",
+        )
+        for each in notices(status)
+    ]
     held = "failover resume " + name
     reasons += [Reason(f"held: {objection.rule}", objection.text, State.WARN, held) for objection in status.held]
     reasons += [Reason(f"not acting: {objection.rule}", objection.text, State.WARN) for objection in status.hold]

@@ -174,6 +174,16 @@ class EndpointBrief:
 
 
 @dataclass(frozen=True, slots=True)
+class Frozen:
+    """A freeze window that the present lies in."""
+
+    reason: str
+    until: datetime
+    unplanned: bool = False
+    """Whether automation also asks before it moves traffic away from what is down."""
+
+
+@dataclass(frozen=True, slots=True)
 class ServiceStatus:
     """Query ``status``: all that a page needs to know of one service now."""
 
@@ -197,6 +207,16 @@ class ServiceStatus:
     endpoints: tuple[EndpointBrief, ...] = ()
     last_good: LastGood | None = None
     shards: int = 1
+    shift: Shift | None = None
+    """The move for a time that still stands."""
+    unacknowledged: datetime | None = None
+    """When the automatic run closed that automation waits for a person to look at; None: it waits for nobody."""
+    acknowledged: datetime | None = None
+    """When a person last said that they have seen what automation did."""
+    freezes: tuple[Frozen, ...] = ()
+    """The freeze windows that the present lies in."""
+    gate: str | None = None
+    """Why all automation is off; None: it is on."""
 
 
 @dataclass(frozen=True, slots=True)

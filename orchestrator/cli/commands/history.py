@@ -105,18 +105,23 @@ def show(
 ) -> None:
     """Show one run's timeline: offsets from the last good probe, each step as a bar.
 
+    In JSON, [bold]asks[/] lists what a run under way waits for a person for, each with the commands that answer it.
+
     Example: [cyan]failover show 01jd7c9[/]
     """
     desk = desk_of(ctx)
     record = _record(desk, run, service, store)
     if watch and record.status is RunStatus.RUNNING:
         record = follow(desk, record.service, record.run, timeout_s=None)
-    if as_json:
-        desk.write(record)
-        return
-    from orchestrator.cli.render.record import timeline  # noqa: PLC0415 - start-up time
-
     state = None
     if store is None and record.status is RunStatus.RUNNING:
         state = states(desk, ((record.run, record.service),)).get(record.run)
+    if as_json:
+        from orchestrator.cli.render.document import extended  # noqa: PLC0415 - start-up time
+        from orchestrator.runtime.standing import asked_by_run  # noqa: PLC0415 - it imports workflows
+
+        desk.write(extended(record, asks=asked_by_run(record.run, record.service, state)))
+        return
+    from orchestrator.cli.render.record import timeline  # noqa: PLC0415 - start-up time
+
     desk.show(timeline(record, now(), state, ascii_only=not desk.out.encoding.startswith("utf")))

@@ -33,6 +33,9 @@ def status(
 
     The exit status is 0 whatever the health: 5 alone says that the control plane is away.
 
+    In JSON, [bold]asks[/] lists what waits for a person's answer, of services and of runs under way, each with the
+    commands that answer it.
+
     Example: [cyan]failover status --watch[/]
     """
     desk = desk_of(ctx)
@@ -40,8 +43,12 @@ def status(
         raise BadInput("--watch is for people and --json is one document; use one of them")
     found = _statuses(desk, service)
     if as_json:
-        waiting = {run: state for run, state in _states(desk, found).items() if state.waiting or state.paused}
-        desk.write({"as_of": now(), "services": found, "waiting": waiting})
+        from orchestrator.runtime.standing import asked_of_people  # noqa: PLC0415 - it imports workflows
+
+        known = _states(desk, found)
+        waiting = {run: state for run, state in known.items() if state.waiting or state.paused}
+        asks = [each for one in found for each in asked_of_people(one, known.get(one.run) if one.run else None)]
+        desk.write({"as_of": now(), "services": found, "waiting": waiting, "asks": asks})
     elif watch:
         _watch(desk, service, found)
     elif not found:
@@ -126,7 +133,8 @@ def resume(ctx: typer.Context, service: Service, reason: Reason = None) -> None:
 def ack(ctx: typer.Context, service: Service, reason: Reason = None) -> None:
     """Say that you have seen what automation did for a service, so that it may act again.
 
-    Only services whose policy wants it ('acknowledge: true') wait for this.
+    Only services whose policy wants it ('acknowledge: true') wait for this. A run that halted is no longer shown as
+    one that needs somebody.
 
     Example: [cyan]failover ack chat --reason "the ticket is 4711"[/]
     """

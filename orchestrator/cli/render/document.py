@@ -41,6 +41,14 @@ def _composed(value: object) -> Json:
     raise TypeError(f"{type(value).__name__} cannot stand in a JSON document")
 
 
+def extended(value: object, **more: object) -> dict[str, Json]:
+    """*value*, which becomes an object, with *more* keys in it."""
+    written = plain(value)
+    if not isinstance(written, dict):
+        raise TypeError(f"{type(value).__name__} is no object, and takes no more keys")
+    return written | {name: plain(each) for name, each in more.items()}
+
+
 def document(value: object) -> str:
     """*value* as indented JSON text with a newline at its end."""
     import json  # noqa: PLC0415 - start-up time: most commands write no JSON

@@ -16,6 +16,7 @@ from orchestrator.cli.render.text import age, cell, listed, stamp
 from orchestrator.cli.render.waiting import waiting_lines
 from orchestrator.core.names import RunId
 from orchestrator.core.quorum import Assessment, Verdict
+from orchestrator.runtime.standing import notices
 from workflows.wire import EndpointBrief, RunState, ServiceStatus
 
 VERDICT_STYLE = {
@@ -45,11 +46,12 @@ def trouble(status: ServiceStatus) -> int:
         any(verdicts[name].verdict is Verdict.DOWN for name in serving if name in verdicts),
         status.run is not None,
         status.question is not None,
+        any(notice.needs_somebody for notice in notices(status)),
         bool(status.held),
         Verdict.DOWN in worst,
         Verdict.DEGRADED in worst,
         Verdict.UNKNOWN in worst or not verdicts,
-        status.paused is not None,
+        status.paused is not None or status.gate is not None,
         any(reason.rule not in PASSING for reason in status.hold),
     )
     return next((len(grades) - place for place, wrong in enumerate(grades) if wrong), 0)
@@ -86,6 +88,10 @@ def _remarks(status: ServiceStatus, state: RunState | None) -> Iterable[Text]:
         yield cell(f"{name}: held ({reason.rule}): {reason.text}", "yellow")
     if status.held and not status.paused:
         yield cell(f"    failover resume {name}")
+    for notice in notices(status):
+        yield cell(f"{name}: {notice.label}: {notice.text}", "bold yellow" if notice.needs_somebody else "yellow")
+        for command in notice.commands:
+            yield cell(f"    {command}")
     for reason in status.hold:
         yield cell(f"{name}: nothing is done ({reason.rule}): {reason.text}", "yellow")
 
