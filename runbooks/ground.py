@@ -41,6 +41,8 @@ class Ground:
     """How long steps have usually taken, by id: seconds."""
     detection_s: float = 0.0
     """How long the outage lasts already: part of the predicted recovery."""
+    crowded: bool = False
+    """Whether it is one of several moves to the same place, or one that nobody waits for: then it keeps a distance."""
 
 
 @dataclass(frozen=True, slots=True)

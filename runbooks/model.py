@@ -97,6 +97,8 @@ class SteerTask:
     """What decides whether the next stage comes; None: the hold alone."""
     unweighable: Unweighable = "refuse"
     """What becomes of the stages where the steering cannot weigh."""
+    jitter_s: float = 0.0
+    """Where others move to the same place: it begins up to so much later, and each hold is longer by as much."""
     type: StepType = StepType.STEER
 
 

@@ -107,13 +107,26 @@ class Analysis:
 
 
 @dataclass(frozen=True, slots=True)
+class Room:
+    """What the target must have ready before it gets more traffic: replicas may have come back only in part."""
+
+    workload: Workload
+    ready: int
+    """Replicas."""
+    percent: int
+    """The stage of the move that needs them."""
+
+
+@dataclass(frozen=True, slots=True)
 class Analyse:
-    """Hold *hold_s*; with *analysis*, ask target and source all the while, and judge."""
+    """Hold *hold_s*; with *analysis*, ask target and source all the while, and judge; with *room*, look for that."""
 
     target: Place
     source: Place | None
     hold_s: float
     analysis: Analysis | None
+    room: Room | None = None
+    """What the stage after it needs."""
     kind: Literal["analyse"] = "analyse"
 
 

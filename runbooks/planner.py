@@ -27,7 +27,8 @@ from runbooks.model import (
 from runbooks.nesting import unnested
 from runbooks.plan import Converge, Demote, Drain, FenceOff, Plan, Promote, Steer, Step, When
 from runbooks.printed import as_nsupdate, brief, text
-from runbooks.resolve import resolved, staged
+from runbooks.resolve import resolved
+from runbooks.stages import staged
 from runbooks.values import said_as
 
 __all__ = ["Ground", "Unplannable", "as_nsupdate", "brief", "plan", "text"]
@@ -136,6 +137,8 @@ class _Course:
     """The steps that were the last before this point: what comes next waits for them."""
     moved: bool = False
     """Whether traffic has been steered before this point."""
+    ready: bool = False
+    """Whether the target's capacity has been waited for."""
 
     def walk(self, steps: tuple[BookStep, ...], after: tuple[str, ...]) -> Iterator[Step]:
         """The plan's steps for *steps*, the first of which come after *after*."""
@@ -154,7 +157,9 @@ class _Course:
         """
         task, case = said.task, self.case
         try:
-            return tuple(staged(said, task, case) if isinstance(task, SteerTask) else resolved(said, case))
+            if isinstance(task, SteerTask):
+                return tuple(staged(said, task, case, ready=self.ready))
+            return tuple(resolved(said, case))
         except Unplannable:
             if case.move.planned or said.when is not When.PLANNED:
                 raise
@@ -175,6 +180,8 @@ class _Course:
         if self.moved and not self.case.returns and step.on_failure == "rollback":
             step = replace(step, on_failure="halt")
         self.ends = (step.id,)
+        if isinstance(step.work, Promote):
+            self.ready = True
         if isinstance(step.work, Steer):
             taken = step.when.holds(planned=self.case.move.planned)
             self.moved |= taken

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import assert_never
 
 from orchestrator.config.fields import spoken
-from orchestrator.core.errors import BadFence
 from orchestrator.core.names import EndpointId
-from orchestrator.core.steering import Routing, SteeringChange, encode, next_lineage, serving
-from orchestrator.core.topology import ProbeKind, Weights, Workload
-from runbooks.ground import Case, Unplannable, Unweighable, expressed
+from orchestrator.core.steering import serving
+from orchestrator.core.topology import ProbeKind, Workload
+from runbooks.ground import Case, Unplannable, expressed
 from runbooks.model import (
     DEFAULTS,
     ApproveTask,
@@ -31,8 +30,6 @@ from runbooks.model import (
     WaitTask,
 )
 from runbooks.plan import (
-    Analyse,
-    Analysis,
     Approve,
     Asked,
     Call,
@@ -44,7 +41,6 @@ from runbooks.plan import (
     Hook,
     Place,
     Promote,
-    Steer,
     Step,
     Tell,
     Verify,
@@ -52,10 +48,7 @@ from runbooks.plan import (
     When,
     Work,
 )
-from runbooks.printed import people, spread
-
-MARGIN_S = 30.0
-"""What an analysis may take beyond its hold: the answers it has asked for last."""
+from runbooks.printed import people
 
 
 def resolved(said: BookStep, case: Case) -> Iterator[Step]:  # noqa: PLR0912  one case for each type of step
@@ -77,21 +70,21 @@ def resolved(said: BookStep, case: Case) -> Iterator[Step]:  # noqa: PLR0912  on
             yield _approve(said, said.task, case)
         case CheckTask(rules):
             which = f"the safety rules {', '.join(rules)}" if rules else "all safety rules"
-            yield _step(said, Check(rules), f"ask {which} again", case)
+            yield step_of(said, Check(rules), f"ask {which} again", case)
         case CallTask(hook, back):
             undo = _hook(back) if back else None
-            yield _step(said, Call(hook, back), f"{_hook(hook)} and expect {', '.join(hook.status)}", case, undo)
+            yield step_of(said, Call(hook, back), f"{_hook(hook)} and expect {', '.join(hook.status)}", case, undo)
         case NotifyTask(line):
-            yield _step(said, Tell(line), f"tell people: {' '.join(line.split())}", case)
+            yield step_of(said, Tell(line), f"tell people: {' '.join(line.split())}", case)
         case WaitTask(seconds):
-            yield _step(said, Wait(seconds), f"hold for {spoken(seconds)}", case, more_s=seconds)
+            yield step_of(said, Wait(seconds), f"hold for {spoken(seconds)}", case, more_s=seconds)
         case SteerTask() | ParallelTask() | RunbookTask():
             raise AssertionError(f"step '{said.id}' is resolved by whoever walks the book")
         case _:
             assert_never(said.task)
 
 
-def _step(said: BookStep, work: Work, line: str, case: Case, undo: str | None = None, *, more_s: float = 0.0) -> Step:
+def step_of(said: BookStep, work: Work, line: str, case: Case, undo: str | None = None, *, more_s: float = 0.0) -> Step:
     usual = dict(case.ground.usual).get(said.id)
     expected = said.expected_s if said.expected_s is not None else usual
     return Step(
@@ -115,7 +108,7 @@ def _promote(said: BookStep, task: PromoteTask, case: Case) -> Iterator[Step]:
     if target.workload is None:
         return
     replicas = task.replicas if task.replicas is not None else target.workload.serving
-    yield _step(
+    yield step_of(
         said,
         Promote(target.id, target.workload, replicas),
         f"scale {target.id} to {_replicas(replicas)} before it gets traffic, and wait until ready",
@@ -124,7 +117,7 @@ def _promote(said: BookStep, task: PromoteTask, case: Case) -> Iterator[Step]:
     )
 
 
-def _place(name: EndpointId, case: Case) -> tuple[Place, bool]:
+def place_of(name: EndpointId, case: Case) -> tuple[Place, bool]:
     """*name* as a verification asks it, and whether that is by completed inferences."""
     endpoint = case.service.endpoint(name)
     if not endpoint.probes:
@@ -137,13 +130,13 @@ def _place(name: EndpointId, case: Case) -> tuple[Place, bool]:
 
 
 def _verify(said: BookStep, task: VerifyTask, case: Case) -> Step:
-    place, by_chat = _place(case.target.id, case)
+    place, by_chat = place_of(case.target.id, case)
     names = ", ".join(probe.id for probe in place.probes)
     how = "completed inference" if by_chat else "good answer"
     row = f"{task.passes} {how}s in a row" if task.passes > 1 else f"one {how}"
     places = f", from {task.vantages} places" if task.vantages > 1 else ""
     line = f"ask {place.endpoint} until it gives {row} ({names}){places}"
-    return _step(said, Verify(place, task.passes, task.vantages), line, case)
+    return step_of(said, Verify(place, task.passes, task.vantages), line, case)
 
 
 def _approve(said: BookStep, task: ApproveTask, case: Case) -> Step:
@@ -164,143 +157,10 @@ def _approve(said: BookStep, task: ApproveTask, case: Case) -> Step:
             )
         asked.append(Asked(role, tuple(sorted(who))))
     work = Approve(tuple(asked), task.people, said.timeout_s, task.on_timeout)
-    return _step(replace(said, timeout_s=said.timeout_s * len(asked)), work, people(work), case)
+    return step_of(replace(said, timeout_s=said.timeout_s * len(asked)), work, people(work), case)
 
 
 # ------------------------------------------------------------------ the traffic
-
-
-def staged(said: BookStep, task: SteerTask, case: Case) -> Iterator[Step]:
-    """One write where the traffic moves at once; else a write for each stage, with what holds between them."""
-    if not task.stages:
-        yield _steer(said, case, case.move.after, case.routing)[0]
-        return
-    try:
-        steps = tuple(_by_stages(said, task, case))
-    except Unweighable:
-        if task.unweighable == "refuse":
-            raise
-        step, _ = _steer(said, case, case.move.after, case.routing)
-        why = f"{case.spec.provider} cannot weigh" if case.before else "where traffic goes now is no known share"
-        steps = (replace(step, text=f"{step.text}, at once and not by stages: {why}"),)
-    yield from steps
-
-
-def _by_stages(said: BookStep, task: SteerTask, case: Case) -> Iterator[Step]:
-    """The writes of the stages, and what holds between them. Raises Unweighable where they cannot be expressed."""
-    after = case.move.after
-    if case.before is None:
-        raise Unweighable(
-            f"service '{case.service.id}' answers no known set of endpoints, so its traffic cannot move by stages"
-        )
-    standing, stood = case.routing, case.before
-    for percent in dict.fromkeys((*task.stages, 100)):
-        weights = partway(case.before, after, percent)
-        if percent < 100 and weights == stood:
-            continue  # too few shares for so small a stage: a write would change nothing
-        stood = weights
-        try:
-            step, standing = _steer(replace(said, id=f"{said.id}.{percent}"), case, weights, standing)
-        except Unweighable as error:
-            raise Unweighable(f"step '{said.id}' cannot move by stages: {error}") from error
-        yield step
-        if percent < 100:
-            yield _analyse(said, task, case, percent, weights)
-
-
-def partway(before: Weights, after: Weights, percent: int) -> Weights:
-    """The weights when *percent* of the move is made: each moves one way only, and the sum is that of *after*.
-
-    Whoever gains has at least 1 in the first stage already, as far as there are shares to give.
-    """
-    if percent >= 100:
-        return after
-    total = sum(weight for _, weight in after)
-    old = dict(_scaled(before, total))
-    new = dict(after)
-    gains = {name: new[name] - old.get(name, 0) for name in new if new[name] > old.get(name, 0)}
-    losses = {name: old[name] - new.get(name, 0) for name in old if old[name] > new.get(name, 0)}
-    moved = max(len(gains), (sum(gains.values()) * percent + 50) // 100)
-    # Whoever has come least far is next: so nobody goes back from one stage to the next.
-    given, taken = _in_turn(gains, moved, 0.0), _in_turn(losses, moved, 0.5)
-    return tuple((name, old.get(name, 0) + given.get(name, 0) - taken.get(name, 0)) for name, _ in after)
-
-
-def _in_turn(whole: Mapping[EndpointId, int], count: int, ahead: float) -> dict[EndpointId, int]:
-    """*count* shares of *whole* one by one, each to whom it brings least far beyond what is due (a divisor method)."""
-    parts = dict.fromkeys(whole, 0)
-    for _ in range(min(count, sum(whole.values()))):
-        able = [name for name in sorted(whole) if parts[name] < whole[name]]
-        parts[min(able, key=lambda name: (parts[name] + ahead) / whole[name])] += 1
-    return parts
-
-
-def _scaled(weights: Weights, total: int) -> Weights:
-    """*weights* as shares of *total*."""
-    given = {name: weight for name, weight in weights if weight}
-    if sum(given.values()) in {0, total}:
-        return weights
-    whole = sum(given.values())
-    shares = {name: weight * total // whole for name, weight in given.items()}
-    rest = sorted(given, key=lambda name: (-(given[name] * total % whole), name))[: total - sum(shares.values())]
-    return tuple((name, shares.get(name, 0) + (name in rest)) for name, _ in weights)
-
-
-def _steer(said: BookStep, case: Case, weights: Weights, standing: Routing) -> tuple[Step, Routing]:
-    """The write that moves traffic from *standing* to *weights*, and the routing that it leaves."""
-    spec = case.spec
-    work = Steer(
-        steering=spec,
-        expects=standing.generation,
-        was=standing.answer,
-        weights=weights,
-        answer=expressed(case.service, spec, weights),
-        lineage=next_lineage(standing.fence),
-        before=case.before,
-        origin=case.routing.answer,
-        stands=standing.fence,
-    )
-    change = SteeringChange(work.expects, work.was, work.weights, work.answer, case.run, said.id, work.lineage)
-    try:
-        encode(change.fence)
-    except BadFence as error:
-        raise Unplannable(f"run '{case.run}' cannot be fenced: {error}") from error
-    stood = standing.fence.weights if standing is not case.routing and standing.fence else case.before
-    origin = spread(stood) if stood else "an unknown answer"
-    line = f"steer {spec.name} from {origin} to {spread(weights)}, generation {work.expects} -> {work.expects + 1}"
-    back = f"steer {spec.name} back to {spread(case.before)}, at a new generation, if healthy then"
-    step = _step(said, work, line, case, back if case.returns else None)
-    return step, Routing(work.answer, spec.ttl_s, change.fence)
-
-
-def _analyse(said: BookStep, task: SteerTask, case: Case, percent: int, weights: Weights) -> Step:
-    given = serving(weights)
-    # An endpoint that is down is no measure of another.
-    serves = case.move.planned or said.when is When.PLANNED
-    source = next((name for name in case.move.source if name in given and serves), None)
-    target, _ = _place(case.target.id, case)
-    beside = _place(source, case)[0] if source is not None else None
-    work = Analyse(target, beside if task.analysis else None, task.hold_s, task.analysis)
-    line = f"hold {percent} % for {spoken(task.hold_s)}" + (_analysis(task.analysis, target, beside) or "")
-    usual = replace(
-        said,
-        id=f"{said.id}.{percent}.hold",
-        timeout_s=MARGIN_S,
-        expected_s=task.hold_s,
-        on_failure="rollback" if said.on_failure == "continue" else said.on_failure,
-    )
-    return _step(usual, work, line, case, more_s=task.hold_s)
-
-
-def _analysis(analysis: Analysis | None, target: Place, beside: Place | None) -> str | None:
-    if analysis is None:
-        return None
-    first = f", first token within {spoken(analysis.first_token_s)}" if analysis.first_token_s is not None else ""
-    than = f", at most {analysis.slower:g} times as slow as {beside.endpoint}" if beside else ""
-    return (
-        f", and go on only if {target.endpoint} fails at most {analysis.max_errors:g} % of {analysis.samples} "
-        f"answers{than}{first}"
-    )
 
 
 def _converge(said: BookStep, case: Case) -> Step:
@@ -310,7 +170,7 @@ def _converge(said: BookStep, case: Case) -> Step:
     hold_s = float(case.routing.ttl_s or spec.ttl_s)
     count = len(spec.servers) or 1
     servers = f"each of {count} name servers gives" if count > 1 else "the name server gives"
-    return _step(
+    return step_of(
         said,
         Converge(spec, answer, hold_s),
         f"wait until {servers} {', '.join(answer.values)}, then {spoken(hold_s)} for the caches",
@@ -336,13 +196,13 @@ def _drain(said: BookStep, case: Case) -> Iterator[Step]:
         line = f"let requests in flight at {name} finish, for {spoken(said.timeout_s)} at most"
         # An endpoint that is down has nothing that could finish.
         here = _numbered(replace(said, when=When.PLANNED), name, case)
-        yield _step(here, Drain(name, workload), line, case, f"let {name} take new requests again")
+        yield step_of(here, Drain(name, workload), line, case, f"let {name} take new requests again")
 
 
 def _fence(said: BookStep, case: Case) -> Iterator[Step]:
     for name, workload in _leaving(case):
         line = f"keep {name} from serving: scale it to nothing, if it has no traffic"
-        yield _step(_numbered(said, name, case), FenceOff(name, workload), line, case)
+        yield step_of(_numbered(said, name, case), FenceOff(name, workload), line, case)
 
 
 def _demote(said: BookStep, task: DemoteTask, case: Case) -> Iterator[Step]:
@@ -354,7 +214,7 @@ def _demote(said: BookStep, task: DemoteTask, case: Case) -> Iterator[Step]:
         )
         # GPUs that are given back in an outage may not come back.
         here = _numbered(replace(said, when=When.PLANNED), name, case)
-        yield _step(here, work, line, case, more_s=task.bake_s)
+        yield step_of(here, work, line, case, more_s=task.bake_s)
 
 
 def _numbered(said: BookStep, name: EndpointId, case: Case) -> BookStep:

@@ -132,10 +132,13 @@ class SteerStep(StepSchema):
     """How long each stage but the last stands before the next."""
     analysis: AnalysisSchema | None = None
     """What must hold before the next stage: pass goes on, fail goes back, no clear answer asks a person."""
+    jitter: Seconds = SteerTask().jitter_s
+    """Where other services move to the same region, or nobody waits for it: it begins up to so much later, and each
+    hold is up to so much longer (never doubled), so that not all steer in one second. The plan says the seconds."""
 
     def task(self) -> Task:
         analysis = self.analysis.value() if self.analysis else None
-        return SteerTask(self.stages or (), self.hold, analysis, self.unweighable)
+        return SteerTask(self.stages or (), self.hold, analysis, self.unweighable, self.jitter)
 
 
 class ConvergeStep(StepSchema):

@@ -12,7 +12,7 @@ from orchestrator.core.names import EndpointId, ServiceId, encloses
 from orchestrator.core.quorum import Verdict
 from orchestrator.core.situation import Situation
 from orchestrator.core.steering import evenly, serving
-from orchestrator.core.topology import Weights
+from orchestrator.core.topology import Service, Weights
 
 MOST_NAMED = 5
 """Services that a sentence names; the others are counted."""
@@ -24,18 +24,23 @@ def gaining(move: Move, situation: Situation) -> tuple[EndpointId, ...]:
     return tuple(sorted({move.target} | begin))
 
 
+def coming(after: Weights, service: Service) -> Iterator[tuple[EndpointId, int | None]]:
+    """Each endpoint that would serve by *after*, and the requests in flight that would come to it; None: not known."""
+    serves = serving(after)
+    even = after == evenly(service.endpoints, serves)
+    total = sum(weight for _, weight in after if weight > 0)
+    need = service.policy.capacity
+    for name, weight in after:
+        if weight > 0:
+            part, parts = (1, len(serves)) if even else (weight, total)
+            yield name, None if need is None else -(-need * part // parts)
+
+
 def load(after: Weights, situation: Situation) -> Iterator[tuple[EndpointId, int | None, int | None]]:
     """Each endpoint that would serve by *after*, its capacity, and the requests in flight that would come to it."""
-    serves = serving(after)
-    even = after == evenly(situation.service.endpoints, serves)
-    total = sum(weight for _, weight in after if weight > 0)
-    need = situation.service.policy.capacity
-    for name, weight in after:
-        if weight <= 0:
-            continue
+    for name, need in coming(after, situation.service):
         endpoint = situation.endpoint(name)
-        part, parts = (1, len(serves)) if even else (weight, total)
-        yield name, endpoint.capacity if endpoint else None, None if need is None else -(-need * part // parts)
+        yield name, endpoint.capacity if endpoint else None, need
 
 
 def _promoted(name: EndpointId, move: Move, situation: Situation) -> bool:

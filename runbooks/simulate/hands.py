@@ -177,13 +177,14 @@ class Hands:
 
     def _analyse(self, work: Analyse) -> Course:
         yield self._stage.between(0.5, 2.0)
-        if work.analysis is None:
-            return Result(text="held")
-        if self._stage.chance(0.1):
+        name = work.target.endpoint
+        if work.analysis is not None and self._stage.chance(0.1):
             raise StepFailed("Inconclusive", "too few answers")
-        if self._world.outcome(work.target.endpoint).kind not in PASSING:
-            raise StepFailed("Refused", f"{work.target.endpoint} answers badly")
-        return Result(text="passed")
+        if work.analysis is not None and self._world.outcome(name).kind not in PASSING:
+            raise StepFailed("Refused", f"{name} answers badly")
+        if work.room is not None and self._world.ready(name) < work.room.ready:
+            raise StepFailed("Inconclusive", f"too few replicas of {name} are ready")
+        return Result(text="held" if work.analysis is None else "passed")
 
     def _steer(self, work: Steer, task: Task) -> Course:
         change = SteeringChange(work.expects, work.was, work.weights, work.answer, task.run, task.step, work.lineage)

@@ -15,12 +15,12 @@ import pytest_asyncio
 from orchestrator.core.move import Objection
 from orchestrator.core.topology import Workload
 from providers.base import ChangedOutside, FaultKind, Inconclusive, Refused, StaleGeneration, UndoFailed
-from real.enacting import PARIS, Enactor, enactor
+from real.enacting import OHIO, PARIS, Enactor, enactor
 from real.hook import Answered, Automation, automation
 from real.ports import free_port
 from runbooks.books import book
 from runbooks.model import Value
-from runbooks.plan import Analyse, FenceOff, Plan
+from runbooks.plan import Analyse, FenceOff, Plan, Room
 from workflows.wire import StepTask
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -257,6 +257,29 @@ async def test_a_hold_without_an_analysis_just_holds(here: Enactor) -> None:
     assert 1.15 <= time.monotonic() - began < 2.5
     assert len(here.beats) >= 3
     assert (await here.world.endpoint("ohio"))["served"] == served
+
+
+async def test_a_target_that_came_back_in_part_gets_no_more_than_it_can_carry(here: Enactor) -> None:
+    """One replica of two is ready: the stage that needs both waits for a person, and comes when the other is there."""
+    made = await here.plan(STAGED)
+    workload = here.service.endpoint(OHIO).workload
+    assert workload is not None
+    step = holding(made, analysis=None, source=None, hold_s=0.1, room=Room(workload, 2, 50))
+    with pytest.raises(
+        Inconclusive, match="50 % of the move needs 2 ready replicas of ohio: 1 is ready; have it tried"
+    ):
+        await here.do(made, step, timeout_s=1.2)
+    await here.world.scale("ohio", 2, key="people")
+    assert (await here.do(made, step, timeout_s=9.0)).text == "held for 0.1 s; 2 of 2 replicas ready that 50 % needs"
+
+
+async def test_replicas_that_nobody_can_count_are_no_room(here: Enactor) -> None:
+    """Who controls Ohio's capacity is away: no data is never a pass, so a person is asked."""
+    made = await here.plan(STAGED)
+    away = Workload("local", "ohio", 2, 1, (("world", f"http://127.0.0.1:{free_port()}"),))
+    step = holding(made, analysis=None, source=None, hold_s=0.1, room=Room(away, 1, 50))
+    with pytest.raises(Inconclusive, match=r"50 % of the move needs 1 ready replicas? of ohio: .*have it tried again"):
+        await here.do(made, step, timeout_s=1.2)
 
 
 # ------------------------------------------------------------------ the fence

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from itertools import pairwise
 from typing import Any
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 from orchestrator.core.move import MoveKind
 from orchestrator.core.names import EndpointId
 from orchestrator.core.steering import Fence, Routing, SteeringChange
-from orchestrator.core.topology import Answer, Weights
+from orchestrator.core.topology import Answer, Weights, Workload
 from runbooks.books import book
 from runbooks.course import Do, Undo, next_actions, standing
 from runbooks.model import Runbook
@@ -205,6 +206,70 @@ def test_stages_that_plain_dns_can_express_are_kept(world: Any) -> None:
     """Halves are even: a failback that is asked to stop half way does so without weights."""
     plan = world.plan(world.move(MoveKind.FAILBACK), book_=book("failback", {"stages": "50,100"}))
     assert [step.id for step, _ in steers(plan)] == ["steer.50", "steer.100", "steer-at-once"]
+
+
+def rooms(plan: Plan) -> dict[str, tuple[int, int]]:
+    """Which steps look for how many replicas, and for which stage."""
+    looks = ((step.id, step.work.room) for step in plan.steps if isinstance(step.work, Analyse))
+    return {name: (room.ready, room.percent) for name, room in looks if room is not None}
+
+
+def test_no_stage_comes_before_the_replicas_that_carry_it(weighing: Any) -> None:
+    """Of a load of 6, and 8 that three replicas carry, half needs two of them, and all of it three."""
+    weighing.service = replace(weighing.service, policy=replace(weighing.service.policy, capacity=6))
+    plan = weighing.plan(weighing.move(MoveKind.FAILBACK))
+    assert rooms(plan) == {"steer.10.hold": (2, 50), "steer.50.hold": (3, 100)}
+    light = replace(weighing.service.policy, capacity=2)
+    weighing.service = replace(weighing.service, policy=light)
+    assert rooms(weighing.plan(weighing.move(MoveKind.FAILBACK))) == {
+        "steer.10.hold": (1, 50),
+        "steer.50.hold": (1, 100),
+    }
+
+
+def test_where_the_load_is_not_known_each_stage_needs_its_part(weighing: Any) -> None:
+    """Nobody has said how much there is to carry: half of the move needs half of the replicas, rounded up."""
+    assert rooms(weighing.plan(weighing.move(MoveKind.FAILBACK))) == {
+        "steer.10.hold": (2, 50),
+        "steer.50.hold": (3, 100),
+    }
+    shared = weighing.move(MoveKind.FAILBACK, after=((EU, 50), (US, 50)))
+    assert rooms(weighing.plan(shared)) == {"steer.10.hold": (2, 50), "steer.50.hold": (3, 100)}
+
+
+def test_a_failback_that_promotes_nothing_looks_before_its_first_stage(weighing: Any) -> None:
+    """A runbook without a promotion has nobody who waited for replicas: the first stage is looked at as the others."""
+    plan = weighing.plan(weighing.move(MoveKind.FAILBACK), book_=gently("[50]"))
+    assert [step.id for step in plan.steps][:2] == ["shift.ready", "shift.50"]
+    assert plan.steps[0].text == "see that 2 replicas of us are ready, for 50 %"
+    assert rooms(plan) == {"shift.ready": (2, 50), "shift.50.hold": (3, 100)}
+
+
+@given(load=st.integers(1, 500), capacity=st.integers(1, 500), replicas=st.integers(1, 50), stage=st.integers(1, 99))
+def test_what_is_ready_carries_what_comes(
+    worlds: Callable[[], Any], load: int, capacity: int, replicas: int, stage: int
+) -> None:
+    """The replicas that a stage asks for carry its part of the load, by what all of them carry; never one too many."""
+    world = worlds()
+    us = replace(world.service.endpoints[1], capacity=capacity, workload=Workload("local", "us", replicas, 0))
+    world.service = replace(
+        world.service,
+        endpoints=(world.service.endpoints[0], us),
+        steering=replace(world.steering, provider="local"),
+        policy=replace(world.service.policy, capacity=load),
+    )
+    plan = world.plan(world.move(MoveKind.FAILBACK), book_=gently(f"[{stage}]"))
+    [first, *_] = [step.work.room for step in plan.steps if isinstance(step.work, Analyse) and step.work.room]
+    need = -(-load * stage // 100)
+    assert first.ready * capacity >= need * replicas or first.ready == replicas
+    assert first.ready == 1 or (first.ready - 1) * capacity < need * replicas
+
+
+def test_an_endpoint_that_nothing_scales_has_nothing_to_count(weighing: Any) -> None:
+    """Without a workload nobody can say what is ready: its declared capacity is what the safety rules ask about."""
+    bare = tuple(replace(each, workload=None) for each in weighing.service.endpoints)
+    weighing.service = replace(weighing.service, endpoints=bare)
+    assert rooms(weighing.plan(weighing.move(MoveKind.FAILBACK))) == {}
 
 
 def test_what_cannot_be_steered_at_all_is_not_moved_at_once_either(world: Any) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import assert_never
 
 from orchestrator.core.analysis import Fail, Pass, Sample, certain, judge
@@ -13,29 +14,68 @@ from orchestrator.core.analysis import Inconclusive as Doubt
 from orchestrator.core.errors import BadInput
 from orchestrator.core.probe import OutcomeKind
 from orchestrator.core.topology import ProbeKind, ProbeSpec
-from providers.base import Inconclusive, ProbeClient, Refused
+from providers import registry
+from providers.base import Inconclusive, ProbeClient, ProviderError, Refused
 from providers.probes.chat import Completion
 from providers.probes.exchange import NOT_ASKED
-from runbooks.plan import Analyse, Analysis, Place
-from runbooks.resolve import MARGIN_S
+from runbooks.plan import Analyse, Analysis, Place, Room
+from runbooks.stages import MARGIN_S
 from workflows.activities.pulse import Pulse
 from workflows.wire import StepResult, StepTask
 
+SPARE_S = 0.5
+"""Kept of a step's time for its answer."""
+ROOM_POLL_S = 0.2
+
 
 async def analyse(work: Analyse, task: StepTask, probes: ProbeClient, pulse: Pulse) -> StepResult:
-    """Hold, ask all the while, and judge. Raises Refused for a fail, Inconclusive where nobody can say.
+    """Hold, ask all the while, judge, and see whether there is room for more. Raises Refused for a fail, Inconclusive
+    where nobody can say and where there is no room.
 
     A fail that is certain ends the hold at once: clients suffer meanwhile.
     An attempt that follows another one holds for what is left of the time, and asks for all answers once more.
     """
+    began = time.monotonic()
+    result = await _looked(work, task, probes, pulse)
+    if work.room is None:
+        return result
+    found = await _room(work.target, work.room, task.timeout_s - (time.monotonic() - began) - SPARE_S, pulse)
+    return replace(result, text="; ".join(filter(None, (result.text, found))))
+
+
+async def _room(target: Place, room: Room, within_s: float, pulse: Pulse) -> str:
+    """That the replicas are ready which the next stage needs. Raises Inconclusive: a person may have it tried again.
+
+    Nothing is wrong with the stage that stands, so nothing goes back; and no more comes than can be served.
+    """
+    control, why = registry.workload(room.workload), "it was not asked in time"
+    # Once at least: an attempt that follows another one may have no time left.
+    async for _ in pulse.turns(max(within_s, ROOM_POLL_S), ROOM_POLL_S):
+        try:
+            ready = (await pulse.through(control.read())).ready
+        except ProviderError as error:
+            why = str(error)
+            continue
+        if ready >= room.ready:
+            return f"{ready} of {room.ready} replicas ready that {room.percent} % needs"
+        why = f"{ready} {'is' if ready == 1 else 'are'} ready"
+    raise Inconclusive(
+        f"{room.percent} % of the move needs {room.ready} ready replica{'s' if room.ready != 1 else ''} of "
+        f"{target.endpoint}: {why}; "
+        "have it tried again when they are there"
+    )
+
+
+async def _looked(work: Analyse, task: StepTask, probes: ProbeClient, pulse: Pulse) -> StepResult:
+    """Hold, ask all the while, and judge."""
     left_s = task.timeout_s - MARGIN_S
     if work.analysis is None:
         await pulse.hold(max(0.0, min(work.hold_s, left_s)))
-        return StepResult(text=f"held for {work.hold_s:g} s")
+        return StepResult(text=f"held for {work.hold_s:g} s" if work.hold_s else "")
     places = [work.target] if work.source is None else [work.target, work.source]
     longest = max(spec.timeout_s for place in places for spec in _questions(place))
     hold_s = min(work.hold_s, max(left_s, (task.timeout_s - longest) / 2))
-    deadline = time.monotonic() + task.timeout_s - 0.5
+    deadline = time.monotonic() + task.timeout_s - SPARE_S
     async with _asking(places, work.analysis, hold_s, probes) as (found, unasked):
         async for passed in pulse.turns(deadline - time.monotonic()):
             target, source = _of(found, work)
