@@ -1,7 +1,9 @@
 """The prober: one engine per vantage and shard, and the outbox for its reports. Free of Temporal."""
 
 from orchestrator.prober.engine import Engine, Pace
-from orchestrator.prober.outbox import Outbox
+from orchestrator.prober.falling import Falling
+from orchestrator.prober.outbox import Bundling, Outbox
+from orchestrator.prober.pretending import PretendingProbes
 from orchestrator.prober.schedule import Lateness
 
-__all__ = ["Engine", "Lateness", "Outbox", "Pace"]
+__all__ = ["Bundling", "Engine", "Falling", "Lateness", "Outbox", "Pace", "PretendingProbes"]

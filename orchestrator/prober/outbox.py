@@ -1,13 +1,17 @@
-"""The outbox: reports on their way out. It keeps the latest of each service, and never makes probing wait."""
+"""The outbox: reports on their way out. It keeps the latest of each service, and never makes probing wait.
+
+Where a region falls, what is said of its services leaves in bundles: a thousand reports would come one by one.
+"""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 
 import structlog
 
-from orchestrator.core.names import ServiceId
+from orchestrator.core.names import Domain, ServiceId
 from orchestrator.core.quorum import Report
 
 log = structlog.get_logger()
@@ -16,9 +20,28 @@ SENDERS = 16
 FIRST_PAUSE_S = 0.1
 LONGEST_PAUSE_S = 5.0
 SEND_WITHIN_S = 10.0
+BUNDLE = 200
+"""Reports that travel together at most: a payload stays well below a megabyte."""
+BUNDLE_PAUSE_S = 0.2
+"""From one bundle to the next: what falls meanwhile is in it."""
 
 Send = Callable[[Report], Awaitable[None]]
 Present = Callable[[Report], Report | None]
+SendBundle = Callable[[Domain, tuple[Report, ...]], Awaitable[None]]
+Region = Callable[[Report], Domain | None]
+"""The region whose bundle a report leaves in; None: it goes by itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bundling:
+    """How reports leave together."""
+
+    region: Region
+    send: SendBundle
+
+
+APART = Bundling(lambda _report: None, lambda _region, _reports: asyncio.sleep(0))
+"""Each report goes by itself."""
 
 
 class Outbox:
@@ -28,8 +51,13 @@ class Outbox:
     present; None from it drops the report. Reports of one service never overtake each other.
     """
 
-    def __init__(self, send: Send, present: Present, *, first_pause_s: float = FIRST_PAUSE_S) -> None:
+    def __init__(
+        self, send: Send, present: Present, bundling: Bundling = APART, *, first_pause_s: float = FIRST_PAUSE_S
+    ) -> None:
         self._send = send
+        self._bundling = bundling
+        self._bundles: dict[Domain, dict[ServiceId, Report]] = {}
+        self._bundled = asyncio.Event()
         self._present = present
         self._first_pause_s = first_pause_s
         self._latest: dict[ServiceId, Report] = {}
@@ -40,10 +68,19 @@ class Outbox:
     @property
     def owed(self) -> int:
         """Services whose latest report has not been delivered."""
-        return len(self._latest.keys() | self._under_way)
+        waiting = {service for bundle in self._bundles.values() for service in bundle}
+        return len(self._latest.keys() | self._under_way | waiting)
 
     def put(self, report: Report) -> None:
         """Take *report* for delivery; what was waiting for the same service is forgotten. Never blocks."""
+        region = self._bundling.region(report)
+        for bundle in self._bundles.values():
+            bundle.pop(report.service, None)
+        if region is not None:
+            self._latest.pop(report.service, None)
+            self._bundles.setdefault(region, {})[report.service] = report
+            self._bundled.set()
+            return
         known = report.service in self._latest
         self._latest[report.service] = report
         if not known and report.service not in self._under_way:
@@ -54,6 +91,31 @@ class Outbox:
         async with asyncio.TaskGroup() as group:
             for _ in range(SENDERS):
                 group.create_task(self._deliver())
+            group.create_task(self._deliver_bundles())
+
+    async def _deliver_bundles(self) -> None:
+        pause_s = self._first_pause_s
+        while True:
+            await self._bundled.wait()
+            self._bundled.clear()
+            for region in [region for region, bundle in self._bundles.items() if bundle]:
+                whole = self._bundles[region]
+                taken = {service: whole.pop(service) for service in tuple(whole)[:BUNDLE]}
+                now = tuple(said for report in taken.values() if (said := self._present(report)) is not None)
+                try:
+                    async with asyncio.timeout(SEND_WITHIN_S):
+                        await self._bundling.send(region, now)
+                except Exception as error:
+                    log.warning("outbox.delayed", region=region, reason=type(error).__name__)
+                    # Said again, as it is then.
+                    self._bundles[region] = {**taken, **whole}
+                    pause_s = min(LONGEST_PAUSE_S, pause_s * 2)
+                    await asyncio.sleep(pause_s)
+                else:
+                    pause_s = self._first_pause_s
+            if any(self._bundles.values()):
+                self._bundled.set()
+            await asyncio.sleep(BUNDLE_PAUSE_S)
 
     async def _deliver(self) -> None:
         while True:

@@ -36,10 +36,12 @@ from workflows import options
 from workflows.activities.dry import Dry
 from workflows.activities.evacuating import Evacuating
 from workflows.activities.governing import Governing
+from workflows.activities.leading import Leading
 from workflows.activities.looking import Looking
 from workflows.activities.probing import Probing
 from workflows.activities.publishing import Publishing
 from workflows.activities.rehearsing import Rehearsing
+from workflows.activities.shadowing import Shadowing
 from workflows.activities.steps import Steps
 from workflows.activities.telling import Chronicle, Herald
 from workflows.activities.weighing import Weighing
@@ -48,6 +50,7 @@ from workflows.drill import DrillWorkflow
 from workflows.failover import FailoverWorkflow
 from workflows.governor import GovernorWorkflow
 from workflows.herald import HeraldWorkflow
+from workflows.lost import LostWorkflow
 from workflows.service import ServiceWorkflow
 from workflows.topology import TopologyWorkflow
 from workflows.watch import WatchWorkflow
@@ -99,10 +102,12 @@ async def workers(client: Client, post: Post) -> AsyncIterator[None]:
     probes = Probes()
     looking, steps = Looking(client), Steps(probes, Weighing(client))
     governing = Governing(client)
+    leading = Leading(client, probes, governing)
     publishing, rehearsing, evacuating = Publishing(client), Rehearsing(client), Evacuating(client)
     dry = Dry(client)
-    probing = Probing(client, host=post.host or socket.gethostname(), cache=state)
-    acts: list[Callable[..., Any]] = [steps.step, steps.undo, steps.adopt]
+    host = post.host or socket.gethostname()
+    probing, shadowing = Probing(client, host=host, cache=state), Shadowing(client, host=host)
+    acts: list[Callable[..., Any]] = [steps.step, steps.undo, steps.adopt, leading.lead]
     work = partial(
         Worker,
         client,
@@ -117,15 +122,17 @@ async def workers(client: Client, post: Post) -> AsyncIterator[None]:
             FailoverWorkflow,
             GovernorWorkflow,
             HeraldWorkflow,
+            LostWorkflow,
             ServiceWorkflow,
             TopologyWorkflow,
             WatchWorkflow,
         ],
         activities=[
-            *(looking.look, looking.describe_run, looking.recheck, governing.acquire),
+            *(looking.look, looking.describe_run, looking.recheck, governing.acquire, leading.hand_over),
             *(publishing.running_endpoints, publishing.publish_topology),
             *(rehearsing.inject, rehearsing.clear, rehearsing.steady, rehearsing.await_run, rehearsing.ask_failback),
             *(dry.decide, dry.capacity, dry.steering),
+            *(shadowing.shadow, shadowing.canary, shadowing.settle),
             *(evacuating.list_inside, evacuating.depart, evacuating.await_arrival),
             *acts,
         ],
@@ -142,7 +149,8 @@ async def workers(client: Client, post: Post) -> AsyncIterator[None]:
         running.append(work(task_queue=HISTORY_QUEUE, activities=[Chronicle(post.history).publish]))
     if post.vantage is not None:
         queue = probe_queue(post.vantage)
-        running.append(work(task_queue=queue, activities=[probing.probe], max_concurrent_activities=PROBES_AT_ONCE))
+        acts = [probing.probe, shadowing.probe]
+        running.append(work(task_queue=queue, activities=acts, max_concurrent_activities=PROBES_AT_ONCE))
     async with stack:
         stack.push_async_callback(probes.close)
         for worker in running:

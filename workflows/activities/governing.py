@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 
 from temporalio import activity
 from temporalio.client import Client, WorkflowUpdateFailedError, WorkflowUpdateRPCTimeoutOrCancelledError
@@ -12,7 +13,7 @@ from temporalio.service import RPCError, RPCStatusCode
 from orchestrator.core.governing import SlotAnswer, SlotRequest
 from workflows import options
 from workflows.wire import GOVERNOR_ID
-from workflows.wire.governor import SlotAnswers, SlotRequests
+from workflows.wire.governor import Arrival, Arrivals, SlotAnswers, SlotRequests
 
 TOGETHER = 50
 """Services that are asked for in one update, at most."""
@@ -31,6 +32,8 @@ class Governing:
         self._client = client
         self._waiting: list[tuple[SlotRequest, asyncio.Future[SlotAnswer]]] = []
         self._asking: asyncio.Task[None] | None = None
+        self._arrivals: list[Arrival] = []
+        self._telling: asyncio.Task[None] | None = None
 
     @activity.defn(name=options.ACQUIRE_SLOT)
     async def acquire(self, request: SlotRequest) -> SlotAnswer:
@@ -44,6 +47,21 @@ class Governing:
                 return await answer
         except TimeoutError as error:
             raise _silent() from error
+
+    def arrived(self, arrival: Arrival) -> None:
+        """Tell the governor soon that a service which was led has arrived: many in one signal.
+
+        What is lost is made up for: the service tells what it takes, and its run gives the place back when it is over.
+        """
+        self._arrivals.append(arrival)
+        if self._telling is None or self._telling.done():
+            self._telling = asyncio.create_task(self._tell_all())
+
+    async def _tell_all(self) -> None:
+        while self._arrivals:
+            arrived, self._arrivals = tuple(self._arrivals), []
+            with contextlib.suppress(RPCError):
+                await self._client.get_workflow_handle(GOVERNOR_ID).signal("arrived", Arrivals(arrived))
 
     async def _ask_all(self) -> None:
         while self._waiting:

@@ -5,23 +5,26 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import structlog
 from temporalio import activity
 from temporalio.client import Client
+from temporalio.common import WorkflowIDReusePolicy
 from temporalio.service import RPCError, RPCStatusCode
 
 from orchestrator.config import restore
-from orchestrator.core.names import ServiceId
+from orchestrator.core.names import Domain, ServiceId
 from orchestrator.core.quorum import Report, Seed
 from orchestrator.core.topology import Service, Topology
-from orchestrator.prober import Engine, Outbox, Pace
+from orchestrator.prober import Bundling, Engine, Falling, Outbox, Pace
 from providers.probes import Probes
 from workflows import options
 from workflows.activities.answers import Answers
 from workflows.activities.documents import unpack
-from workflows.wire import TOPOLOGY_ID, Applied, Watch, service_id, shard_of
+from workflows.wire import CONTROL_QUEUE, TOPOLOGY_ID, Applied, Watch, lost_id, service_id, shard_of
+from workflows.wire.lost import Bundle, Fallen
 
 log = structlog.get_logger()
 
@@ -52,18 +55,27 @@ class Probing:
             emit=lambda report: outbox.put(report),  # noqa: PLW0108 - the outbox needs the engine, and is made after it
             seed=watch.seed,
         )
-        outbox = Outbox(self._send, engine.present)
+        falling = Falling()
+        bundles = _Bundles(self._client, watch, falling)
+        outbox = Outbox(self._send, engine.present, Bundling(falling.region, bundles.send))
         answers = Answers(self._look_again)
+
+        def configure(topology: Topology, revision: int) -> None:
+            share = _share(topology, watch)
+            engine.configure(share, revision)
+            falling.configure(share)
+            bundles.configure(topology)
+            answers.configure(share)
+
         applied, topology = await self._topology()
-        engine.configure(_share(topology, watch), applied.revision)
-        answers.configure(_share(topology, watch))
+        configure(topology, applied.revision)
         log.info("probe.started", vantage=watch.vantage.id, epoch=watch.epoch, revision=applied.revision)
         try:
             async with asyncio.timeout(RETURN_S), asyncio.TaskGroup() as group:
                 group.create_task(engine.run(on_tick=lambda: activity.heartbeat(engine.beat()), pace=PACE))
                 group.create_task(outbox.run())
                 group.create_task(answers.run())
-                group.create_task(self._follow(engine, answers, watch, applied.revision))
+                group.create_task(self._follow(configure, watch, applied.revision))
         except TimeoutError:
             return engine.beat()
         finally:
@@ -84,7 +96,7 @@ class Probing:
                 raise
             log.warning("probe.no-service", service=report.service)
 
-    async def _follow(self, engine: Engine, answers: Answers, watch: Watch, revision: int) -> None:
+    async def _follow(self, configure: Callable[[Topology, int], None], watch: Watch, revision: int) -> None:
         """Topology changes reach the running engine. Whatever goes wrong in here, the probing itself goes on."""
         handle = self._client.get_workflow_handle(TOPOLOGY_ID)
         trouble = ""
@@ -96,8 +108,7 @@ class Probing:
                     trouble = ""
                     continue
                 applied, topology = await self._in_force()
-                engine.configure(_share(topology, watch), applied.revision)
-                answers.configure(_share(topology, watch))
+                configure(topology, applied.revision)
             except Exception as error:
                 # Its owner is away, or wrote what this program is too old to read: what is known is watched on.
                 said = f"{type(error).__name__}: {error}"
@@ -137,6 +148,42 @@ class Probing:
             fresh.replace(self._cache)
         except OSError as error:
             log.warning("probe.topology-not-kept", path=str(self._cache), reason=error.strerror)
+
+
+class _Bundles:
+    """Sends what one vantage says of many services to whoever leads them out of the region."""
+
+    def __init__(self, client: Client, watch: Watch, falling: Falling) -> None:
+        self._client = client
+        self._watch = watch
+        self._falling = falling
+        self._vantages = self._at_once = 1
+
+    def configure(self, topology: Topology) -> None:
+        self._vantages = len(topology.vantages)
+        self._at_once = topology.orders.limits.at_once
+
+    async def send(self, region: Domain, reports: tuple[Report, ...]) -> None:
+        """Signal the region's leader, who begins with the first bundle. Raises RPCError."""
+        vantage = self._watch.vantage
+        bundle = Bundle(
+            domain=region,
+            vantage=vantage.id,
+            region=vantage.region,
+            vantages=self._vantages,
+            at_once=self._at_once,
+            fallen=tuple(Fallen(report, self._falling.tier(report.service)) for report in reports),
+        )
+        await self._client.start_workflow(
+            "lost",
+            region,
+            id=lost_id(region),
+            task_queue=CONTROL_QUEUE,
+            task_timeout=options.TASK_TIMEOUT,
+            id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE,
+            start_signal="heard",
+            start_signal_args=[bundle],
+        )
 
 
 def _share(topology: Topology, watch: Watch) -> tuple[Service, ...]:

@@ -38,6 +38,10 @@ def domain_id(domain: Domain) -> str:
     return f"domain/{domain}"
 
 
+def lost_id(domain: Domain) -> str:
+    return f"lost/{domain}"
+
+
 def drill_id(service: ServiceId, drill: str) -> str:
     return f"drill/{service}/{drill}"
 

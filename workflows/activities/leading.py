@@ -1,0 +1,244 @@
+"""Leading services out of a lost region, many at a time: what each run would do first is done here, under its tokens.
+
+A leader is in a hurry and decides nothing: the service does, the governor grants, and the fence refuses what came too
+late. Whatever is not done at once is left to the run, which begins a little later and finds done what is done.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import structlog
+from temporalio import activity
+from temporalio.client import Client, WorkflowUpdateFailedError
+from temporalio.exceptions import ApplicationError, WorkflowAlreadyStartedError
+from temporalio.service import RPCError
+
+from orchestrator.core.errors import FailoverError
+from orchestrator.core.governing import CHOICES, SlotAnswer, SlotRequest
+from orchestrator.core.record import Entry, Mark
+from orchestrator.core.topology import Notify
+from providers.base import ProbeClient
+from runbooks.course import Do, next_actions
+from runbooks.plan import Promote, Steer, Step, Verify
+from runbooks.progress import Event, advance, begin
+from workflows import options
+from workflows.activities.governing import Governing
+from workflows.activities.looking import heartbeats
+from workflows.activities.verbs import Verbs
+from workflows.wire import CONTROL_QUEUE, Carry, Heartbeats, service_id
+from workflows.wire.evacuation import Fate
+from workflows.wire.governor import Arrival, GiveBack
+from workflows.wire.lost import (
+    Ahead,
+    Following,
+    HandOver,
+    HeadStart,
+    Lead,
+    LeadAnswer,
+    LeadRequest,
+    LeadTask,
+    Led,
+)
+from workflows.wire.tasks import task_of
+
+log = structlog.get_logger()
+
+BY_ITSELF = timedelta(seconds=60)
+"""When a run begins by itself, if its leader has fallen silent."""
+DECIDED_FOR_S = 2.0
+"""A verdict older than this is asked for again before traffic moves: by the run itself."""
+STEP_S = 4.0
+"""A first step that takes longer is the run's own."""
+CROWDED_S = 10.0
+"""How long a service waits for a place before it goes its own way."""
+PLACE_S = 0.05
+BEAT_S = 0.5
+AT_ONCE = 10
+"""Signals under way at one time."""
+
+
+class Leading:
+    """Activities of the workflow that leads services out of a lost region."""
+
+    def __init__(self, client: Client, probes: ProbeClient, governing: Governing) -> None:
+        self._client = client
+        self._governing = governing
+        self._verbs = Verbs(probes, lambda *_found: None)
+
+    @activity.defn(name=options.LEAD)
+    async def lead(self, task: LeadTask) -> LeadAnswer:
+        """Lead each service of *task*. Idempotent: updates, runs and effects carry ids that do not change."""
+        work = asyncio.ensure_future(self._all(task))
+        try:
+            while not work.done():
+                activity.heartbeat()
+                await asyncio.wait([work], timeout=BEAT_S)
+        finally:
+            work.cancel()
+        return work.result()
+
+    async def _all(self, task: LeadTask) -> LeadAnswer:
+        asked = {(report.vantage, report.shard) for each in task.services for report in each.reports}
+        shards = sorted({shard for _, shard in asked})
+        vantages = tuple(sorted({vantage for vantage, _ in asked}))
+        heard = dict(
+            zip(shards, await asyncio.gather(*(heartbeats(self._client, vantages, s) for s in shards)), strict=True)
+        )
+        found = await asyncio.gather(*(self._one(task, each, heard) for each in task.services))
+        told: dict[Notify, None] = {}
+        for _, notify in found:
+            told.update(dict.fromkeys(notify))
+        return LeadAnswer(tuple(lead for lead, _ in found), tuple(told))
+
+    async def _one(
+        self, task: LeadTask, each: Following, heard: dict[int, Heartbeats]
+    ) -> tuple[Lead, tuple[Notify, ...]]:
+        try:
+            led = await self._granted(task, each, heard[each.reports[0].shard])
+        except (RPCError, WorkflowUpdateFailedError, ApplicationError) as error:
+            log.warning("lead.failed", service=each.service, reason=f"{type(error).__name__}: {error}")
+            return Lead(each.service, Fate.FAILED, text=str(error)), ()
+        if led.carry is None:
+            fate = Fate.MOVING if led.run is not None else Fate.REFUSED
+            return Lead(each.service, fate, led.run, text=led.text), ()
+        return await self._led(led.carry, led.slot), led.carry.notify
+
+    async def _granted(self, task: LeadTask, each: Following, heard: Heartbeats) -> Led:
+        """The run that the service has chosen and the governor granted; or why there is none."""
+        asked = LeadRequest(
+            task.id, task.domain, each.reports, heard, until=datetime.now(UTC).replace(microsecond=0) + BY_ITSELF
+        )
+        led = Led(text="nothing was chosen")
+        service = self._client.get_workflow_handle(service_id(each.service))
+        for choice in range(CHOICES):
+            led = await service.execute_update("lead", asked, id=f"{task.id}/{each.service}/{choice}", result_type=Led)
+            if led.slot is None:
+                return led
+            answer = await self._place(led.slot)
+            if answer is None:
+                if led.may_proceed:
+                    return led
+                break
+            if answer.granted:
+                return led
+            asked = replace(asked, instead=led.run, refused=answer)
+        if led.run is not None:
+            await service.signal("left_behind", GiveBack(led.run))
+        return Led(text="the governor granted nothing, and it goes its own way")
+
+    async def _place(self, slot: SlotRequest) -> SlotAnswer | None:
+        """The governor's answer, once there is a place or another reason; None: it is silent."""
+        deadline = asyncio.get_running_loop().time() + CROWDED_S
+        while True:
+            try:
+                answer = await self._governing.acquire(slot)
+            except ApplicationError:
+                return None
+            crowded = not answer.granted and {each.rule for each in answer.objections} == {"too-many-at-once"}
+            if not crowded or asyncio.get_running_loop().time() > deadline:
+                return answer
+            await asyncio.sleep(PLACE_S)
+
+    async def _led(self, carry: Carry, slot: SlotRequest | None) -> Lead:
+        """Begin the run, delayed, and do its first steps."""
+        plan = carry.plan
+        workflow = f"failover/{plan.service}/{plan.run}" if slot is None else slot.workflow
+        await self._begin(carry, workflow)
+        began = datetime.now(UTC)
+        done, moved, text = await self._first_steps(carry)
+        head = HeadStart(began, done)
+        if not moved:
+            # It takes longer than a leader can wait: the run goes on at once.
+            await self._hand(workflow, head)
+            return Lead(plan.service, Fate.MOVING, plan.run, workflow, text)
+        if slot is not None:
+            self._governing.arrived(Arrival(plan.run, plan.service, slot.needs))
+        return Lead(plan.service, Fate.MOVED, plan.run, workflow, text, head)
+
+    async def _begin(self, carry: Carry, workflow: str) -> None:
+        try:
+            await self._client.start_workflow(
+                "failover",
+                carry,
+                id=workflow,
+                task_queue=CONTROL_QUEUE,
+                task_timeout=options.TASK_TIMEOUT,
+                start_delay=BY_ITSELF,
+            )
+        except WorkflowAlreadyStartedError:
+            log.info("lead.again", run=carry.plan.run)
+
+    async def _first_steps(self, carry: Carry) -> tuple[tuple[Ahead, ...], bool, str]:
+        """What was done of the way up to the first write of the answer, whether that was made, and how it ended."""
+        plan, progress = carry.plan, begin(carry.plan)
+        decided = carry.entries[-1].at
+        done: list[Ahead] = []
+        while True:
+            action = next_actions(plan, progress)[0]
+            step = action.step if isinstance(action, Do) else None
+            if step is None or not _quick(step):
+                return tuple(done), False, "what comes first takes its time"
+            began = datetime.now(UTC)
+            if isinstance(step.work, Steer) and (began - decided).total_seconds() > DECIDED_FOR_S:
+                return tuple(done), False, "the verdict is to be asked for again"
+            progress = advance(progress, step.id, Event.START)
+            task = task_of(plan, carry.service, progress, step, min(step.timeout_s, STEP_S))
+            try:
+                async with asyncio.timeout(STEP_S):
+                    result = await self._verbs.do(task)
+            except TimeoutError:
+                return tuple(done), False, f"step {step.id} takes its time"
+            except FailoverError as error:
+                log.warning("lead.step-failed", run=plan.run, step=step.id, reason=str(error))
+                return tuple(done), False, f"step {step.id} failed at first: {error}"
+            progress = advance(progress, step.id, Event.SUCCEED, result.text)
+            done.append(Ahead(step.id, result, _entries(step, result.text, began, result.entries)))
+            if isinstance(step.work, Steer):
+                return tuple(done), True, result.text
+
+    # ------------------------------------------------------------------ afterwards
+
+    @activity.defn(name=options.HAND_OVER)
+    async def hand_over(self, over: HandOver) -> None:
+        """Tell runs of their head start, and services what was reported meanwhile. Twice is once."""
+        places = asyncio.Semaphore(AT_ONCE)
+
+        async def tell(workflow: str, signal: str, news: object) -> None:
+            async with places:
+                activity.heartbeat()
+                await self._signal(workflow, signal, news)
+
+        await asyncio.gather(
+            *(tell(workflow, "head_start", head) for workflow, head in over.heads),
+            *(tell(service_id(report.service), "report", report) for report in over.reports),
+        )
+
+    async def _hand(self, workflow: str, head: HeadStart) -> None:
+        await self._signal(workflow, "head_start", head)
+
+    async def _signal(self, workflow: str, signal: str, news: object) -> None:
+        """What is gone needs to hear nothing."""
+        try:
+            await self._client.get_workflow_handle(workflow).signal(signal, news)
+        except RPCError as error:
+            log.info("lead.not-told", workflow=workflow, reason=str(error))
+
+
+def _quick(step: Step) -> bool:
+    """Whether a leader can do it: what is asked from several places at once needs workers in each."""
+    return isinstance(step.work, Promote | Steer) or (isinstance(step.work, Verify) and step.work.vantages <= 1)
+
+
+def _entries(step: Step, text: str, began: datetime, seen: tuple[Entry, ...]) -> tuple[Entry, ...]:
+    """What the record says of a step, as the run itself would have said it."""
+    now = datetime.now(UTC)
+    seconds = (now - began).total_seconds()
+    entries = [Entry(began, Mark.STEP_STARTED, step.text, step.id), *seen]
+    if isinstance(step.work, Steer):
+        entries.append(Entry(now, Mark.STEERED, text or step.text, step.id, seconds))
+    if isinstance(step.work, Verify):
+        entries.append(Entry(now, Mark.VERIFIED, text, step.id))
+    return (*entries, Entry(now, Mark.STEP_DONE, text or step.text, step.id, seconds))

@@ -1,0 +1,273 @@
+"""A region that is lost: one event for all its services. They are led out of it many at a time, the first tier first.
+
+Each service still decides for itself, by its own quorum and its own rules; the governor still grants each move. What
+is saved is the way of a thousand reports, children and steps through a thousand histories while the world waits.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import TypeVar
+
+from temporalio import workflow
+from temporalio.exceptions import ActivityError, ApplicationError, is_cancelled_exception
+
+with workflow.unsafe.imports_passed_through():
+    from orchestrator.core.names import Domain, ServiceId, VantageId, encloses
+    from orchestrator.core.quorum import Report
+    from orchestrator.core.topology import Notify
+    from workflows import options
+    from workflows.herald import Heralds
+    from workflows.wire import CONTROL_QUEUE, Telling, steps_queue
+    from workflows.wire.evacuation import OVER, Departure, EvacuationReport, EvacuationStop, Fate
+    from workflows.wire.lost import Bundle, Following, HandOver, HeadStart, Lead, LeadAnswer, LeadTask
+
+BATCH = 10
+"""Services that one leader takes at a time, at most."""
+LEADERS = 4
+"""Batches under way at one time."""
+LEADING = timedelta(seconds=45)
+SILENT = timedelta(seconds=3)
+"""A leader that is silent for so long has been given up: another one does the same again, and finds done what is."""
+ALONE = timedelta(seconds=1)
+"""While only one vantage speaks of the region, its reports go on to the services after so long."""
+TOGETHER = timedelta(seconds=10)
+"""So long they wait for a majority where most vantages speak of it."""
+KEPT = timedelta(seconds=25)
+"""A run hears of its head start after so long at the latest, though others are still to be led."""
+HANDED = 40
+"""Runs and services that are told of at a time."""
+QUIET = timedelta(seconds=15)
+"""After so long without news the event is over."""
+_T = TypeVar("_T")
+
+
+@dataclass(slots=True)
+class _Heard:
+    """One service of which something is down here, and that nobody leads yet."""
+
+    since: datetime
+    tier: int
+    reports: dict[VantageId, Report] = field(default_factory=dict)
+    passed_on: bool = False
+
+
+@workflow.defn(name="lost")
+class LostWorkflow:
+    """``lost/<region>``: begins with the first bundle of reports, and ends when all is quiet."""
+
+    @workflow.init
+    def __init__(self, domain: Domain) -> None:
+        self._domain = domain
+        self._heralds = Heralds()
+        self._spoke: dict[VantageId, tuple[datetime, Domain]] = {}
+        self._majority = 2
+        self._at_once = BATCH
+        self._waiting: dict[ServiceId, _Heard] = {}
+        self._leading: list[asyncio.Task[None]] = []
+        self._batches = 0
+        self._departures: dict[ServiceId, Departure] = {}
+        self._heads: list[tuple[datetime, str, HeadStart]] = []
+        self._late: dict[tuple[ServiceId, VantageId], Report] = {}
+        self._notify: tuple[Notify, ...] | None = None
+        self._news = 0
+        self._last_news = workflow.now()
+        self._stopped = ""
+        self._started = workflow.now()
+        self._ended: datetime | None = None
+
+    @workflow.run
+    async def run(self, domain: Domain) -> EvacuationReport:
+        while True:
+            self._begin_leading()
+            over = self._to_hand_over()
+            if over is not None:
+                await self._hand_over(over)
+                continue
+            if self._is_over():
+                break
+            seen = self._news
+            with contextlib.suppress(TimeoutError):
+                await workflow.wait_condition(lambda then=seen: self._news != then, timeout=self._pause())  # type: ignore[misc]  # bound on purpose
+        self._ended = workflow.now()
+        self._tell("region-left", self._summary())
+        await self._heralds.sent()
+        await workflow.wait_condition(workflow.all_handlers_finished)
+        return self.report()
+
+    @workflow.signal
+    def heard(self, bundle: Bundle) -> None:
+        """What a vantage says of many services at once."""
+        now = workflow.now()
+        self._hear()
+        self._spoke[bundle.vantage] = (now, bundle.region)
+        self._majority = max(2, bundle.vantages // 2 + 1)
+        self._at_once = max(1, bundle.at_once)
+        for each in bundle.fallen:
+            service = each.report.service
+            if service in self._departures:
+                # It was led already: what is still said of it waits until the others are out.
+                self._late[service, bundle.vantage] = each.report
+                continue
+            heard = self._waiting.setdefault(service, _Heard(now, each.tier))
+            heard.reports[bundle.vantage] = each.report
+
+    @workflow.query
+    def report(self) -> EvacuationReport:
+        """The event so far."""
+        who = ", ".join(self._spoke)
+        return EvacuationReport(
+            id=workflow.info().run_id,
+            domain=self._domain,
+            by="automatic",
+            reason=f"endpoints of many services are down there, say {who}",
+            started=self._started,
+            departures=tuple(self._departures.values()),
+            stopped=self._stopped,
+            ended=self._ended,
+        )
+
+    @workflow.update
+    def stop(self, stop: EvacuationStop) -> EvacuationReport:
+        """Nobody is led any more: each service goes on by itself, as it does where no region is lost."""
+        self._stopped = f"stopped by {stop.by}: {stop.reason}"
+        self._hear()
+        return self.report()
+
+    @stop.validator
+    def _may_stop(self, stop: EvacuationStop) -> None:
+        if self._stopped:
+            raise ApplicationError(f"the evacuation of {self._domain} is stopped already", type="Refused")
+
+    # ------------------------------------------------------------------ leading
+
+    def _begin_leading(self) -> None:
+        self._leading = [task for task in self._leading if not task.done()]
+        while len(self._leading) < LEADERS and (batch := self._next()):
+            self._batches += 1
+            self._leading.append(asyncio.create_task(self._lead(self._batches, batch)))
+
+    def _next(self) -> tuple[tuple[ServiceId, _Heard], ...]:
+        """The services that a majority speaks of, the most important first; they wait no longer."""
+        if self._stopped:
+            return ()
+        ready = [item for item in self._waiting.items() if len(item[1].reports) >= self._majority]
+        ready.sort(key=lambda item: (item[1].tier, item[1].since, item[0]))
+        size = min(self._at_once, BATCH)
+        taken = tuple(ready[:size])
+        for service, heard in taken:
+            del self._waiting[service]
+            self._departures[service] = Departure(service, 1, heard.tier, Fate.MOVING, began=workflow.now())
+        return taken
+
+    async def _lead(self, number: int, batch: tuple[tuple[ServiceId, _Heard], ...]) -> None:
+        services = tuple(Following(service, tuple(heard.reports.values())) for service, heard in batch)
+        task = LeadTask(f"{workflow.info().run_id}/{number}", self._domain, services)
+        answer = await self._somewhere(task)
+        if answer is None:
+            # Nobody could lead: the services hear what was said of them, and go by themselves.
+            leads = tuple(Lead(service, Fate.FAILED, text="nobody could lead it out") for service, _ in batch)
+            answer = LeadAnswer(leads)
+        now = workflow.now()
+        for (service, heard), lead in zip(batch, answer.leads, strict=True):
+            ended = now if lead.fate in OVER else None
+            self._departures[service] = replace(
+                self._departures[service], fate=lead.fate, run=lead.run, text=lead.text, ended=ended
+            )
+            if lead.head is not None:
+                self._heads.append((now, lead.workflow, lead.head))
+            if lead.fate is Fate.FAILED:
+                self._late.update({(service, vantage): said for vantage, said in heard.reports.items()})
+        self._hear()
+        if any(lead.fate is Fate.MOVED for lead in answer.leads) and self._notify is None:
+            self._notify = answer.notify
+            self._tell("region-lost", f"{self._domain} is lost: {', '.join(self._spoke)} find it down; traffic leaves")
+
+    async def _somewhere(self, task: LeadTask) -> LeadAnswer | None:
+        """Have *task* done by a worker outside the region; by another one where it falls silent. None: nobody did."""
+        for queue in self._queues():
+            try:
+                answer: LeadAnswer = await workflow.execute_activity(
+                    options.LEAD,
+                    task,
+                    result_type=LeadAnswer,
+                    task_queue=queue,
+                    schedule_to_start_timeout=options.SCHEDULE_TO_START,
+                    start_to_close_timeout=LEADING,
+                    heartbeat_timeout=SILENT,
+                    retry_policy=options.ONCE,
+                )
+            except ActivityError as error:
+                if is_cancelled_exception(error):
+                    raise
+                continue
+            return answer
+        return None
+
+    def _queues(self) -> Iterator[str]:
+        """Workers outside the region, each batch beginning with another one; then anybody, twice."""
+        outside = [steps_queue(region) for _, region in self._spoke.values() if not encloses(self._domain, region)]
+        first = self._batches % max(1, len(outside))
+        yield from dict.fromkeys((*outside[first:], *outside[:first]))
+        yield CONTROL_QUEUE
+        yield CONTROL_QUEUE
+
+    # ------------------------------------------------------------------ afterwards
+
+    def _to_hand_over(self) -> HandOver | None:
+        """What runs and services are told now; None: nothing. Who is still to be led comes before them."""
+        now = workflow.now()
+        busy = bool(self._leading)
+        due = [item for item in self._heads if not busy or now - item[0] >= KEPT][:HANDED]
+        reports = [*self._to_pass_on(now)]
+        if not busy:
+            late = tuple(self._late)[: max(0, HANDED - len(due) - len(reports))]
+            reports.extend(self._late.pop(key) for key in late)
+        if not due and not reports:
+            return None
+        self._heads = [item for item in self._heads if item not in due]
+        return HandOver(tuple((run, head) for _, run, head in due), tuple(reports))
+
+    def _to_pass_on(self, now: datetime) -> Iterator[Report]:
+        """Reports of services of which no majority speaks: they decide nothing, and are to be known all the same."""
+        patience = TOGETHER if len(self._spoke) >= self._majority else ALONE
+        for service, heard in tuple(self._waiting.items()):
+            if not self._stopped and now - heard.since < patience:
+                continue
+            yield from heard.reports.values()
+            del self._waiting[service]
+
+    async def _hand_over(self, over: HandOver) -> None:
+        with contextlib.suppress(ActivityError):
+            await workflow.execute_activity(
+                options.HAND_OVER,
+                over,
+                start_to_close_timeout=timedelta(seconds=30),
+                schedule_to_close_timeout=timedelta(minutes=10),
+                heartbeat_timeout=timedelta(seconds=5),
+                retry_policy=options.PATIENT,
+            )
+
+    def _pause(self) -> timedelta:
+        """Until something is due though no news comes."""
+        return timedelta(milliseconds=500) if self._waiting or self._heads or self._leading else QUIET
+
+    def _is_over(self) -> bool:
+        busy = self._waiting or self._heads or self._late or self._leading
+        return not busy and workflow.now() - self._last_news >= QUIET
+
+    def _hear(self) -> None:
+        self._news += 1
+        self._last_news = workflow.now()
+
+    def _summary(self) -> str:
+        report = self.report()
+        out = report.count(Fate.MOVED, Fate.MOVING)
+        return f"{self._domain}: {out} of {len(report.departures)} services were led out of it"
+
+    def _tell(self, event: str, text: str) -> None:
+        self._heralds.send(Telling(self._notify or (), ServiceId(""), event, text, workflow.now()))
