@@ -114,7 +114,10 @@ class Leading:
         led = Led(text="nothing was chosen")
         service = self._client.get_workflow_handle(service_id(each.service))
         for choice in range(CHOICES):
-            led = await service.execute_update("lead", asked, id=f"{task.id}/{each.service}/{choice}", result_type=Led)
+            answered: Led = await service.execute_update(
+                "lead", asked, id=f"{task.id}/{each.service}/{choice}", result_type=Led
+            )
+            led = answered
             if led.slot is None:
                 return led
             answer = await self._place(led.slot)
