@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from orchestrator.config.canonical import digest
 from orchestrator.core.decision import Request
@@ -169,6 +170,8 @@ class Entity:
     """Endpoints without room."""
     paused: str | None = None
     acknowledged: str | None = None
+    more: dict[str, Any] = field(default_factory=dict)
+    """Further fields of its status."""
     held: tuple[Objection, ...] = ()
     hold: tuple[Objection, ...] = ()
     run: RunId | None = None
@@ -257,7 +260,7 @@ class FakeControlPlane(ControlPlane):
         entity = self.entity(service)
         weights = dict(serving_weights(entity.active))
         heard = datetime.now(UTC)
-        return ServiceStatus(
+        seen = ServiceStatus(
             service=service,
             name=entity.service.name,
             revision=self.revision,
@@ -279,6 +282,7 @@ class FakeControlPlane(ControlPlane):
                 EndpointBrief(e.id, e.region, e.role, e.url, weights[e.id]) for e in entity.service.endpoints
             ),
         )
+        return replace(seen, **entity.more)
 
     def _routing(self, entity: Entity) -> Routing:
         fence = Fence(entity.generation, "r0", "steer", serving_weights(entity.active))

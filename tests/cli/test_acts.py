@@ -32,6 +32,21 @@ def test_two_people_say_yes(failover: Any, plane: Any, run: str) -> None:
     assert said == ["yes approved by bo: it is time", "yes approved by cy: it is time"]
 
 
+def test_programs_read_what_a_run_waits_for(failover: Any, run: str) -> None:
+    """'show --json' and 'status --json' list what the run waits for, with the commands that answer it."""
+    failover("hold", run, *WHY)
+    wanted = [
+        {"text": "paused by ada: it is time", "commands": ["failover release run1"]},
+        {
+            "text": "step yes needs 2 yes of role sre, 0 given",
+            "commands": ["failover approve run1 --step yes", "failover deny run1 --step yes"],
+        },
+    ]
+    wanted = [{"service": "chat", "run": "run1", **each} for each in wanted]
+    assert failover("show", run, "--json").document["asks"] == wanted
+    assert failover("status", "--json").document["asks"] == wanted
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [

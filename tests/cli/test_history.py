@@ -61,6 +61,7 @@ def test_a_record_is_one_document_with_its_measures(failover: Any, plane: Any, f
     plane.entities["chat"].records.append(fake.make_record("r1"))
     record = failover("show", "r1", "--json").document
     assert (record["status"], record["ttd_s"], record["ttr_s"]) == ("completed", 1.4, 12.0)
+    assert record["asks"] == []
     assert record["started"] == "2026-03-01T12:00:01.500000Z"
     assert record["after"] == [["ap", 0], ["eu", 0], ["us", 100]]
 

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from datetime import timedelta
 from types import ModuleType
 from typing import Any
 
 from orchestrator.core.move import Objection, Trigger
-from orchestrator.core.names import Domain, ServiceId
+from orchestrator.core.names import Domain, EndpointId, RunId, ServiceId
 from orchestrator.core.quorum import Verdict
 from orchestrator.core.record import Entry, Mark
+from orchestrator.core.situation import Shift
 from orchestrator.history import Store
 from workflows.wire import RunState, Waiting
+from workflows.wire.service import Frozen
 
 EVIL = '<script>alert(1)</script><img src=x onerror="alert(2)">'
 
@@ -98,6 +101,33 @@ async def test_a_run_that_waits_for_a_person_says_for_whom(site: Any, world: Any
         f"failover release {run}",
         f"failover approve {run} --step yes",
     ]
+
+
+async def test_what_stands_over_a_service_is_shown(site: Any, world: Any, worlds: ModuleType) -> None:
+    """A move for a time, a freeze, the gate, and a run that nobody has looked at: each is said, and what needs you."""
+    now = worlds.utc_now()
+    before = ((EndpointId("eu"), 100), (EndpointId("us"), 0))
+    world.services["chat"] = replace(
+        world.services["chat"],
+        shift=Shift(RunId("r1"), "ann", EVIL, now + timedelta(hours=2), before),
+        unacknowledged=now - timedelta(minutes=1),
+        freezes=(Frozen("the year ends", now + timedelta(hours=1)),),
+        gate="the network is rebuilt",
+    )
+    front = await site.client.get("/")
+    words = text_of(front.text)
+    assert "chat asks for a decision" in words
+    assert "Waiting for you" in words
+    assert "automation waits until somebody has looked at its run" in words
+    assert "failover ack chat" in words
+    assert "then the service asks to go back to eu" in words
+    assert "because: the year ends" in words
+    assert "automation of all services is off (the network is rebuilt)" in words
+    assert "<script>alert" not in front.text
+    found = (await site.client.get("/api/services")).json()["services"]
+    (chat,) = [each for each in found if each["service"] == "chat"]
+    assert chat["shift"]["by"] == "ann"
+    assert {"not acknowledged", "for a time", "freeze", "gate"} <= {each["about"] for each in chat["reasons"]}
 
 
 async def test_a_closed_run_tells_its_story(site: Any) -> None:
