@@ -2,27 +2,29 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 from datetime import timedelta
-from typing import TypeVar
 
 from temporalio import workflow
 from temporalio.exceptions import ActivityError, is_cancelled_exception
 
 with workflow.unsafe.imports_passed_through():
-    from orchestrator.core.names import EndpointId, RunId
+    from orchestrator.core.names import EndpointId, RunId, ServiceId
     from orchestrator.core.record import Record, RunStatus
     from orchestrator.core.topology import Service
     from runbooks.plan import Plan, Verify
     from workflows import options
     from workflows.finishing import to_the_end
     from workflows.herald import herald
+    from workflows.placed import Fault, PlacedFault, call
+    from workflows.pretending import pretended_in
+    from workflows.shadow import NotBegun, Shadow
     from workflows.wire import (
         DrillPhase,
         DrillReport,
         DrillRequest,
         FailbackTask,
-        FaultSeen,
         FaultTask,
         Publication,
         RunQuestion,
@@ -33,13 +35,15 @@ with workflow.unsafe.imports_passed_through():
         StepResult,
         StepTask,
     )
-    from workflows.wire.drill import DryDecision, DryQuestion, DrySeen
+    from workflows.wire.drill import DryDecision, DryQuestion, DrySeen, ShadowQuestion, ShadowSeen, Told
 
 STEADY_WITHIN_S = 30.0
 FAILBACK_WITHIN_S = 120.0
 ASKED_WITHIN_S = 15.0
-DRY = "dry"
-_T = TypeVar("_T")
+WATCHED_WITHIN_S = 60.0
+"""How long the probers of a shadow may take to have an opinion of every endpoint."""
+DRY, SYNTHETIC = "dry", "synthetic"
+CANCELLED = "the drill was cancelled"
 
 
 class _Stopped(Exception):
@@ -51,7 +55,7 @@ class _Stopped(Exception):
 
 def _went_wrong(error: ActivityError) -> str:
     if is_cancelled_exception(error):
-        return "the drill was cancelled"
+        return CANCELLED
     return f"a step of the drill itself failed: {getattr(error.cause, 'message', error)}"
 
 
@@ -64,6 +68,8 @@ class DrillWorkflow:
         self._request = request
         # A schedule starts every drill with one request; what differs is the id it gives the workflow.
         self._id = workflow.info().workflow_id.rpartition("/")[2]
+        self._subject: ServiceId = request.service
+        self._shadow: Shadow | None = None
         self._report = DrillReport(
             id=self._id,
             service=request.service,
@@ -79,12 +85,16 @@ class DrillWorkflow:
     async def run(self, request: DrillRequest) -> DrillReport:
         verdict, text = "failed", ""
         try:
-            verdict, text = await (self._ask_only(request) if request.level == DRY else self._rehearse(request))
+            held = {DRY: self._ask_only, SYNTHETIC: self._on_canary}.get(request.level, self._rehearse)
+            verdict, text = await held(request)
         except _Stopped as stopped:
             verdict, text = stopped.verdict, stopped.text
             self._end_phase(ok=False, text=text)
         except ActivityError as error:
             verdict, text = "inconclusive", _went_wrong(error)
+            self._end_phase(ok=False, text=text)
+        except asyncio.CancelledError:
+            verdict, text = "inconclusive", CANCELLED
             self._end_phase(ok=False, text=text)
         self._report = replace(self._report, verdict=verdict, text=text, ended=workflow.now())
         await herald(Publication(drill=self._report))
@@ -95,9 +105,45 @@ class DrillWorkflow:
         """The drill so far."""
         return self._report
 
+    @workflow.query
+    def told(self) -> Told:
+        """What the probers of this drill are to see."""
+        return self._shadow.told if self._shadow is not None and self._report.verdict == "running" else Told()
+
     # ------------------------------------------------------------------ phases
 
-    async def _rehearse(self, request: DrillRequest) -> tuple[str, str]:
+    async def _on_canary(self, request: DrillRequest) -> tuple[str, str]:
+        """All of it on a shadow of the service: probers are told to see the fault, and a canary record moves."""
+        self._phase("canary", "putting the canary record in place")
+        seen = await call(
+            options.SHADOW, ShadowQuestion(request.service, self._id, request.target), ShadowSeen, ASKED_WITHIN_S
+        )
+        if seen.slice is None or seen.home is None:
+            raise _Stopped("inconclusive", f"not begun: {seen.text}")
+        shadow = self._shadow = Shadow(seen.slice, seen.home, fault=request.fault, max_s=request.max_s)
+        self._subject = seen.slice.service.id
+        left = DrySeen(True, "")
+        try:
+            put = await shadow.begin()
+            self._report = replace(self._report, target=seen.home)
+            self._end_phase(ok=True, text=put)
+            verdict, text = await self._rehearse(request, shadow)
+        except NotBegun as reason:
+            raise _Stopped("inconclusive", f"not begun: {reason}") from reason
+        finally:
+            if shadow.begun:
+                left = await to_the_end(self._leave(shadow))
+        return (verdict, text) if left.ok else ("failed", f"{text}; {left.text}")
+
+    async def _leave(self, shadow: Shadow) -> DrySeen:
+        """Let go of the shadow, and leave its canary at home."""
+        self._end_phase(ok=False, text="it came to nothing")
+        self._phase("retire", "leaving the canary at home")
+        left = await shadow.end()
+        self._end_phase(ok=left.ok, text=left.text)
+        return left
+
+    async def _rehearse(self, request: DrillRequest, shadow: Shadow | None = None) -> tuple[str, str]:
         self._phase("steady", "waiting for a healthy service with no run in progress")
         before = await self._steady(home=None)
         home = before.active
@@ -108,17 +154,10 @@ class DrillWorkflow:
                 f"not begun: '{request.target}' carries no traffic, {home} does, and only there a fault moves anything"
             )
             raise _Stopped("inconclusive", text)
-        if before.workload is None:
-            raise _Stopped("inconclusive", f"not begun: endpoint '{home}' has no workload to put a fault into")
         self._report = replace(self._report, target=home, objective_s=before.objective_s)
+        fault: Fault = shadow or self._placed(request, before)
         self._end_phase(ok=True, text=before.text)
 
-        fault = FaultTask(
-            key=f"drill:{self._id}",
-            kind=request.fault,
-            workload=before.workload,
-            deadline=workflow.now() + timedelta(seconds=request.max_s),
-        )
         record, stopped = None, None
         try:
             record = await self._fault_and_failover(fault, before)
@@ -147,13 +186,22 @@ class DrillWorkflow:
         if record.ttr_s is not None and record.ttr_s > before.objective_s:
             return "failed", f"recovered in {record.ttr_s:.1f} s, above the objective of {before.objective_s:g} s"
         took = f" in {record.ttr_s:.1f} s" if record.ttr_s is not None else ""
-        return "passed", f"recovered{took}, objective {before.objective_s:g} s, and went home"
+        pretended = pretended_in(record)
+        without = f"; pretended: {', '.join(pretended)}" if pretended else ""
+        return "passed", f"recovered{took}, objective {before.objective_s:g} s, and went home{without}"
+
+    def _placed(self, request: DrillRequest, before: Steady) -> Fault:
+        """The fault for the endpoint that carries the traffic. Raises _Stopped where none can be put in."""
+        if before.workload is None:
+            raise _Stopped("inconclusive", f"not begun: endpoint '{before.active}' has no workload to put a fault into")
+        deadline = workflow.now() + timedelta(seconds=request.max_s)
+        return PlacedFault(FaultTask(f"drill:{self._id}", request.fault, before.workload, deadline))
 
     async def _ask_only(self, request: DrillRequest) -> tuple[str, str]:
         """What would be done, and whether all that it needs is there: nothing is put in, and nothing is written."""
         self._phase("decide", "asking what would be done")
         question = DryQuestion(request.service, request.target)
-        decision = await self._call(options.DRY_DECIDE, question, DryDecision, ASKED_WITHIN_S)
+        decision = await call(options.DRY_DECIDE, question, DryDecision, ASKED_WITHIN_S)
         self._end_phase(ok=decision.ok, text=decision.text)
         plan, service = decision.plan, decision.service
         self._report = replace(
@@ -187,7 +235,7 @@ class DrillWorkflow:
             run = RunId(f"drill-{self._id}")
             task = StepTask(service.id, service.name, run, step.id, step.work, step.timeout_s, target=plan.target)
             try:
-                result = await self._call(options.STEP_ACTIVITY, task, StepResult, step.timeout_s + 2, once=True)
+                result = await call(options.STEP_ACTIVITY, task, StepResult, step.timeout_s + 2, once=True)
                 seen = DrySeen(True, result.text)
             except ActivityError as error:
                 if is_cancelled_exception(error):
@@ -198,19 +246,18 @@ class DrillWorkflow:
 
     async def _read(self, phase: str, activity: str, argument: object) -> DrySeen:
         self._phase(phase, "reading")
-        seen = await self._call(activity, argument, DrySeen, ASKED_WITHIN_S)
+        seen = await call(activity, argument, DrySeen, ASKED_WITHIN_S)
         self._end_phase(ok=seen.ok, text=seen.text)
         return seen
 
-    async def _fault_and_failover(self, fault: FaultTask, before: Steady) -> Record:
-        self._phase("fault", f"{fault.kind} at {self._report.target}")
-        await self._call(options.INJECT, fault, FaultSeen, 20.0)
-        self._end_phase(ok=True, text=f"{fault.kind} is in, until {fault.deadline:%H:%M:%S} UTC at the latest")
+    async def _fault_and_failover(self, fault: Fault, before: Steady) -> Record:
+        kind = self._request.fault
+        self._phase("fault", f"{kind} at {self._report.target}")
+        await fault.put_in()
+        self._end_phase(ok=True, text=f"{kind} is in, until {fault.deadline:%H:%M:%S} UTC at the latest")
         self._phase("failover", "the failover must happen by itself")
         left = (fault.deadline - workflow.now()).total_seconds()
-        seen = await self._call(
-            options.AWAIT_RUN, RunQuestion(self._request.service, left, known=before.runs), RunSeen, left + 10
-        )
+        seen = await call(options.AWAIT_RUN, RunQuestion(self._subject, left, known=before.runs), RunSeen, left + 10)
         record = seen.record
         if record is None:
             raise _Stopped("failed", f"no failover came of the fault: {seen.text}")
@@ -220,48 +267,27 @@ class DrillWorkflow:
         self._end_phase(ok=True, text=f"run {record.run} completed")
         return record
 
-    async def _clear(self, fault: FaultTask) -> bool:
+    async def _clear(self, fault: Fault) -> bool:
         """Take the fault out; whether it had come out by itself before."""
         self._phase("clear", "taking the fault out")
-        seen: FaultSeen = await workflow.execute_activity(
-            options.CLEAR,
-            fault,
-            result_type=FaultSeen,
-            start_to_close_timeout=timedelta(seconds=10),
-            schedule_to_close_timeout=timedelta(minutes=30),
-            retry_policy=options.PATIENT,
-        )
-        self._end_phase(ok=not seen.expired, text="the fault had expired" if seen.expired else "the fault is out")
-        return seen.expired
+        expired = await fault.take_out()
+        self._end_phase(ok=not expired, text="the fault had expired" if expired else "the fault is out")
+        return expired
 
     async def _failback(self, home: EndpointId) -> Record:
         self._phase("failback", f"waiting for {home} to be healthy, then going home")
-        task = FailbackTask(self._request.service, self._id, home, self._request.by)
-        answer = await self._call(options.ASK_FAILBACK, task, Started, FAILBACK_WITHIN_S)
-        question = RunQuestion(self._request.service, FAILBACK_WITHIN_S, answer.run)
-        seen = await self._call(options.AWAIT_RUN, question, RunSeen, FAILBACK_WITHIN_S + 10)
+        task = FailbackTask(self._subject, self._id, home, self._request.by)
+        answer = await call(options.ASK_FAILBACK, task, Started, FAILBACK_WITHIN_S)
+        question = RunQuestion(self._subject, FAILBACK_WITHIN_S, answer.run)
+        seen = await call(options.AWAIT_RUN, question, RunSeen, FAILBACK_WITHIN_S + 10)
         if seen.record is None or seen.record.status is not RunStatus.COMPLETED:
             raise _Stopped("failed", f"the way home failed: {seen.text or answer.run}")
         self._end_phase(ok=True, text=f"run {seen.record.run} completed")
         return seen.record
 
     async def _steady(self, home: EndpointId | None) -> Steady:
-        question = SteadyQuestion(self._request.service, STEADY_WITHIN_S, home)
-        return await self._call(options.STEADY, question, Steady, STEADY_WITHIN_S + 10)
-
-    async def _call(
-        self, activity: str, argument: object, answer: type[_T], within_s: float, *, once: bool = False
-    ) -> _T:
-        result: _T = await workflow.execute_activity(
-            activity,
-            argument,
-            result_type=answer,
-            start_to_close_timeout=timedelta(seconds=max(1.0, within_s)),
-            schedule_to_close_timeout=timedelta(seconds=max(1.0, within_s) + 30),
-            heartbeat_timeout=timedelta(seconds=5),
-            retry_policy=options.ONCE if once else options.PATIENT,
-        )
-        return result
+        within_s = STEADY_WITHIN_S if self._shadow is None else WATCHED_WITHIN_S
+        return await call(options.STEADY, SteadyQuestion(self._subject, within_s, home), Steady, within_s + 10)
 
     # ------------------------------------------------------------------ the report
 

@@ -20,6 +20,7 @@ from runbooks.plan import Plan
 from runbooks.planner import Ground, Unplannable, plan
 from runbooks.printed import record_of
 from workflows.aftermath import shift_begun
+from workflows.pretending import pretending
 from workflows.wire import (
     CONTROL_QUEUE,
     ActiveRun,
@@ -106,7 +107,8 @@ def make_plan(
         usual=usual(state.last_runs),
         detection_s=(now - since).total_seconds() if now is not None and since is not None else 0.0,
     )
-    return plan(move, ground, run=run, trigger=trigger, book=book_for(state, move.kind, asked), objections=objections)
+    made = plan(move, ground, run=run, trigger=trigger, book=book_for(state, move.kind, asked), objections=objections)
+    return made if state.slice.drill is None else pretending(made)
 
 
 def usual(records: tuple[Record, ...]) -> tuple[tuple[str, float], ...]:
@@ -157,7 +159,7 @@ def carry(
         queues=queues(state, move.failing),
         entries=opening(state, move, found, now, f"decided by {plan.trigger.by}: {plan.trigger.reason}"),
         notify=state.slice.notify,
-        drill=request.drill if request else None,
+        drill=request.drill if request else state.slice.drill,
     )
 
 

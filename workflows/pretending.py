@@ -1,4 +1,4 @@
-"""What would be done if: verdicts taken as given, for a drill that only asks. Pure."""
+"""What drills take as given: verdicts, for one that only asks; done steps, for one that moves a canary. Pure."""
 
 from __future__ import annotations
 
@@ -7,7 +7,11 @@ from datetime import UTC, datetime
 
 from orchestrator.core.names import EndpointId
 from orchestrator.core.quorum import Assessment, Verdict
+from orchestrator.core.record import Record
+from runbooks.plan import Call, Demote, Drain, FenceOff, Plan, Promote, Step, Wait
 
+PRETENDED = "pretended: "
+"""How the text of a step begins that is not really done."""
 LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)
 
 
@@ -19,3 +23,22 @@ def taken_for_down(found: tuple[Assessment, ...], down: tuple[EndpointId, ...]) 
         else each
         for each in found
     )
+
+
+def pretending(plan: Plan) -> Plan:
+    """*plan* for a shadow: what would scale, drain or fence the real endpoints, or call somebody, does nothing.
+
+    It is taken out of the plan itself, so that no worker can do it, whatever it knows of drills.
+    """
+    return replace(plan, steps=tuple(_pretended(step) for step in plan.steps))
+
+
+def _pretended(step: Step) -> Step:
+    if not isinstance(step.work, Promote | Drain | FenceOff | Demote | Call):
+        return step
+    return replace(step, work=Wait(0.0), text=f"{PRETENDED}{step.text}", undo=None, expected_s=0.0)
+
+
+def pretended_in(record: Record) -> tuple[str, ...]:
+    """The steps of a run that were not really done."""
+    return tuple(step.id for step in record.steps if step.text.startswith(PRETENDED))

@@ -47,9 +47,10 @@ class WatchWorkflow:
             epoch=self._state.epoch,
             shards=self._state.shards,
             seed=self._state.seed,
+            rehearsed=self._state.rehearsed,
         )
         probing = workflow.start_activity(
-            options.PROBE_ACTIVITY,
+            options.PROBE_ACTIVITY if watch.rehearsed is None else options.PROBE_SHADOW,
             watch,
             result_type=Seed,
             task_queue=probe_queue(watch.vantage.id),

@@ -149,8 +149,8 @@ async def workers(client: Client, post: Post) -> AsyncIterator[None]:
         running.append(work(task_queue=HISTORY_QUEUE, activities=[Chronicle(post.history).publish]))
     if post.vantage is not None:
         queue = probe_queue(post.vantage)
-        acts = [probing.probe, shadowing.probe]
-        running.append(work(task_queue=queue, activities=acts, max_concurrent_activities=PROBES_AT_ONCE))
+        asking = [probing.probe, shadowing.probe]
+        running.append(work(task_queue=queue, activities=asking, max_concurrent_activities=PROBES_AT_ONCE))
     async with stack:
         stack.push_async_callback(probes.close)
         for worker in running:

@@ -7,8 +7,10 @@ from datetime import datetime
 
 from orchestrator.core.names import EndpointId, RunId, ServiceId
 from orchestrator.core.record import Record
+from orchestrator.core.rehearsal import Pretence
 from orchestrator.core.topology import Service, Workload
 from runbooks.plan import Plan
+from workflows.wire.topology import Slice
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +26,8 @@ class DrillRequest:
     max_s: float = 120.0
     """The fault comes out at this age at the latest."""
     level: str = "fault"
-    """``fault``: it is put in. ``dry``: nothing is, and nothing is written; what would be done is asked and proved."""
+    """``fault``: it is put in. ``dry``: nothing is, and nothing is written; what would be done is asked and proved.
+    ``synthetic``: probers are told to see it, and a canary record moves in place of the real one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,9 +129,44 @@ class DrySeen:
 
 
 @dataclass(frozen=True, slots=True)
+class ShadowQuestion:
+    """What would stand in for *service*, its canary record at *target* (None: where the traffic is)?"""
+
+    service: ServiceId
+    drill: str
+    target: EndpointId | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ShadowSeen:
+    """The service that stands in for the real one, and where its canary begins; or why there can be none."""
+
+    text: str
+    slice: Slice | None = None
+    home: EndpointId | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CanaryTask:
+    """Put the canary record of *service*, which is a shadow, at *home*, or leave it there."""
+
+    service: Service
+    drill: str
+    home: EndpointId
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """Query ``told`` of a drill: what its probers are to see."""
+
+    pretence: Pretence | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class DrillPhase:
     name: str
-    """steady, fault, failover, clear, failback, steady-again; dry: decide, target, capacity, steering"""
+    """steady, fault, failover, clear, failback, steady-again; synthetic: canary before them and retire after them;
+    dry: decide, target, capacity, steering"""
     ok: bool | None
     """None: still running."""
     text: str

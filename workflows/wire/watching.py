@@ -8,7 +8,17 @@ from datetime import datetime
 from orchestrator.core.names import ServiceId, VantageId
 from orchestrator.core.quorum import Seed
 from orchestrator.core.steering import Routing
-from orchestrator.core.topology import Notify, SteeringSpec, Vantage
+from orchestrator.core.topology import Notify, Service, SteeringSpec, Vantage
+
+
+@dataclass(frozen=True, slots=True)
+class Rehearsed:
+    """What a watch of a drill probes: one service that is there for the drill only."""
+
+    drill: str
+    """The drill's workflow: it is asked what probers are told to see."""
+    service: Service
+    revision: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +30,8 @@ class Watch:
     epoch: int
     shards: int
     seed: Seed | None = None
+    rehearsed: Rehearsed | None = None
+    """None: it probes its share of the topology."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +46,7 @@ class WatchState:
     notify: tuple[Notify, ...] = ()
     silent_since: datetime | None = None
     told_silent: bool = False
+    rehearsed: Rehearsed | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,67 @@
+"""What a drill rehearses on when nothing real may move: a shadow of the service, steered at a canary name. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from orchestrator.core.errors import BadInput
+from orchestrator.core.names import EndpointId, shadow
+from orchestrator.core.topology import Endpoint, Mode, Role, Service, SteeringSpec
+
+CANARY = "_drill."
+"""Stands before a name: the record that a drill moves in its place."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pretence:
+    """What probers are told to see: a fault at one endpoint, between two moments that no retry moves."""
+
+    drill: str
+    url: str
+    """The endpoint's."""
+    fault: str
+    """A ``providers.base.FaultKind`` value."""
+    since: datetime
+    until: datetime
+    """It ends then by itself, whoever is still alive."""
+
+    def in_force(self, now: datetime) -> bool:
+        """Whether it is to be seen at *now*."""
+        return self.since <= now < self.until
+
+
+def canary(spec: SteeringSpec) -> SteeringSpec:
+    """The steering of the name that is moved in place of *spec*'s: same servers and key, another name."""
+    return replace(spec, name=f"{CANARY}{spec.name}")
+
+
+def shadow_of(service: Service) -> Service:
+    """*service* as a drill moves it: the same endpoints, probes and rules, and a record that no client asks for.
+
+    It acts by itself whatever the mode of the real one is, without a pause after the drill before. It takes nothing
+    of shared pools. Raises BadInput where the service has no steering.
+    """
+    if service.steering is None:
+        raise BadInput(f"service '{service.id}' has no steering, so there is no record to rehearse with")
+    return replace(
+        service,
+        id=shadow(service.id),
+        endpoints=tuple(replace(endpoint, pool=None) for endpoint in service.endpoints),
+        steering=canary(service.steering),
+        policy=replace(service.policy, mode=Mode.AUTOMATIC, cooldown_s=0.0, acknowledge=False),
+        depends=(),
+    )
+
+
+def home_of(service: Service, carrying: tuple[EndpointId, ...], wanted: EndpointId | None) -> EndpointId:
+    """Where the canary begins: the endpoint *wanted*, or that which carries the traffic, or is meant to."""
+    if wanted is not None:
+        return wanted
+    if carrying:
+        return carrying[0]
+
+    def standing_by(endpoint: Endpoint) -> bool:
+        return endpoint.role is not Role.ACTIVE
+
+    return min(service.endpoints, key=standing_by).id
