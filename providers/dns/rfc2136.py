@@ -334,7 +334,9 @@ class Rfc2136Steering:
         key = f"TSIG key '{self.spec.key.name}'" if self.spec.key else "an update without a key"
         # Without this, the grant would be looked for in vain.
         odd = (
-            "; BIND refuses addresses at a name with an underscore, too (check-names)" if "_" in self.spec.name else ""
+            " BIND refuses addresses at a name with an underscore, too, unless the zone says check-names ignore;"
+            if "_" in self.spec.name
+            else ""
         )
         return Forbidden(
             f"name server {self.primary} does not let {key} change {self.names.name} ({dns.rcode.to_text(rcode)}); "

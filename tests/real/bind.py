@@ -40,6 +40,8 @@ class Bind(NameServer):
     """The zone is signed by the server itself (``dnssec-policy default``)."""
     tells: list[str] = field(default_factory=list)
     """``host:port`` of secondaries that get NOTIFY."""
+    clauses: str = ""
+    """What the zone says besides: ``check-names ignore;``."""
     follows: str | None = None
     """``host:port`` of the primary; None: this server is the primary."""
 
@@ -69,7 +71,7 @@ class Bind(NameServer):
             role = f'type secondary; primaries {{ {host} port {port} key "{self.key}"; }}; allow-notify {{ any; }};'
         else:
             policy = " ".join(line.format(key=f'"{self.key}"') for line in self.policy)
-            role = f"type primary; update-policy {{ {policy} }};"
+            role = f"type primary; update-policy {{ {policy} }}; {self.clauses}"
             role += " dnssec-policy default; inline-signing yes;" if self.signed else ""
             self.zone_file()
         return (

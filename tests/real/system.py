@@ -47,6 +47,7 @@ from workflows.wire import FailoverRequest, ServiceStatus, Started
 CHAT = ServiceId("chat")
 NAME = "chat.local.test."
 FENCE = f"_failover.{NAME}"
+CANARY = f"_drill.{NAME}"
 ZONE = "local.test."
 OUTSIDE = tuple(Vantage(VantageId(name), Domain(f"watch/{name}")) for name in ("east", "north", "west"))
 """Vantages that stand where no endpoint does: any one of them may fall silent, and two still see everything."""
@@ -164,11 +165,13 @@ class System:
         longest_s: float = LONGEST_S,
         regions: int = 3,
         names: tuple[tuple[str, str], ...] = (),
+        canary: bool = False,
         **settings: Any,
     ) -> AsyncIterator[System]:
         """Start everything side by side; *vantages* None: one in each region of the world, as ``up`` has it.
 
-        *names* are further names that can be steered, each with the endpoint that it sends clients to at first.
+        *names* are further names that can be steered, each with the endpoint that it sends clients to at first;
+        *canary*: the key may change the name that synthetic drills move, too.
         """
         async with asyncio.timeout(longest_s), contextlib.AsyncExitStack() as stack:
             temporal = EmbeddedTemporal(folder / "up", free_port())
@@ -180,7 +183,11 @@ class System:
             dns = Bind(
                 zone=ZONE,
                 records=tuple(f"{name} {world.layout.ttl_s} A {world.place(at).address}" for name, at in steered),
-                policy=tuple(line for name, _ in steered for line in least(f"{name}.{ZONE}")),
+                policy=(
+                    *(line for name, _ in steered for line in least(f"{name}.{ZONE}")),
+                    *(least(CANARY) if canary else ()),
+                ),
+                clauses="check-names ignore;" if canary else "",
                 key=world.layout.key_name,
                 secret=await asyncio.to_thread(lambda: Path(world.layout.key_file).read_text(encoding="utf-8").strip()),
             )

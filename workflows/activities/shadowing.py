@@ -16,7 +16,7 @@ from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError, RPCStatusCode
 
 from orchestrator.core.errors import FailoverError
-from orchestrator.core.names import EndpointId, RunId, ServiceId
+from orchestrator.core.names import RunId, ServiceId
 from orchestrator.core.quorum import Report, Seed
 from orchestrator.core.rehearsal import Pretence, home_of, shadow_of
 from orchestrator.core.steering import Routing, SteeringChange, answer_for, full, next_lineage, shares_now, stands
@@ -74,7 +74,7 @@ class Shadowing:
         It is written each time: that proves the key, its grants and the fence before anything begins.
         """
         try:
-            put = await _patiently(lambda: put_home(task.service, task.home, RunId(f"drill-{task.drill}"), "canary"))
+            put = await _patiently(lambda: put_home(task, "canary", anew=True))
             behind = await _behind(_steering(task.service), put)
         except FailoverError as error:
             return DrySeen(False, str(error))
@@ -95,7 +95,7 @@ class Shadowing:
                 await self._client.get_workflow_handle(run_workflow_id(task.service.id, run)).cancel()
             await asyncio.sleep(POLL_S)
         try:
-            now = await _patiently(lambda: put_home(task.service, task.home, RunId(f"drill-{task.drill}"), "home"))
+            now = await _patiently(lambda: put_home(task, "home", anew=False))
         except FailoverError as error:
             return DrySeen(False, f"{steering_name(task.service)} may not be at {task.home}: {error}")
         return DrySeen(True, f"{steering_name(task.service)} is at {task.home}, generation {now.generation}")
@@ -184,12 +184,13 @@ class Shadowing:
         return status.run
 
 
-async def put_home(service: Service, home: EndpointId, run: RunId, step: str) -> Routing:
-    """Give the canary record of *service* the answer of *home*, under a new generation. The same again does nothing.
+async def put_home(task: CanaryTask, step: str, *, anew: bool) -> Routing:
+    """Give the canary record the answer of its home; *anew*: although it may have it, under a new generation.
 
-    Raises what ``Steering.read`` and ``Steering.write`` do, Unsteerable, and Refused where somebody else's records
-    stand at the name.
+    The same again does nothing. Raises what ``Steering.read`` and ``Steering.write`` do, Unsteerable, and Refused
+    where somebody else's records stand at the name.
     """
+    service, run = task.service, RunId(f"drill-{task.drill}")
     steering = _steering(service)
     now = await steering.read()
     if now.fence is None and now.answer is not None:
@@ -197,13 +198,10 @@ async def put_home(service: Service, home: EndpointId, run: RunId, step: str) ->
             f"{steering_name(service)} answers {', '.join(now.answer.values)}, which no drill has written: "
             "delete these records, the name belongs to drills"
         )
-    weights = full(service.endpoints, home)
+    weights = full(service.endpoints, task.home)
     fence = now.fence
-    if (
-        fence is not None
-        and (fence.token, fence.weights) == (f"{run}/{step}", weights)
-        and stands(now, service.endpoints)
-    ):
+    at_home = fence is not None and fence.weights == weights and stands(now, service.endpoints)
+    if at_home and (not anew or (fence is not None and fence.token == f"{run}/{step}")):
         return now
     answer = answer_for(service.endpoints, weights)
     return await steering.write(
