@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from orchestrator.core.decision import Request
 from orchestrator.core.move import MoveKind
 from orchestrator.core.moves import shift_of
-from orchestrator.core.names import RunId
-from orchestrator.core.record import RunStatus
+from orchestrator.core.names import EndpointId, RunId
+from orchestrator.core.record import Mark, Record, RunStatus
 from orchestrator.core.situation import Shift
-from orchestrator.core.steering import shares_now
+from orchestrator.core.steering import serving, shares_now
 from orchestrator.core.waiting import remembered
 from workflows.wire import RunClosed, ServiceState
 
 ACTED = frozenset({RunStatus.COMPLETED, RunStatus.HALTED, RunStatus.UNDONE})
 """Ends of a run that has changed the world, if only for a while."""
+FRUITLESS = timedelta(hours=1)
+"""How long a target that could not be made ready is tried last."""
 
 
 def shift_begun(state: ServiceState, asked: Request | None, run: RunId) -> Shift | None:
@@ -40,6 +43,65 @@ def after_run(state: ServiceState, closed: RunClosed, *, now: datetime, in_vain:
         held = state.run if state.run is not None and state.run.run == closed.run else None
         shift = held.shift if held is not None else None
     return replace(state, automatic=automatic, shift=shift)
+
+
+def fruitless(records: tuple[Record, ...], now: datetime) -> tuple[EndpointId, ...]:
+    """The targets that could not be made ready lately, by *records* (newest first), since the last move that was made.
+
+    Sorted. A run that was stopped, or came too late, says nothing of its target.
+    """
+    return tuple(sorted(set(_fruitless(records, now))))
+
+
+def _fruitless(records: tuple[Record, ...], now: datetime) -> Iterator[EndpointId]:
+    for record in records:
+        if record.status in {RunStatus.COMPLETED, RunStatus.HALTED} and record.kind is not MoveKind.PREPARATION:
+            return
+        if record.status is not RunStatus.UNDONE or record.closed is None or now - record.closed > FRUITLESS:
+            continue
+        unready = _unready(record)
+        if unready is not None:
+            yield unready
+
+
+def _unready(record: Record) -> EndpointId | None:
+    """The endpoint that *record* could not make ready; None: it failed of something else."""
+    failed = record.first(Mark.STEP_FAILED)
+    step = next((each for each in record.steps if failed is not None and each.id == failed.step), None)
+    if step is None or step.kind not in {"promote", "verify"}:
+        return None
+    named = (each for each in serving(record.after) if step.id.endswith(f"-{each}"))
+    return next(named, record.target)
+
+
+def goes_elsewhere(state: ServiceState, last: Record, now: datetime) -> bool:
+    """Whether the run *last* by automation found its target not to be made ready, and another is left to try at once.
+
+    Each is tried once so: when all have failed, automation cools down.
+    """
+    tried = fruitless((last, *state.last_runs), now)
+    if last.trigger.by != "automatic" or last.kind is not MoveKind.FAILOVER or last.status is not RunStatus.UNDONE:
+        return False
+    news = set(tried) - set(fruitless(state.last_runs, now))
+    left = {each.id for each in state.slice.service.endpoints} - {*tried, *last.source}
+    return bool(news and left)
+
+
+def after_drill(state: ServiceState, record: Record) -> ServiceState:
+    """*state* after *record*: if that is a drill's way home, nothing of the drill counts for cool-down or flapping.
+
+    A real outage right after a drill is met as if there had been none.
+    """
+    if record.drill is None or record.status is not RunStatus.COMPLETED:
+        return state
+    others = [each for each in state.last_runs if each.run != record.run and each.status is not RunStatus.OBSERVED]
+    automatic = state.automatic
+    if others and others[0].trigger.by == "automatic" and others[0].closed is not None:
+        # What the drill's way home takes back is the failover of the drill itself: it began with a steady service.
+        over = others.pop(0).closed
+        automatic = tuple(each for each in automatic if over is None or each < over)
+    last = max((each.closed for each in others if each.closed is not None), default=None)
+    return replace(state, automatic=automatic, last_closed=last)
 
 
 def after_word(state: ServiceState, *, now: datetime) -> ServiceState:

@@ -22,7 +22,7 @@ from orchestrator.core.underway import still_against
 from runbooks.plan import Plan
 from runbooks.planner import Unplannable
 from workflows import options, planning
-from workflows.aftermath import after_run, awaits_end
+from workflows.aftermath import after_drill, after_run, awaits_end, fruitless, goes_elsewhere
 from workflows.pretending import taken_for_down
 from workflows.wire import (
     Answered,
@@ -108,6 +108,7 @@ def situation(state: ServiceState, found: tuple[Assessment, ...], now: datetime)
         automatic=state.automatic,
         acknowledged=state.acknowledged,
         shift=state.shift,
+        fruitless=fruitless(state.last_runs, now),
     )
 
 
@@ -211,9 +212,11 @@ def closed(state: ServiceState, last: RunClosed, *, stopped: bool, now: datetime
     again |= stopped and last.status in {RunStatus.UNDONE, RunStatus.ABORTED}
     # A preparation has moved nothing: what fails after it is met at once.
     again |= last.record.kind is MoveKind.PREPARATION
+    again |= goes_elsewhere(state, last.record, now)
     last_closed = state.last_closed if again else now
     state = after_run(state, last, now=now, in_vain=again)
-    return replace(remember(state, last.record), run=None, routing=last.routing, last_closed=last_closed, told=())
+    state = replace(remember(state, last.record), run=None, routing=last.routing, last_closed=last_closed, told=())
+    return after_drill(state, last.record)
 
 
 def taken_in(state: ServiceState, closed: RunClosed) -> ServiceState:

@@ -42,11 +42,19 @@ class Request:
 
 
 def in_order(situation: Situation) -> tuple[EndpointId, ...]:
-    """The service's endpoints as targets are tried: as the policy prefers, then role active, then by id."""
+    """The service's endpoints as targets are tried: as the policy prefers, then role active, then by id.
+
+    Those that could not be made ready lately come last: capacity that was refused is not there a minute later.
+    """
     prefer = {endpoint: index for index, endpoint in reversed(list(enumerate(situation.service.policy.prefer)))}
     ranked = sorted(
         situation.service.endpoints,
-        key=lambda e: (prefer.get(e.id, len(situation.service.policy.prefer)), e.role is not Role.ACTIVE, e.id),
+        key=lambda e: (
+            e.id in situation.fruitless,
+            prefer.get(e.id, len(situation.service.policy.prefer)),
+            e.role is not Role.ACTIVE,
+            e.id,
+        ),
     )
     return tuple(endpoint.id for endpoint in ranked)
 

@@ -57,6 +57,8 @@ class Situation:
     """Requests in flight of each shared pool that are promised to other services."""
     holders: tuple[tuple[str, str], ...] = ()
     """Which services those are, in words, by pool; empty: not known."""
+    fruitless: tuple[EndpointId, ...] = ()
+    """Targets that could not be made ready lately: they are tried last."""
     crowd: tuple[Objection, ...] = ()
     """What speaks against one move more while others are on their way; see ``core.crowd``."""
 

@@ -67,6 +67,13 @@ def test_targets_are_tried_as_the_policy_prefers_then_active_then_by_id() -> Non
     endpoints = (endpoint("ap"), endpoint("eu"), endpoint("us"), endpoint("za", role=Role.ACTIVE))
     assert in_order(situation(service(*endpoints))) == ("eu", "za", "ap", "us")
     assert in_order(situation(service(*endpoints, prefer=(US, US, AP)))) == ("us", "ap", "eu", "za")
+
+
+def test_a_target_that_had_no_room_is_tried_last() -> None:
+    """The policy prefers us, which refused to be made ready lately: another one is chosen, and us if there is none."""
+    preferred = service(prefer=(US, AP))
+    assert went(decide(replace(situation(preferred), fruitless=(US,)))).target == AP
+    assert went(decide(replace(situation(preferred), fruitless=(AP, US)))).target == US
     assert went(decide(situation())).target == AP
 
 

@@ -10,12 +10,12 @@ import pytest
 from orchestrator.core.decision import Request
 from orchestrator.core.move import MoveKind, Trigger
 from orchestrator.core.names import EndpointId, RunId
-from orchestrator.core.record import Record, RunStatus
+from orchestrator.core.record import Entry, Mark, Record, RunStatus, StepBrief
 from orchestrator.core.situation import Shift
 from orchestrator.core.steering import full
-from real.scenery import VANTAGES, at_home, service
+from real.scenery import VANTAGES, at_home, endpoint, service
 from workflows import situation
-from workflows.aftermath import after_run, after_word, awaits_end, shift_begun
+from workflows.aftermath import after_drill, after_run, after_word, awaits_end, fruitless, goes_elsewhere, shift_begun
 from workflows.wire import ActiveRun, RunClosed, ServiceState, Slice
 
 NOW = datetime(2026, 3, 1, 2, 15, tzinfo=UTC)
@@ -111,3 +111,69 @@ def test_a_closed_run_is_counted_by_its_service() -> None:
     assert (after.automatic, after.last_closed, after.run) == ((NOW,), NOW, None)
     stopped = situation.closed(state(), closed(RunStatus.UNDONE), stopped=True, now=NOW)
     assert (stopped.automatic, stopped.last_closed) == ((), None)
+
+
+EU, US, AP = EndpointId("eu"), EndpointId("us"), EndpointId("ap")
+LATER = NOW + timedelta(minutes=1)
+
+
+def fell_at(step: str, target: EndpointId = US, run: str = "chat-2", at: datetime = NOW) -> Record:
+    """An automatic failover that was put back because *step* (of its kind by name) failed."""
+    steps = tuple(StepBrief(name, name, name, 60.0) for name in ("promote", "verify", "steer"))
+    entry = Entry(at, Mark.STEP_FAILED, "no room", step)
+    made = closed(RunStatus.UNDONE).record
+    return replace(made, run=RunId(run), target=target, steps=steps, entries=(entry,), closed=at)
+
+
+def test_a_target_without_room_is_tried_last_until_a_move_is_made() -> None:
+    """What could not be promoted or verified is remembered for an hour; a move that was made ends that."""
+    for step in ("promote", "verify"):
+        assert fruitless((fell_at(step),), LATER) == (US,)
+    assert fruitless((fell_at("steer"),), LATER) == ()
+    assert fruitless((fell_at("promote"),), NOW + timedelta(hours=2)) == ()
+    made = replace(fell_at("promote"), status=RunStatus.COMPLETED, entries=())
+    assert fruitless((made, fell_at("promote")), LATER) == ()
+    assert fruitless((fell_at("verify", AP), fell_at("promote")), LATER) == (AP, US)
+
+
+def test_automation_goes_elsewhere_at_once_as_long_as_there_is_an_elsewhere() -> None:
+    """Each target is tried once without a pause; when none is left, or a person began it, there is nothing to hurry."""
+    two = state()
+    assert not goes_elsewhere(two, fell_at("promote"), LATER), "eu is down and us has no room: nothing is left"
+    third = endpoint("ap", "gamma/tokyo", "192.0.2.3")
+    wide = replace(CHAT, endpoints=(third, *CHAT.endpoints))
+    three = replace(two, slice=Slice(1, wide, VANTAGES))
+    assert goes_elsewhere(three, fell_at("promote"), LATER)
+    assert not goes_elsewhere(three, fell_at("steer"), LATER), "the target was not at fault"
+    assert not goes_elsewhere(three, replace(fell_at("promote"), trigger=Trigger("ann", "x")), LATER)
+    tried = replace(three, last_runs=(fell_at("promote"),))
+    assert not goes_elsewhere(tried, fell_at("verify", AP, run="chat-3"), LATER), "each has been tried"
+    assert not goes_elsewhere(tried, fell_at("promote", run="chat-3"), LATER), "us was tried before"
+
+
+def test_the_runs_of_a_drill_neither_flap_nor_cool_down() -> None:
+    """Once a drill has gone home, automation is as ready as before it; a real run that came before still counts."""
+    real = replace(closed(RunStatus.COMPLETED).record, run=RunId("chat-0"), closed=NOW - timedelta(hours=1))
+    drilled = replace(real, run=RunId("chat-2"), closed=NOW)
+    home = replace(
+        real,
+        run=RunId("chat-3"),
+        kind=MoveKind.FAILBACK,
+        trigger=Trigger("drill:d-1", "home"),
+        drill="d-1",
+        closed=LATER,
+    )
+    known = state(last_runs=(home, drilled, real), automatic=(real.closed, NOW), last_closed=LATER)
+    after = after_drill(known, home)
+    assert after.automatic == (real.closed,)
+    assert after.last_closed == real.closed
+    assert after_drill(known, drilled) == known
+    assert after_drill(known, replace(home, status=RunStatus.HALTED)) == known
+
+
+def test_a_drill_leaves_a_run_of_a_person_alone() -> None:
+    """Only an automatic run is a drill's own: whatever else came last before the way home counts as it did."""
+    person = replace(closed(RunStatus.COMPLETED, "ann").record, run=RunId("chat-2"), closed=NOW)
+    home = replace(person, run=RunId("chat-3"), trigger=Trigger("drill:d-1", "home"), drill="d-1", closed=LATER)
+    after = after_drill(state(last_runs=(home, person), automatic=(NOW,), last_closed=LATER), home)
+    assert (after.automatic, after.last_closed) == ((NOW,), NOW)

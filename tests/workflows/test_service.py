@@ -345,6 +345,24 @@ async def test_a_target_that_falls_while_it_is_prepared_is_left(step: str) -> No
         assert play.world.wrote == [f"{status.last_runs[0].run}/steer"]
 
 
+async def test_a_target_without_room_is_passed_over_at_once() -> None:
+    """The preferred standby's cloud has no capacity: the run is put back, and the next goes to the third at once."""
+    third = endpoint("zz", "gamma/tokyo", "192.0.2.3")
+    played = service(cooldown_s=300.0, prefer=(US,))
+    async with stage(played=replace(played, endpoints=(*played.endpoints, third))) as play:
+        play.world.replicas["zz"] = 2
+        play.world.routing = replace(play.world.routing, fence=Fence(7, "adopt", "adopt", (*AT_HOME, (third.id, 0))))
+        play.world.stumbling["promote"] = [refusal("NoCapacity", "no room for 3 replicas")]
+        await play.open()
+        await play.all_say(eu="healthy", us="healthy", zz="healthy")
+        await play.all_say(eu="down", us="healthy", zz="healthy")
+        status = await play.closed(runs=2)
+        assert [record.target for record in status.last_runs] == ["zz", US]
+        assert [record.status for record in status.last_runs] == [RunStatus.COMPLETED, RunStatus.UNDONE]
+        assert "no room for 3 replicas" in status.last_runs[1].entries[-1].text
+        assert status.last_runs[0].started - status.last_runs[1].closed < timedelta(seconds=20)
+
+
 async def test_a_stale_plan_is_made_again_from_the_world_as_it_is() -> None:
     """A rival took the generation: the run ends as stale, and the next one is planned from what stands now."""
     async with stage(played=service(cooldown_s=60.0)) as play:
