@@ -35,14 +35,22 @@ with workflow.unsafe.imports_passed_through():
         StepResult,
         StepTask,
     )
-    from workflows.wire.drill import DryDecision, DryQuestion, DrySeen, ShadowQuestion, ShadowSeen, Told
+    from workflows.wire.drill import (
+        DRY,
+        SYNTHETIC,
+        DryDecision,
+        DryQuestion,
+        DrySeen,
+        ShadowQuestion,
+        ShadowSeen,
+        Told,
+    )
 
 STEADY_WITHIN_S = 30.0
 FAILBACK_WITHIN_S = 120.0
 ASKED_WITHIN_S = 15.0
 WATCHED_WITHIN_S = 60.0
 """How long the probers of a shadow may take to have an opinion of every endpoint."""
-DRY, SYNTHETIC = "dry", "synthetic"
 CANCELLED = "the drill was cancelled"
 
 

@@ -18,6 +18,7 @@ from orchestrator.core.decision import Request
 from orchestrator.core.errors import BadInput
 from orchestrator.core.names import RunId, ServiceId, nearest
 from orchestrator.core.record import Record, RunStatus
+from orchestrator.core.rehearsal import shadow_of
 from orchestrator.core.steering import Routing
 from orchestrator.core.topology import Topology
 from orchestrator.runtime import schedules
@@ -63,6 +64,7 @@ from workflows.wire import (
     shard_of,
     watch_id,
 )
+from workflows.wire.drill import SYNTHETIC
 
 __all__ = [
     "ControlPlane",
@@ -269,6 +271,8 @@ class ControlPlane:
         faults = [kind.value for kind in FaultKind]
         if request.fault not in faults:
             raise BadInput(f"there is no fault '{request.fault}'; there are: {', '.join(faults)}")
+        if request.level == SYNTHETIC:
+            shadow_of(service)
         names = [endpoint.id for endpoint in service.endpoints]
         if request.target is not None and request.target not in names:
             raise NoSuch(f"service '{service.id}' has no endpoint '{request.target}'; it has: {', '.join(names)}")

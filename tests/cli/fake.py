@@ -515,6 +515,7 @@ class FakeControlPlane(ControlPlane):
             T0,
             "running",
             objective_s=60.0,
+            level=request.level,
         )
         self.drills[request.id] = report
         return report

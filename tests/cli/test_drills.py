@@ -32,6 +32,28 @@ def test_a_drill_can_be_left_alone(failover: Any) -> None:
     assert failover("drill", "show", "chat", "d-nothing").status == 4
 
 
+def test_where_no_fault_goes_in_none_need_be_named(failover: Any, plane: Any) -> None:
+    """'drill run SERVICE --level synthetic' is enough; what really goes in is named, what is misspelt corrected."""
+    ended = failover("drill", "run", "chat", "--level", "synthetic", "--target", "eu", "--json")
+    assert ended.status == 0
+    assert (ended.document["service"], ended.document["level"]) == ("chat", "synthetic")
+    assert ended.document["fault"] == "region-blackhole"
+    shown = failover("drill", "show", "chat", ended.document["id"])
+    assert "region-blackhole (synthetic) at eu of chat" in shown.out
+    ended = failover("drill", "run", "process-kill", "chat", "--level", "dry", "--json")
+    assert (ended.document["fault"], ended.document["level"]) == ("process-kill", "dry")
+    ended = failover("drill", "run", "chat")
+    assert ended.status == 2
+    assert "there is no fault 'chat'" in ended.err
+    ended = failover("drill", "run", "proces-kill", "chat", "--level", "synthetic")
+    assert ended.status == 2
+    assert "did you mean 'process-kill'?" in ended.err
+    words = ("--cron", "0 9 * * 2", "--fault", "region-blackhole", "--service", "chat", "--level", "synthetic")
+    assert failover("drill", "schedule", "tuesday", *words).status == 0
+    assert plane.schedules["tuesday"].request.level == "synthetic"
+    assert "region-blackhole (synthetic)" in failover("drill", "list").out
+
+
 def test_the_service_is_needed_where_there_are_several(failover: Any, fake: Any) -> None:
     """With one service it need not be named; with two it must be."""
     ended = failover("drill", "run", "region-blackhole")

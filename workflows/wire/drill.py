@@ -12,6 +12,9 @@ from orchestrator.core.topology import Service, Workload
 from runbooks.plan import Plan
 from workflows.wire.topology import Slice
 
+DRY, SYNTHETIC = "dry", "synthetic"
+"""Levels of drills in which no fault goes in."""
+
 
 @dataclass(frozen=True, slots=True)
 class DrillRequest:

@@ -17,7 +17,7 @@ from orchestrator.cli.errors import Detached, Failed, TimedOut
 from orchestrator.cli.groups import grouped
 from orchestrator.cli.options import TEN_MINUTES, Json, Reason, Service, duration
 from orchestrator.core.errors import BadInput
-from orchestrator.core.names import EndpointId, ServiceId
+from orchestrator.core.names import EndpointId, ServiceId, nearest
 from providers.base import FaultKind
 
 if TYPE_CHECKING:
@@ -52,10 +52,18 @@ class Level(StrEnum):
     """How much of a drill is real."""
 
     FAULT = "fault"
+    SYNTHETIC = "synthetic"
     DRY = "dry"
 
 
-At = Annotated[Level, typer.Option("--level", help="fault: it goes in. dry: everything is asked, nothing is done.")]
+At = Annotated[
+    Level,
+    typer.Option(
+        "--level",
+        help="fault: it goes in. synthetic: probers are told to see it, and a canary record moves. "
+        "dry: everything is asked, nothing is done.",
+    ),
+]
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The schedule's name.")]
 TWO_MINUTES = 120.0
 
@@ -73,7 +81,13 @@ class Rehearsal:
 @grouped
 def run(
     ctx: typer.Context,
-    fault: Annotated[FaultKind, typer.Argument(metavar="FAULT", help="Which fault: " + ", ".join(FaultKind) + ".")],
+    fault: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[FAULT]",
+            help="Which fault: " + ", ".join(FaultKind) + ". The first of them, unless it really goes in.",
+        ),
+    ] = None,
     service: Annotated[str | None, typer.Argument(metavar="[SERVICE]", help="Needed where there are several.")] = None,
     *,
     rehearsal: Rehearsal,
@@ -89,18 +103,21 @@ def run(
     """Run a drill now.
 
     With [bold]--level dry[/] no fault goes in and nothing is written: what would be done is asked, the target completes
-    inferences, capacity, record and name servers are read. That rehearses endpoints of your own.
+    inferences, capacity, record and name servers are read. With [bold]--level synthetic[/] the probers are told to see
+    the fault, and all that follows happens by itself to a canary record, _drill.NAME in place of NAME: the key must be
+    allowed to change it, real traffic and capacity stay as they are. Both rehearse endpoints of your own.
 
     Example: [cyan]failover drill run region-blackhole chat --wait[/]
     """
     desk = desk_of(ctx)
+    kind, service = _words(fault, service, rehearsal.level)
     name = service if service is not None else _only_service(desk)
     from workflows.wire import DrillRequest  # noqa: PLC0415 - start-up time
 
     request = DrillRequest(
         f"d-{uuid.uuid4().hex[:12]}",
         ServiceId(name),
-        fault.value,
+        kind.value,
         EndpointId(rehearsal.target) if rehearsal.target else None,
         who(),
         rehearsal.maximum,
@@ -114,6 +131,21 @@ def run(
         desk.say(f"The drill goes on; look at it with 'failover drill show {name} {report.id}'.")
     if wait and report.verdict != "passed":
         raise Failed(f"drill {report.id} {report.verdict}: {report.text or 'see its phases'}")
+
+
+def _words(first: str | None, second: str | None, level: Level) -> tuple[FaultKind, str | None]:
+    """The fault and the service that were meant: where no fault goes in, it need not be named. Raises BadInput."""
+    faults = [kind.value for kind in FaultKind]
+    if first in faults:
+        return FaultKind(first), second
+    if level is not Level.FAULT and second is None:
+        return FaultKind.BLACKHOLE, first
+    listed = f"there are: {', '.join(faults)}"
+    if first is None:
+        raise BadInput(f"name the fault that goes in; {listed}")
+    close = nearest(first, faults)
+    hint = f"did you mean '{close}'? " if close else ""
+    raise BadInput(f"there is no fault '{first}'; {hint}{listed}")
 
 
 def _only_service(desk: Desk) -> str:

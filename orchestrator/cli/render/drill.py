@@ -19,11 +19,16 @@ if TYPE_CHECKING:
 VERDICT_STYLE = {"running": "bold cyan", "passed": "bold green", "failed": "bold red", "inconclusive": "bold yellow"}
 
 
+def _what(fault: str, level: str) -> str:
+    """The fault, and how much of it is real where not all is."""
+    return fault if level == "fault" else f"{fault} ({level})"
+
+
 def report(drill: DrillReport, now: datetime) -> RenderableType:
     """A drill's phases, and what was measured against the objective."""
     where = f"{drill.target} of {drill.service}" if drill.target else drill.service
     head = Text.assemble(
-        cell(f"Drill {drill.id}: {drill.fault} at {where}   "),
+        cell(f"Drill {drill.id}: {_what(drill.fault, drill.level)} at {where}   "),
         cell(drill.verdict, VERDICT_STYLE.get(drill.verdict, "bold")),
     )
     grid = Table.grid(padding=(0, 2))
@@ -56,7 +61,7 @@ def schedules(found: Iterable[DrillSchedule]) -> RenderableType:
         grid.add_row(
             cell(schedule.name, "bold"),
             cell(schedule.cron),
-            cell(schedule.request.fault),
+            cell(_what(schedule.request.fault, schedule.request.level)),
             cell(schedule.request.service),
             cell("paused", "yellow") if schedule.paused else cell("on", "green"),
             cell(schedule.next_runs[0] if schedule.next_runs and not schedule.paused else "-"),
