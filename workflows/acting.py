@@ -29,6 +29,14 @@ class Ballot:
     def decided(self) -> bool:
         return bool(self.no) or len(self.yes) >= self.work.people
 
+    @property
+    def silence(self) -> str:
+        """What it means that too few have answered, once their time is over."""
+        roles = " or ".join(each.role for each in self.asked if each.role)
+        if self.yes:
+            return f"only {len(self.yes)} of {self.work.people} said yes in time ({', '.join(self.yes)})"
+        return f"nobody{f' of role {roles}' if roles else ''} answered in time"
+
     def barred(self, by: str, starter: str) -> str | None:
         """Why *by* may not give this approval; None: they may."""
         who = {name for asked in self.asked for name in asked.people}

@@ -44,7 +44,8 @@ with workflow.unsafe.imports_passed_through():
         StepTask,
         service_id,
     )
-    from workflows.wire.lost import HeadStart, Steered
+    from workflows.wire.lost import Steered
+    from workflows.wire.run import HeadStart
     from workflows.wire.tasks import places, task_of
 
 STALE_VERDICT = timedelta(seconds=2)
@@ -74,19 +75,16 @@ class FailoverWorkflow:
         self._answers: dict[str, Acted] = {}
         self._news = False
         self._closed = False
-        self._head: HeadStart | None = None
         self._steered: asyncio.Task[None] | None = None
 
     @workflow.run
     async def run(self, carry: Carry) -> Record:
         plan = carry.plan
-        if carry.led is not None:
-            await self._wait_for_leader(carry.led)
         what = f"{' and '.join(plan.source)} to {plan.target}" if plan.source else f"at {plan.target}"
-        began = self._head.began if self._head is not None else workflow.now()
+        began = carry.head.began if carry.head is not None else workflow.now()
         self._story.extend((Entry(began, Mark.STARTED, f"{plan.kind} of {plan.service}: {what}"),))
         self._story.tell("run.started", self._story.record.entries[-1].text)
-        self._take_up(self._head)
+        self._take_up(carry.head)
         while True:
             self._progress = released(plan, self._progress)
             self._let_go()
@@ -129,19 +127,8 @@ class FailoverWorkflow:
         self._let_go()
         self._held, self._news = "", True
 
-    @workflow.signal
-    def head_start(self, head: HeadStart) -> None:
-        """A leader has done these steps, under this run's own effect tokens. Twice is once."""
-        self._head = self._head or head
-
-    async def _wait_for_leader(self, until: datetime) -> None:
-        """Until it is known what a leader did. One who fell silent is not missed: what he did is done once."""
-        left = until - workflow.now()
-        if left > timedelta():
-            with contextlib.suppress(TimeoutError):
-                await workflow.wait_condition(lambda: self._head is not None, timeout=left)
-
     def _take_up(self, head: HeadStart | None) -> None:
+        """What a leader has done stands as if it had been done here."""
         for ahead in head.done if head is not None else ():
             self._progress = advance(self._progress, ahead.step, Event.START)
             self._story.extend(ahead.entries)
@@ -291,10 +278,10 @@ class FailoverWorkflow:
                 raise StepFailed("Refused", ballot.no, 1)
             if ballot.decided:
                 return StepResult(text=f"approved by {' and '.join(ballot.yes)}")
-        ballot.no = "nobody answered in time"
+        ballot.no = ballot.silence
         if work.on_timeout == "proceed":
-            return StepResult(text="nobody answered, and the runbook says to proceed then")
-        raise StepFailed("Refused", "nobody answered in time", 1)
+            return StepResult(text=f"{ballot.no}, and the runbook says to proceed then")
+        raise StepFailed("Refused", ballot.no, 1)
 
     async def _landed(self, step: Step, result: StepResult, began: datetime) -> None:
         """Take a step's result into the record."""
@@ -393,8 +380,6 @@ class FailoverWorkflow:
             return
         run = self._carry.plan.run
         why = f"run {run} is closed; read it with: failover show {run}" if self._closed else None
-        if self._carry.led is not None and not self._story.begun:
-            why = f"run {run} is being led out of a lost region with others; try again in a moment"
         why = why or acting.refused(self._carry.plan, self._progress, self._ballots, act)
         if why is not None:
             raise ApplicationError(why, type="Refused")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from orchestrator.core import governing
@@ -13,8 +13,22 @@ from orchestrator.core.names import RunId
 from orchestrator.core.quorum import fold
 from runbooks.planner import Unplannable
 from workflows import planning, situation
-from workflows.wire import ServiceState, run_workflow_id
+from workflows.wire import Carry, ServiceState, run_workflow_id
 from workflows.wire.lost import LeadRequest, Led
+from workflows.wire.run import HeadStart
+
+
+@dataclass(slots=True)
+class Awaiting:
+    """A run that waits for its leader."""
+
+    carry: Carry
+    until: datetime
+    head: HeadStart | None = None
+
+    def due(self, now: datetime) -> bool:
+        """Whether the run goes on: its leader is ready, or was waited for in vain."""
+        return self.head is not None or now >= self.until
 
 
 def informed(state: ServiceState, asked: LeadRequest, now: datetime) -> ServiceState:
@@ -49,7 +63,7 @@ def led(state: ServiceState, asked: LeadRequest, run: RunId, now: datetime) -> t
         carry = planning.start_of(state, decision, trigger, found, run=run, request=None, now=now)
     except Unplannable as error:
         return state, Led(text=str(error))
-    carry = replace(carry, led=asked.until)
+    carry = replace(carry, one_of_many=True)
     workflow = run_workflow_id(carry.plan.service, run)
     active = planning.holding(state, carry, decision.move, found)
     slot: SlotRequest = replace(

@@ -24,7 +24,8 @@ with workflow.unsafe.imports_passed_through():
     from workflows.herald import Heralds
     from workflows.wire import CONTROL_QUEUE, Telling, steps_queue
     from workflows.wire.evacuation import OVER, Departure, EvacuationReport, EvacuationStop, Fate
-    from workflows.wire.lost import Bundle, Following, HandOver, HeadStart, Lead, LeadAnswer, LeadTask
+    from workflows.wire.lost import Bundle, Following, HandOver, Lead, LeadAnswer, LeadTask
+    from workflows.wire.run import HeadStart
 
 BATCH = 10
 """Services that one leader takes at a time, at most."""
@@ -38,9 +39,9 @@ ALONE = timedelta(seconds=1)
 TOGETHER = timedelta(seconds=10)
 """So long they wait for a majority where most vantages speak of it."""
 KEPT = timedelta(seconds=25)
-"""A run hears of its head start after so long at the latest, though others are still to be led."""
+"""A run that was led goes on after so long at the latest, though others are still to be led."""
 HANDED = 40
-"""Runs and services that are told of at a time."""
+"""Services that are told at a time."""
 QUIET = timedelta(seconds=15)
 """After so long without news the event is over."""
 _T = TypeVar("_T")
@@ -71,7 +72,7 @@ class LostWorkflow:
         self._leading: list[asyncio.Task[None]] = []
         self._batches = 0
         self._departures: dict[ServiceId, Departure] = {}
-        self._heads: list[tuple[datetime, str, HeadStart]] = []
+        self._heads: list[tuple[datetime, ServiceId, HeadStart]] = []
         self._late: dict[tuple[ServiceId, VantageId], Report] = {}
         self._notify: tuple[Notify, ...] | None = None
         self._news = 0
@@ -179,7 +180,7 @@ class LostWorkflow:
                 self._departures[service], fate=lead.fate, run=lead.run, text=lead.text, ended=ended
             )
             if lead.head is not None:
-                self._heads.append((now, lead.workflow, lead.head))
+                self._heads.append((now, service, lead.head))
             if lead.fate is Fate.FAILED:
                 self._late.update({(service, vantage): said for vantage, said in heard.reports.items()})
         self._hear()
@@ -219,7 +220,7 @@ class LostWorkflow:
     # ------------------------------------------------------------------ afterwards
 
     def _to_hand_over(self) -> HandOver | None:
-        """What runs and services are told now; None: nothing. Who is still to be led comes before them."""
+        """What services are told now; None: nothing. Who is still to be led comes before them."""
         now = workflow.now()
         busy = bool(self._leading)
         due = [item for item in self._heads if not busy or now - item[0] >= KEPT][:HANDED]
@@ -230,7 +231,7 @@ class LostWorkflow:
         if not due and not reports:
             return None
         self._heads = [item for item in self._heads if item not in due]
-        return HandOver(tuple((run, head) for _, run, head in due), tuple(reports))
+        return HandOver(tuple((service, head) for _, service, head in due), tuple(reports))
 
     def _to_pass_on(self, now: datetime) -> Iterator[Report]:
         """Reports of services of which no majority speaks: they decide nothing, and are to be known all the same."""

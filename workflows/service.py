@@ -12,6 +12,7 @@ from temporalio.exceptions import FailureError
 
 with workflow.unsafe.imports_passed_through():
     from orchestrator.core.decision import Ask, Go, Hold, Request, Situation, consider, decide, wait_s
+    from orchestrator.core.easing import return_of
     from orchestrator.core.errors import BadInput
     from orchestrator.core.governing import Needs, standing
     from orchestrator.core.move import Move, MoveKind, Objection, Trigger
@@ -29,6 +30,7 @@ with workflow.unsafe.imports_passed_through():
     from workflows.wire import (
         ActiveRun,
         AdoptRequest,
+        Carry,
         FailoverRequest,
         Publication,
         Question,
@@ -41,6 +43,7 @@ with workflow.unsafe.imports_passed_through():
     )
     from workflows.wire.governor import GiveBack
     from workflows.wire.lost import LeadRequest, Led, Steered
+    from workflows.wire.run import HeadStart
 
 HELD_CHECK = timedelta(seconds=30)
 """How often a service asks after the run that holds it, so that a terminated one frees the lock."""
@@ -62,6 +65,7 @@ class ServiceWorkflow(Attended):
         self._stopped: RunId | None = None
         self._heralds = Heralds()
         self._leave = Leave()
+        self._led: led.Awaiting | None = None
         # Awaiting inside a decision lets another report or request in; the lock holds the decision still.
         self._deciding = asyncio.Lock()
 
@@ -70,7 +74,9 @@ class ServiceWorkflow(Attended):
         while not self._state.retired:
             late = await self._wait()
             await self._leave.tell(self._state.slice.service.id, self._takes())
-            if self._state.run is not None:
+            if self._led is not None and self._led.due(workflow.now()):
+                await self._go_on(self._led)
+            elif self._state.run is not None:
                 if late:
                     await self._ask_after_run()
                 if self._news:
@@ -99,12 +105,15 @@ class ServiceWorkflow(Attended):
         timeout = self._wake_s
         if held is not None:
             timeout = min(HELD_CHECK.total_seconds(), self._wake_s or HELD_CHECK.total_seconds())
+        if self._led is not None:
+            timeout = max(0.0, (self._led.until - workflow.now()).total_seconds())
         try:
             await workflow.wait_condition(
                 # A run that a person starts changes what is waited for: without it nobody would ask after that run.
                 lambda: (
                     self._state.retired
                     or self._state.run != held
+                    or (self._led is not None and self._led.head is not None)
                     or self._leave.owes(self._takes())
                     or (self._news and self._minds_news())
                 ),
@@ -142,11 +151,11 @@ class ServiceWorkflow(Attended):
         run = self._run_id()
         decision = await self._leave.settle(decide, facts, run)
         match decision:
-            case Go(move, overridden):
-                trigger = Trigger("automatic", planning.why(move, found))
+            case Go():
+                trigger = Trigger("automatic", planning.why(decision.move, found))
                 try:
                     with self._leave.kept(run):
-                        await self._start(run, Go(move, overridden), trigger, found)
+                        await self._start(run, decision, trigger, found)
                 except (Unplannable, FailureError) as error:
                     self._hold(Hold((Objection("unplannable", str(error)),)), found)
             case Ask(move, reasons):
@@ -219,6 +228,11 @@ class ServiceWorkflow(Attended):
         carry = planning.start_of(self._state, decided, trigger, found, run=run, request=request, now=workflow.now())
         active = planning.holding(self._state, carry, decided.move, found, request)
         self._state, self._wake_s = replace(self._state, run=active, hold=(), question=None), None
+        await self._begin(carry, active)
+        return carry.plan
+
+    async def _begin(self, carry: Carry, active: ActiveRun) -> None:
+        """Start the run that holds the service. Raises FailureError, and lets it go."""
         try:
             # Started, not awaited to its end: a child's completion does not reach us across continue-as-new.
             await workflow.start_child_workflow(
@@ -232,7 +246,13 @@ class ServiceWorkflow(Attended):
         except FailureError:
             self._state = replace(self._state, run=None)
             raise
-        return carry.plan
+
+    async def _go_on(self, awaiting: led.Awaiting) -> None:
+        """Start the run that a leader has begun; one who fell silent is not missed, for what he did is done once."""
+        self._led, active = None, self._state.run
+        if active is not None:
+            with contextlib.suppress(FailureError), self._leave.kept(active.run):
+                await self._begin(replace(awaiting.carry, head=awaiting.head), active)
 
     def _run_id(self) -> RunId:
         service = self._state.slice.service.id
@@ -313,15 +333,24 @@ class ServiceWorkflow(Attended):
             self._state = led.informed(self._state, asked, workflow.now())
             before = self._state.run
             self._state, answer = led.led(self._state, asked, self._run_id(), workflow.now())
-            if answer.carry is None and (before is None or self._state.run is None):
+            if answer.carry is not None:
+                self._led = led.Awaiting(answer.carry, asked.until)
+            elif before is None or self._state.run is None:
+                self._led = None
                 self._news = self._look_due = True  # it sees to it by itself, with all that it may ask
             return answer
+
+    @workflow.signal
+    def go_on(self, head: HeadStart) -> None:
+        """A leader has done what can be done at once; the run goes on from there."""
+        if self._led is not None and self._led.carry.plan.run == head.run:
+            self._led.head = head
 
     @workflow.signal
     def left_behind(self, back: GiveBack) -> None:
         """The run that waited for a leader was granted nothing: the service sees to it by itself."""
         if self._state.run is not None and self._state.run.run == back.token:
-            self._state = replace(self._state, run=None)
+            self._state, self._led = replace(self._state, run=None), None
             self._leave.give_back(back.token)
             self._news = self._look_due = True
 
@@ -351,7 +380,7 @@ class ServiceWorkflow(Attended):
         """A run's last act: its record is kept and published, and the service is free again."""
         if self._state.run is None or self._state.run.run != closed.run:
             return
-        self._leave.give_back(closed.run)
+        self._leave.give_back(closed.run, return_of(closed.record, self._state.slice.service))
         stopped = self._stopped == closed.run
         self._state = situation.closed(self._state, closed, stopped=stopped, now=workflow.now())
         self._pace.anew()

@@ -24,14 +24,9 @@ class Story:
         self._plan: Plan = plan
         self._notify = carry.notify
         self._heralds = Heralds()
-        self._one_of_many = carry.led is not None
-        decided = carry.entries[-1].at if carry.led is not None and carry.entries else started
+        self._one_of_many = carry.one_of_many
+        decided = carry.entries[-1].at if carry.one_of_many and carry.entries else started
         self.record = replace(record_of(plan, decided, carry.entries), drill=carry.drill)
-
-    @property
-    def begun(self) -> bool:
-        """Whether the run has started."""
-        return self.record.first(Mark.STARTED) is not None
 
     def note(self, mark: Mark, text: str, step: str | None = None, *, since: datetime | None = None) -> None:
         """One more entry, of now."""

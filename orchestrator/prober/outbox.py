@@ -77,8 +77,12 @@ class Outbox:
         for bundle in self._bundles.values():
             bundle.pop(report.service, None)
         if region is not None:
+            bundle = self._bundles.setdefault(region, {})
+            # Those that were the first to fall are still here where all fell at once.
+            for service in [each for each, said in self._latest.items() if self._bundling.region(said) == region]:
+                bundle[service] = self._latest.pop(service)
             self._latest.pop(report.service, None)
-            self._bundles.setdefault(region, {})[report.service] = report
+            bundle[report.service] = report
             self._bundled.set()
             return
         known = report.service in self._latest

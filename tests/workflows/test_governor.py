@@ -204,9 +204,11 @@ async def test_one_run_at_a_time_where_that_is_the_limit(play: Play) -> None:
     status = await play.code.until(lambda status: [reason.rule for reason in status.hold] == ["too-many-at-once"])
     assert status.hold[0].text.startswith("'chat' is on the move and 1 may be at one time; wait until one has arrived")
     assert [each.service for each in (await play.held()).waiting] == ["code"]
+    second = play.code.world.gates["steer"] = asyncio.Event()
     gate.set()
-    await play.chat.until(lambda status: status.run is None)
     assert await until(play.holders, lambda names: names == ["code"]), "it was called"
+    second.set()
+    await play.chat.until(lambda status: status.run is None)
     await play.code.closed()
     assert await play.holders() == []
     assert not (await play.held()).waiting

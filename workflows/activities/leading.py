@@ -13,11 +13,12 @@ from datetime import UTC, datetime, timedelta
 import structlog
 from temporalio import activity
 from temporalio.client import Client, WorkflowUpdateFailedError
-from temporalio.exceptions import ApplicationError, WorkflowAlreadyStartedError
+from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError
 
 from orchestrator.core.errors import FailoverError
 from orchestrator.core.governing import CHOICES, SlotAnswer, SlotRequest
+from orchestrator.core.names import ServiceId
 from orchestrator.core.record import Entry, Mark
 from orchestrator.core.topology import Notify
 from providers.base import ProbeClient
@@ -28,26 +29,25 @@ from workflows import options
 from workflows.activities.governing import Governing
 from workflows.activities.looking import heartbeats
 from workflows.activities.verbs import Verbs
-from workflows.wire import CONTROL_QUEUE, Carry, Heartbeats, service_id
+from workflows.wire import Carry, Heartbeats, service_id
 from workflows.wire.evacuation import Fate
 from workflows.wire.governor import Arrival, GiveBack
 from workflows.wire.lost import (
-    Ahead,
     Following,
     HandOver,
-    HeadStart,
     Lead,
     LeadAnswer,
     LeadRequest,
     LeadTask,
     Led,
 )
+from workflows.wire.run import Ahead, HeadStart
 from workflows.wire.tasks import task_of
 
 log = structlog.get_logger()
 
 BY_ITSELF = timedelta(seconds=60)
-"""When a run begins by itself, if its leader has fallen silent."""
+"""After so long a service begins its run by itself: its leader has fallen silent."""
 DECIDED_FOR_S = 2.0
 """A verdict older than this is asked for again before traffic moves: by the run itself."""
 STEP_S = 4.0
@@ -101,7 +101,7 @@ class Leading:
         except (RPCError, WorkflowUpdateFailedError, ApplicationError) as error:
             log.warning("lead.failed", service=each.service, reason=f"{type(error).__name__}: {error}")
             return Lead(each.service, Fate.FAILED, text=str(error)), ()
-        if led.carry is None:
+        if led.carry is None or led.slot is None:
             fate = Fate.MOVING if led.run is not None else Fate.REFUSED
             return Lead(each.service, fate, led.run, text=led.text), ()
         return await self._led(led.carry, led.slot), led.carry.notify
@@ -145,34 +145,17 @@ class Leading:
                 return answer
             await asyncio.sleep(PLACE_S)
 
-    async def _led(self, carry: Carry, slot: SlotRequest | None) -> Lead:
-        """Begin the run, delayed, and do its first steps."""
-        plan = carry.plan
-        workflow = f"failover/{plan.service}/{plan.run}" if slot is None else slot.workflow
-        await self._begin(carry, workflow)
-        began = datetime.now(UTC)
+    async def _led(self, carry: Carry, slot: SlotRequest) -> Lead:
+        """Do the first steps of the run; it goes on when its service is told."""
+        plan, began = carry.plan, datetime.now(UTC)
         done, moved, text = await self._first_steps(carry)
-        head = HeadStart(began, done)
+        head = HeadStart(plan.run, began, done)
         if not moved:
             # It takes longer than a leader can wait: the run goes on at once.
-            await self._hand(workflow, head)
-            return Lead(plan.service, Fate.MOVING, plan.run, workflow, text)
-        if slot is not None:
-            self._governing.arrived(Arrival(plan.run, plan.service, slot.needs))
-        return Lead(plan.service, Fate.MOVED, plan.run, workflow, text, head)
-
-    async def _begin(self, carry: Carry, workflow: str) -> None:
-        try:
-            await self._client.start_workflow(
-                "failover",
-                carry,
-                id=workflow,
-                task_queue=CONTROL_QUEUE,
-                task_timeout=options.TASK_TIMEOUT,
-                start_delay=BY_ITSELF,
-            )
-        except WorkflowAlreadyStartedError:
-            log.info("lead.again", run=carry.plan.run)
+            await self._signal(service_id(plan.service), "go_on", head)
+            return Lead(plan.service, Fate.MOVING, plan.run, text)
+        self._governing.arrived(Arrival(plan.run, plan.service, slot.needs))
+        return Lead(plan.service, Fate.MOVED, plan.run, text, head)
 
     async def _first_steps(self, carry: Carry) -> tuple[tuple[Ahead, ...], bool, str]:
         """What was done of the way up to the first write of the answer, whether that was made, and how it ended."""
@@ -206,21 +189,18 @@ class Leading:
 
     @activity.defn(name=options.HAND_OVER)
     async def hand_over(self, over: HandOver) -> None:
-        """Tell runs of their head start, and services what was reported meanwhile. Twice is once."""
+        """Tell services that their runs go on, and what was reported meanwhile. Twice is once."""
         places = asyncio.Semaphore(AT_ONCE)
 
-        async def tell(workflow: str, signal: str, news: object) -> None:
+        async def tell(service: ServiceId, signal: str, news: object) -> None:
             async with places:
                 activity.heartbeat()
-                await self._signal(workflow, signal, news)
+                await self._signal(service_id(service), signal, news)
 
         await asyncio.gather(
-            *(tell(workflow, "head_start", head) for workflow, head in over.heads),
-            *(tell(service_id(report.service), "report", report) for report in over.reports),
+            *(tell(service, "go_on", head) for service, head in over.heads),
+            *(tell(report.service, "report", report) for report in over.reports),
         )
-
-    async def _hand(self, workflow: str, head: HeadStart) -> None:
-        await self._signal(workflow, "head_start", head)
 
     async def _signal(self, workflow: str, signal: str, news: object) -> None:
         """What is gone needs to hear nothing."""

@@ -8,11 +8,10 @@ from datetime import datetime
 from orchestrator.core.governing import SlotAnswer, SlotRequest
 from orchestrator.core.names import Domain, RunId, ServiceId, VantageId
 from orchestrator.core.quorum import Report
-from orchestrator.core.record import Entry
 from orchestrator.core.steering import Routing
 from orchestrator.core.topology import Notify
 from workflows.wire.evacuation import Fate
-from workflows.wire.run import Carry, StepResult
+from workflows.wire.run import Carry, HeadStart
 from workflows.wire.watching import Heartbeats
 
 
@@ -49,7 +48,7 @@ class LeadRequest:
     reports: tuple[Report, ...]
     heartbeats: Heartbeats
     until: datetime
-    """When the run begins by itself, if nobody has led it till then."""
+    """When its run begins by itself, if nobody has led it till then."""
     instead: RunId | None = None
     """The run that the governor refused: another choice is wanted."""
     refused: SlotAnswer | None = None
@@ -86,33 +85,15 @@ class LeadTask:
 
 
 @dataclass(frozen=True, slots=True)
-class Ahead:
-    """A step that a leader has carried out."""
-
-    step: str
-    result: StepResult
-    entries: tuple[Entry, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class HeadStart:
-    """Signal ``head_start``: what of the run is done already, and when it began."""
-
-    began: datetime
-    done: tuple[Ahead, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
 class Lead:
     """What came of leading one service."""
 
     service: ServiceId
     fate: Fate
     run: RunId | None = None
-    workflow: str = ""
     text: str = ""
     head: HeadStart | None = None
-    """What its run is yet to be told; None: nothing."""
+    """What its service is yet to be told; None: nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,10 +106,9 @@ class LeadAnswer:
 
 @dataclass(frozen=True, slots=True)
 class HandOver:
-    """Tell runs of their head start, and services what was reported meanwhile."""
+    """Tell services that their runs go on, and what was reported meanwhile."""
 
-    heads: tuple[tuple[str, HeadStart], ...] = ()
-    """By the id of the run's workflow."""
+    heads: tuple[tuple[ServiceId, HeadStart], ...] = ()
     reports: tuple[Report, ...] = ()
 
 

@@ -14,6 +14,35 @@ from runbooks.plan import Place, Plan, Work
 
 
 @dataclass(frozen=True, slots=True)
+class StepResult:
+    """What a step's activity answers: small."""
+
+    entries: tuple[Entry, ...] = ()
+    """Moments seen in the world while it ran (answer changed, model ready), for the timeline."""
+    routing: Routing | None = None
+    replicas_before: int | None = None
+    text: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Ahead:
+    """A step that a leader has carried out, under the run's own effect token."""
+
+    step: str
+    result: StepResult
+    entries: tuple[Entry, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class HeadStart:
+    """Signal ``go_on`` to a service: what of its run is done already, and when it began."""
+
+    run: RunId
+    began: datetime
+    done: tuple[Ahead, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Carry:
     """Start of a run: the plan, where its steps may run (in order), and what led to it."""
 
@@ -23,9 +52,10 @@ class Carry:
     entries: tuple[Entry, ...]
     notify: tuple[Notify, ...] = ()
     drill: str | None = None
-    led: datetime | None = None
-    """Until when a leader may be at work on its first steps; None: it begins by itself. One of many: it tells people
-    only what went wrong."""
+    one_of_many: bool = False
+    """It leaves a region that is lost, with others: people are told of that once, and of this run what went wrong."""
+    head: HeadStart | None = None
+    """What a leader has done of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,14 +102,3 @@ class RecheckRequest:
 
     service: ServiceId
     sources: tuple[EndpointId, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class StepResult:
-    """What a step's activity answers: small."""
-
-    entries: tuple[Entry, ...] = ()
-    """Moments seen in the world while it ran (answer changed, model ready), for the timeline."""
-    routing: Routing | None = None
-    replicas_before: int | None = None
-    text: str = ""
