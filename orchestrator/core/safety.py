@@ -131,7 +131,7 @@ def dark_text(situation: Situation) -> str:
     seen = ", ".join(f"{e.id} {situation.verdict(e.id)}" for e in service.endpoints) or "it has none"
     return (
         f"no endpoint of service '{service.id}' is known to work ({seen}), so routing stays as it is; "
-        "look whether the vantages or the endpoints are at fault"
+        "look whether the vantages or the endpoints are at fault with: failover doctor"
     )
 
 
