@@ -22,6 +22,9 @@ from runbooks.resolve import place_of, step_of
 MARGIN_S = 30.0
 """What an analysis may take beyond its hold: the answers it has asked for last."""
 
+APART = ".apart"
+"""How the id of the wait ends that keeps services apart."""
+
 
 @dataclass(frozen=True, slots=True)
 class _Stage:
@@ -56,7 +59,7 @@ def _apart(said: BookStep, task: SteerTask, case: Case) -> Iterator[Step]:
     seconds = _jitter_s(case, "begin", task.jitter_s)
     if seconds:
         line = f"hold for {spoken(seconds)}: not all that move there steer in the same second"
-        apart = replace(said, id=f"{said.id}.apart", expected_s=seconds)
+        apart = replace(said, id=f"{said.id}{APART}", expected_s=seconds)
         yield step_of(apart, Wait(seconds), line, case, more_s=seconds)
 
 

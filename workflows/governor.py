@@ -87,6 +87,8 @@ class GovernorWorkflow:
     def release(self, back: GiveBack) -> None:
         """A run is over. Twice is once; before it was granted means never."""
         self._ledger = governing.release(self._ledger, back.token)
+        if back.end is not None:
+            self._ledger = governing.ended(self._ledger, back.end, now=workflow.now())
         self._freed = bool(self._ledger.waiting)
 
     @workflow.signal

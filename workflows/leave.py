@@ -12,6 +12,7 @@ from temporalio.exceptions import ApplicationError, FailureError, is_cancelled_e
 with workflow.unsafe.imports_passed_through():
     from orchestrator.core import governing
     from orchestrator.core.decision import Decision, Go, Situation
+    from orchestrator.core.easing import Return
     from orchestrator.core.governing import Needs, SlotAnswer, SlotRequest
     from orchestrator.core.move import Objection
     from orchestrator.core.names import Domain, RunId, ServiceId
@@ -26,7 +27,7 @@ class Leave:
     """What one service has of the governor: asked before each run, given back after it."""
 
     def __init__(self) -> None:
-        self._back: list[RunId] = []
+        self._back: list[GiveBack] = []
         self._told: Needs = ()
         self._last: RunId | None = None
 
@@ -52,7 +53,7 @@ class Leave:
             if isinstance(answer, Objection):
                 return self._without(choose, facts, decision, answer, run)
             if answer.granted:
-                return decision
+                return replace(decision, alongside=answer.alongside)
             facts = governing.told(facts, answer)
             decision = choose(facts)
         return decision if not isinstance(decision, Go) else self._without(choose, facts, decision, _CHANGING, run)
@@ -69,10 +70,13 @@ class Leave:
             self.give_back(run)
         return decision
 
-    def give_back(self, run: RunId) -> None:
-        """The run is over, never began, or has moved its traffic. Told with the next ``tell``; twice is once."""
-        if run != self._last:
-            self._back.append(run)
+    def give_back(self, run: RunId, end: Return | None = None) -> None:
+        """The run is over, never began, or has moved its traffic. Told with the next ``tell``; twice is once.
+
+        *end* is what a failback says of the regions that it went into.
+        """
+        if run != self._last or end is not None:
+            self._back.append(GiveBack(run, end))
         self._last = run
 
     @contextlib.contextmanager
@@ -99,7 +103,7 @@ class Leave:
                 self._told = needs
                 await governor.signal("stands", Stand(service, needs))
             while self._back:
-                await governor.signal("release", GiveBack(self._back.pop(0)))
+                await governor.signal("release", self._back.pop(0))
 
     def forget(self) -> None:
         """The governor may be another one: tell it again what the service takes."""

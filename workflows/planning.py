@@ -19,6 +19,7 @@ from runbooks.nesting import unnested
 from runbooks.plan import Plan
 from runbooks.planner import Ground, Unplannable, plan
 from runbooks.printed import record_of
+from runbooks.stages import APART
 from workflows.aftermath import shift_begun
 from workflows.pretending import pretending
 from workflows.wire import (
@@ -35,6 +36,8 @@ RESTORE = "restore-last-good"
 """The runbook whose target is the last good routing."""
 BAKE_S = 1800.0
 """How long a routing must serve well before it is good."""
+JITTER = "jitter"
+"""The parameter of a runbook by which a person asks a failback to keep a distance."""
 ENOUGH_RUNS = 3
 """Fewer say nothing of what is usual."""
 
@@ -91,8 +94,12 @@ def make_plan(
     objections: tuple[Objection, ...] = (),
     asked: Request | None = None,
     now: datetime | None = None,
+    crowded: bool = False,
 ) -> Plan:
-    """The plan for *move* by the runbook asked for, or the service's own. Raises Unplannable."""
+    """The plan for *move* by the runbook asked for, or the service's own. Raises Unplannable.
+
+    *crowded*: it keeps a distance from other moves; see ``crowded``.
+    """
     service = state.slice.service
     moves = move.kind is not MoveKind.PREPARATION
     if moves and (service.steering is None or state.routing is None):
@@ -106,9 +113,21 @@ def make_plan(
         roles=state.slice.roles,
         usual=usual(state.last_runs),
         detection_s=(now - since).total_seconds() if now is not None and since is not None else 0.0,
+        crowded=crowded,
     )
     made = plan(move, ground, run=run, trigger=trigger, book=book_for(state, move.kind, asked), objections=objections)
     return made if state.slice.drill is None else pretending(made)
+
+
+def crowded(decided: Go, trigger: Trigger, asked: Request | None, saved: Plan | None = None) -> bool:
+    """Whether a failback keeps a distance from others: there are some, nobody waits for it, or a person wants it to.
+
+    One person who brings one service home waits for nothing. A plan that was *saved* keeps what it says.
+    """
+    if saved is not None:
+        return any(step.id.endswith(APART) for step in saved.steps)
+    wanted = asked is not None and JITTER in dict(asked.values)
+    return decided.move.kind is MoveKind.FAILBACK and (decided.alongside > 0 or trigger.by == "automatic" or wanted)
 
 
 def usual(records: tuple[Record, ...]) -> tuple[tuple[str, float], ...]:
@@ -137,7 +156,16 @@ def start_of(
 ) -> Carry:
     """What the run of *decided* is given on its way. Raises Unplannable, WorldMoved."""
     asked = request.request if request else None
-    made = make_plan(state, decided.move, run=run, trigger=trigger, objections=decided.overridden, asked=asked, now=now)
+    made = make_plan(
+        state,
+        decided.move,
+        run=run,
+        trigger=trigger,
+        objections=decided.overridden,
+        asked=asked,
+        now=now,
+        crowded=crowded(decided, trigger, asked, request.saved if request else None),
+    )
     if request is not None and request.saved is not None:
         made = as_saved(request.saved, made)
     return carry(state, made, decided.move, found, now=now, request=request)

@@ -312,6 +312,7 @@ def preview(state: ServiceState, question: PlanQuestion) -> Explanation:
             objections=reasons,
             asked=question.request,
             now=question.now,
+            crowded=isinstance(decision, Go) and planning.crowded(decision, trigger, question.request),
         )
     except Unplannable as error:
         # What holds the move already says why: a plan for it need not exist.

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from orchestrator.core.move import Move, Objection
+from orchestrator.core.move import Move, MoveKind, Objection
 from orchestrator.core.names import Domain, ServiceId, region_of
 from orchestrator.core.orders import Limits
 from orchestrator.core.situation import Situation
@@ -27,12 +27,14 @@ class Moving:
     """The regions that get traffic by it; sorted."""
     evacuating: Domain | None = None
     """The failure domain that it leaves, where several vantages found the whole domain lost; else None."""
+    home: bool = False
+    """Whether it goes back to where it serves in ordinary times, and nothing is down."""
 
 
 def moving(move: Move, situation: Situation, evacuating: Domain | None = None) -> Moving:
     """*move* as the others see it."""
     regions = {region_of(e.region) for name in gaining(move, situation) if (e := situation.endpoint(name)) is not None}
-    return Moving(move.service, tuple(sorted(regions)), evacuating)
+    return Moving(move.service, tuple(sorted(regions)), evacuating, home=move.kind is MoveKind.FAILBACK)
 
 
 def crowding(one: Moving, others: tuple[Moving, ...], services: int, limits: Limits) -> tuple[Objection, ...]:

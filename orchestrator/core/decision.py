@@ -53,6 +53,8 @@ class Go:
 
     move: Move
     overridden: tuple[Objection, ...] = ()
+    alongside: int = 0
+    """How many other services are on the move into the same regions."""
 
 
 Decision = Hold | Ask | Go
@@ -100,6 +102,7 @@ OF_TRAFFIC = frozenset(
         "same-region",
         "source-healthy",
         "change-guard",
+        "setback",
         "too-many-at-once",
         "governor-silent",
         "freeze",

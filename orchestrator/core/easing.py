@@ -1,11 +1,112 @@
-"""Easing: how traffic goes back to a place that has just recovered - not all services in the same second. Pure."""
+"""Easing: how traffic goes back to a region that has just recovered. Pure; the governor keeps what is remembered.
+
+Services that go home at one time do not steer in the same second, and where the region did not bear the return of one
+of them, the others wait: for some minutes first, longer with each that has to turn back.
+"""
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from orchestrator.core.crowd import Moving
+from orchestrator.core.move import MoveKind, Objection
+from orchestrator.core.names import Domain, RunId, ServiceId, region_of
+from orchestrator.core.record import Mark, Record, RunStatus
+from orchestrator.core.topology import Service
+from orchestrator.core.waiting import at
+
+RULE = "setback"
+FIRST_S = 300.0
+"""How long the first setback of a region holds up others; each one after it twice as long."""
+LONGEST_S = 7200.0
+FORGOTTEN_S = 6 * 3600.0
+"""After a setback's end: what comes later is the first again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Return:
+    """How a failback ended for the regions that it brought traffic to."""
+
+    run: RunId
+    service: ServiceId
+    regions: tuple[Domain, ...]
+    """Sorted."""
+    failed: str = ""
+    """Why it had to turn back; empty: its stages passed, and it is home."""
+
+
+@dataclass(frozen=True, slots=True)
+class Setback:
+    """A region that did not bear the return of a service."""
+
+    region: Domain
+    run: RunId
+    service: ServiceId
+    text: str
+    at: datetime
+    until: datetime
+    """Until when the others wait."""
+    times: int = 1
+    """How often in a row."""
 
 
 def jitter_s(seed: str, longest_s: float) -> float:
-    """Seconds from 0 to *longest_s*, in tenths, spread evenly over seeds: the same seed always waits as long."""
+    """Seconds up to *longest_s*, in tenths, one at least, spread evenly over seeds: one seed always waits as long."""
     number = int.from_bytes(hashlib.sha256(seed.encode()).digest()[:8], "big")
-    return round(longest_s * number / 2**64, 1)
+    return max(0.1, round(longest_s * number / 2**64, 1))
+
+
+def return_of(record: Record, service: Service) -> Return | None:
+    """What the run of *record*, which is over, says of the regions it went into; None: nothing.
+
+    Only an analysis does: it saw how the region bore traffic. One that could not tell, and that a person ended, says
+    nothing.
+    """
+    looked = {step.id for step in record.steps if step.kind == "analyse"}
+    if record.kind is not MoveKind.FAILBACK or not looked:
+        return None
+    before = {name for name, weight in record.before if weight > 0}
+    gaining = {record.target} | {name for name, weight in record.after if weight > 0 and name not in before}
+    regions = tuple(sorted({region_of(each.region) for each in service.endpoints if each.id in gaining}))
+    seen = [entry for entry in record.entries if entry.step in looked]
+    failed = [entry.text for entry in seen if entry.mark is Mark.STEP_FAILED]
+    if record.status is RunStatus.COMPLETED and any(entry.mark is Mark.STEP_DONE for entry in seen):
+        return Return(record.run, record.service, regions)
+    if record.status in {RunStatus.UNDONE, RunStatus.HALTED} and failed:
+        return Return(record.run, record.service, regions, failed[-1])
+    return None
+
+
+def after(setbacks: tuple[Setback, ...], end: Return, now: datetime) -> tuple[Setback, ...]:
+    """*setbacks* once a failback has ended: one more in each of its regions, or none there any more.
+
+    Sorted by region, one for each; those that are long over are forgotten.
+    """
+    kept = {each.region: each for each in setbacks if now < each.until + timedelta(seconds=FORGOTTEN_S)}
+    for region in end.regions:
+        last = kept.pop(region, None)
+        if not end.failed or (last is not None and last.run == end.run):
+            # Told twice is told once, and a region that bore a return is as any other.
+            kept |= {region: last} if end.failed and last is not None else {}
+            continue
+        times = last.times + 1 if last is not None else 1
+        lasts = min(FIRST_S * 2.0 ** min(times - 1, 32), LONGEST_S)
+        until = now + timedelta(seconds=lasts)
+        kept[region] = Setback(region, end.run, end.service, end.failed, now, until, times)
+    return tuple(kept[region] for region in sorted(kept))
+
+
+def holding_up(one: Moving, setbacks: tuple[Setback, ...], now: datetime) -> Iterator[Objection]:
+    """Why *one* must not go home yet. What leaves an endpoint that is down is never held up."""
+    for each in setbacks:
+        if one.home and each.region in one.into and each.at <= now < each.until:
+            often = f", {each.times} in a row" if each.times > 1 else ""
+            text = (
+                f"the failback of service '{each.service}' into {each.region} had to turn back at {at(each.at)} "
+                f"({each.text}; run {each.run}{often}), so nothing else goes home there until {at(each.until)}; wait "
+                f"until then, or look at the region and go all the same by naming the rule {RULE}, and why"
+            )
+            yield Objection(RULE, text, asks=True)

@@ -11,6 +11,7 @@ from datetime import datetime
 
 from orchestrator.core.crowd import Moving, crowding, moving
 from orchestrator.core.decision import Decision, Go
+from orchestrator.core.easing import Return, Setback, after, holding_up
 from orchestrator.core.move import Move, MoveKind, Objection
 from orchestrator.core.names import Domain, RunId, ServiceId, rehearses
 from orchestrator.core.orders import Limits, Pool
@@ -88,6 +89,8 @@ class Ledger:
     """Who would have gone: by tier, then who was refused first."""
     over: tuple[RunId, ...] = ()
     """Tokens given back, the oldest first."""
+    setbacks: tuple[Setback, ...] = ()
+    """Regions that did not bear the return of a service; see ``core.easing``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +110,8 @@ class SlotAnswer:
     granted: bool
     objections: tuple[Objection, ...] = ()
     promised: tuple[Promise, ...] = ()
+    alongside: int = 0
+    """How many others are on the move into the same regions."""
 
 
 # ------------------------------------------------------------------ what a service says
@@ -152,9 +157,10 @@ def weighed(choose: Callable[[Situation], Decision], situation: Situation, ledge
     for _ in range(CHOICES):
         if not isinstance(decision, Go) or not asked_about(decision.move):
             break
-        answer = judge(ledger, replace(slot_request(decision.move, situation, token, ""), aside=aside(decision)))
+        request = replace(slot_request(decision.move, situation, token, ""), aside=aside(decision))
+        answer = judge(ledger, request, now=situation.now)
         if answer.granted:
-            break
+            return replace(decision, alongside=answer.alongside)
         situation = told(situation, answer)
         decision = choose(situation)
     return decision
@@ -185,14 +191,26 @@ def aside(decision: Go) -> tuple[str, ...]:
 # ------------------------------------------------------------------ what the governor does
 
 
-def judge(ledger: Ledger, request: SlotRequest) -> SlotAnswer:
+def judge(ledger: Ledger, request: SlotRequest, *, now: datetime) -> SlotAnswer:
     """What is answered to *request*: granted where nothing speaks against it but what is set aside for it."""
-    service = request.moving.service
-    others = tuple(each.request.moving for each in ledger.grants if each.request.moving.service != service)
+    service, others = request.moving.service, _others(ledger, request)
     promises = promised(ledger, besides=service)
-    found = (*_too_full(ledger, request, promises), *crowding(request.moving, others, ledger.services, ledger.limits))
+    found = (
+        *_too_full(ledger, request, promises),
+        *crowding(request.moving, others, ledger.services, ledger.limits),
+        *holding_up(request.moving, ledger.setbacks, now),
+    )
     granted = all(each.rule in request.aside for each in found)
-    return SlotAnswer(granted, found, promises)
+    return SlotAnswer(granted, found, promises, _alongside(request, others))
+
+
+def _others(ledger: Ledger, request: SlotRequest) -> tuple[Moving, ...]:
+    return tuple(e.request.moving for e in ledger.grants if e.request.moving.service != request.moving.service)
+
+
+def _alongside(request: SlotRequest, others: tuple[Moving, ...]) -> int:
+    """How many of *others* bring traffic to a region of *request*."""
+    return sum(any(region in request.moving.into for region in each.into) for each in others)
 
 
 def acquire(ledger: Ledger, request: SlotRequest, *, now: datetime, until: datetime) -> tuple[Ledger, SlotAnswer]:
@@ -203,8 +221,9 @@ def acquire(ledger: Ledger, request: SlotRequest, *, now: datetime, until: datet
     service = request.moving.service
     for each in ledger.grants:
         if each.request.token == request.token:
-            return ledger, SlotAnswer(granted=True, objections=each.aside, promised=promised(ledger, besides=service))
-    answer = judge(ledger, request)
+            promises, beside = promised(ledger, besides=service), _alongside(request, _others(ledger, request))
+            return ledger, SlotAnswer(granted=True, objections=each.aside, promised=promises, alongside=beside)
+    answer = judge(ledger, request, now=now)
     others = tuple(each for each in ledger.waiting if each.service != service)
     if not answer.granted:
         waits = (*others, Refused(service, request.tier, now))
@@ -220,6 +239,11 @@ def release(ledger: Ledger, *tokens: RunId) -> Ledger:
     grants = tuple(each for each in ledger.grants if each.request.token not in tokens)
     fresh = tuple(token for token in dict.fromkeys(tokens) if token not in ledger.over)
     return replace(ledger, grants=grants, over=(*ledger.over, *fresh)[-REMEMBERED:]) if fresh else ledger
+
+
+def ended(ledger: Ledger, end: Return, *, now: datetime) -> Ledger:
+    """*ledger* once a failback is over: the region bore it, or holds up the next ones."""
+    return replace(ledger, setbacks=after(ledger.setbacks, end, now))
 
 
 def renewed(ledger: Ledger, tokens: tuple[RunId, ...], until: datetime) -> Ledger:

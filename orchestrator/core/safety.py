@@ -203,6 +203,14 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule("too-many-at-once", "What moves at one time is bounded.", _crowded("too-many-at-once"), _O, _O),
     Rule(
+        "setback",
+        "A region that did not bear the return of one service is not given the next.",
+        _crowded("setback"),
+        _U,
+        _O,
+        asks=True,
+    ),
+    Rule(
         "governor-silent",
         "Where nobody counts what moves elsewhere, a person decides.",
         _crowded("governor-silent"),

@@ -90,6 +90,7 @@ CASES: list[tuple[str, dict[str, Any]]] = [
     ("pool-full", {"chat": POOLED}),
     ("change-guard", {"crowd": (Objection("change-guard", "4 of 10 services are on the move already", asks=True),)}),
     ("too-many-at-once", {"crowd": (Objection("too-many-at-once", "10 services are on the move already"),)}),
+    ("setback", {"crowd": (Objection("setback", "the failback of 'code' had to turn back", asks=True),)}),
     ("governor-silent", {"crowd": (Objection("governor-silent", "the governor did not answer in time", asks=True),)}),
     ("held", {"held": (Objection("recreated", "the service workflow was lost"),)}),
 ]

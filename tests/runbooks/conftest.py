@@ -111,11 +111,13 @@ class World:
         book_: Runbook | None = None,
         trigger: Trigger | None = None,
         objections: tuple[Objection, ...] = (),
+        crowded: bool = False,
+        run: str = "run-42",
     ) -> Plan:
         return plan(
             move,
-            Ground(self.service, self.routing, 7, shelf=self.shelf, roles=self.roles),
-            run=RunId("run-42"),
+            Ground(self.service, self.routing, 7, shelf=self.shelf, roles=self.roles, crowded=crowded),
+            run=RunId(run),
             trigger=trigger or Trigger("alice", "maintenance of eu"),
             book=book_ or book(BOOK_OF[move.kind]),
             objections=objections,

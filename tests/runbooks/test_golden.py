@@ -90,6 +90,10 @@ def failback_by_stages(world: Any) -> Plan:
     return world.plan(move)  # type: ignore[no-any-return]  # as above
 
 
+def failback_among_others(world: Any) -> Plan:
+    return world.plan(world.move(MoveKind.FAILBACK), crowded=True)  # type: ignore[no-any-return]  # as above
+
+
 def drain_endpoint(world: Any) -> Plan:
     return world.plan(world.move(MoveKind.SWITCHOVER), book_=book("drain-endpoint"))  # type: ignore[no-any-return]  # as above
 
@@ -151,6 +155,7 @@ CASES: dict[str, Callable[[Any], Plan]] = {
         switchover_shared,
         failback,
         failback_by_stages,
+        failback_among_others,
         first_write,
         canary_shift,
         canary_shift_unplanned,

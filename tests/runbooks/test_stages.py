@@ -12,14 +12,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator.core.move import MoveKind
-from orchestrator.core.names import EndpointId
+from orchestrator.core.names import EndpointId, RunId
 from orchestrator.core.steering import Fence, Routing, SteeringChange
 from orchestrator.core.topology import Answer, Weights, Workload
 from runbooks.books import book
 from runbooks.course import Do, Undo, next_actions, standing
 from runbooks.model import Runbook
 from runbooks.parse import parse
-from runbooks.plan import Analyse, Plan, Steer, Step, When
+from runbooks.plan import Analyse, Plan, Steer, Step, Wait, When
 from runbooks.planner import Unplannable
 from runbooks.progress import Event, Progress, advance, begin, switched
 from runbooks.stages import partway
@@ -270,6 +270,55 @@ def test_an_endpoint_that_nothing_scales_has_nothing_to_count(weighing: Any) -> 
     bare = tuple(replace(each, workload=None) for each in weighing.service.endpoints)
     weighing.service = replace(weighing.service, endpoints=bare)
     assert rooms(weighing.plan(weighing.move(MoveKind.FAILBACK))) == {}
+
+
+def apart(plan: Plan) -> float:
+    """How long the plan waits before its first write, so that not all steer in one second."""
+    return sum(step.work.seconds for step in plan.steps if step.id == "steer.apart" and isinstance(step.work, Wait))
+
+
+def holds_s(plan: Plan) -> list[float]:
+    return [step.work.hold_s for step in plan.steps if isinstance(step.work, Analyse)]
+
+
+def test_a_failback_among_others_keeps_its_distance(weighing: Any) -> None:
+    """It begins later than the others, holds a little longer, and the plan says the seconds: no more than was asked."""
+    alone = weighing.plan(weighing.move(MoveKind.FAILBACK))
+    assert (apart(alone), holds_s(alone)) == (0.0, [60.0, 60.0])
+    plan = weighing.plan(weighing.move(MoveKind.FAILBACK), crowded=True)
+    assert 0.1 <= apart(plan) <= 30.0
+    assert all(60.1 <= seconds <= 90.0 for seconds in holds_s(plan))
+    assert len({apart(plan), *holds_s(plan)}) == 3
+    said = next(step.text for step in plan.steps if step.id == "steer.apart")
+    assert said == f"hold for {apart(plan):g}s: not all that move there steer in the same second"
+    short = weighing.plan(
+        weighing.move(MoveKind.FAILBACK), book_=book("failback", {"hold": "2s", "jitter": "1m"}), crowded=True
+    )
+    assert all(2.1 <= seconds <= 4.0 for seconds in holds_s(short)), "a hold is never more than doubled"
+
+
+def test_plain_dns_keeps_its_distance_too(world: Any) -> None:
+    """There is one write, and the wait stands before it; without a jitter there is none."""
+    plan = world.plan(world.move(MoveKind.FAILBACK), crowded=True)
+    assert [step.id for step in plan.taken(planned=True)][2:4] == ["steer.apart", "steer"]
+    none = world.plan(world.move(MoveKind.FAILBACK), book_=book("failback", {"jitter": "0s"}), crowded=True)
+    assert apart(none) == 0.0
+
+
+def test_the_distance_is_the_same_in_the_plan_that_is_shown(weighing: Any) -> None:
+    """Whatever run it is for, a service waits as long at one generation, and not at the next."""
+    plan = weighing.plan(weighing.move(MoveKind.FAILBACK), crowded=True)
+    assert apart(weighing.plan(weighing.move(MoveKind.FAILBACK), crowded=True, run=RunId("preview"))) == apart(plan)
+    weighing.routing = replace(weighing.routing, fence=replace(weighing.routing.fence, generation=77))
+    assert apart(weighing.plan(weighing.move(MoveKind.FAILBACK), crowded=True)) != apart(plan)
+
+
+def test_an_outage_keeps_no_distance(weighing: Any) -> None:
+    """What is down is left at once, whatever the runbook says and however many leave it."""
+    runbook = gently("[50]", ", jitter: 30s")
+    plan = weighing.plan(weighing.move(MoveKind.FAILOVER), book_=runbook, crowded=True)
+    assert not [step for step in plan.steps if step.id.endswith(".apart")]
+    assert holds_s(plan) == [30.0]
 
 
 def test_what_cannot_be_steered_at_all_is_not_moved_at_once_either(world: Any) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from orchestrator.core.easing import Return
 from orchestrator.core.governing import Ledger, Needs, SlotAnswer, SlotRequest
 from orchestrator.core.names import RunId, ServiceId
 from orchestrator.core.orders import Limits, Pool
@@ -53,6 +54,8 @@ class GiveBack:
     """Signal ``release``: a run is over, or never began."""
 
     token: RunId
+    end: Return | None = None
+    """How a failback ended, where it says something of the regions that it went into."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -48,6 +48,7 @@ UNASKED: Mapping[str, str] = MappingProxyType(
         "confirm": "since when an endpoint has been failing",
         "change-guard": "how much else moves now",
         "too-many-at-once": "how many runs there are",
+        "setback": "whether the region bore the return of other services",
         "pool-full": "what other services count on in a pool",
     }
 )
