@@ -15,6 +15,7 @@ import httpx
 import structlog
 from temporalio import activity
 
+from orchestrator.core.names import rehearses
 from orchestrator.core.topology import Notify, NotifyKind
 from orchestrator.history import HistoryAway, Store
 from providers import secrets
@@ -43,7 +44,8 @@ class Herald:
                 "event": telling.event,
                 "service": telling.service,
                 "run": telling.run,
-                "text": telling.text,
+                # Whoever is woken must see at once that no client is concerned.
+                "text": f"drill, no real traffic moves: {telling.text}" if rehearses(telling.service) else telling.text,
                 "at": telling.at.isoformat().replace("+00:00", "Z"),
             }
         ).encode()
