@@ -14,11 +14,12 @@ from temporalio.testing import WorkflowEnvironment
 
 from orchestrator.core.crowd import Moving
 from orchestrator.core.decision import Request
+from orchestrator.core.easing import Setback
 from orchestrator.core.governing import Ledger, SlotAnswer, SlotRequest
 from orchestrator.core.move import MoveKind, Trigger
 from orchestrator.core.names import Domain, RunId, ServiceId, VantageId
 from orchestrator.core.orders import Limits, Orders, Pool
-from orchestrator.core.record import RunStatus
+from orchestrator.core.record import Mark, RunStatus
 from orchestrator.core.steering import Fence
 from orchestrator.core.topology import Answer, Mode, Ungoverned
 from orchestrator.runtime.governing import held
@@ -396,3 +397,87 @@ async def test_explain_says_what_the_governor_would_refuse(play: Play) -> None:
         answer: Explanation = await play.chat.handle.query("explain", question, result_type=Explanation)
         assert [reason.rule for reason in answer.reasons] == rules
     assert await play.holders() == ["other"], "to ask is not to get"
+
+
+# ------------------------------------------------------------------ the way home
+
+
+async def away(play: Play, **policy: Any) -> None:
+    """Both services are served in Ohio, behind a steering that weighs, and Paris is well again."""
+    for stage in (play.chat, play.code):
+        options_ = (("eu", "192.0.2.1"), ("us", "192.0.2.2"))
+        stage.service = replace(
+            stage.service, steering=replace(stage.service.steering, provider="local", options=options_)
+        )
+        stage.world.routing = replace(
+            stage.world.routing, answer=Answer("addresses", ("192.0.2.2",)), fence=Fence(9, "a", "a", AWAY)
+        )
+    await play.govern()
+    await play.open(Pool("h100", 1000), **policy)
+
+
+async def go_home(stage: Stage, number: int = 1, *overrides: str) -> Started | Refusal:
+    request = Request(MoveKind.FAILBACK, Trigger("ann@laptop", "Paris is mended", overrides), EU)
+    asked = FailoverRequest(f"home-{number}", request)
+    answer: Started | Refusal = await stage.handle.execute_update("request", asked, result_type=ANSWER)
+    return answer
+
+
+async def test_a_region_that_slows_is_not_given_the_next_service(play: Play) -> None:
+    """Chat turns back at half: Code is told so, by which run and how to go all the same; named by a person, it goes."""
+    await away(play)
+    slow = "eu beside us: the target's first token takes 2.00 s and the source's 0.20 s"
+    play.chat.world.failing["steer.50.hold"] = refusal("Refused", slow)
+    first = await go_home(play.chat)
+    assert isinstance(first, Started), first
+    record = (await play.chat.closed()).last_runs[0]
+    assert record.status is RunStatus.UNDONE
+    assert play.chat.world.routing.fence is not None
+    assert play.chat.world.routing.fence.weights == AWAY, "it is back where it stood"
+    [setback] = await until(lambda: _setbacks(play), bool)
+    assert (setback.region, setback.run, setback.times) == (PARIS, first.run, 1)
+    refused = await go_home(play.code)
+    assert isinstance(refused, Refusal)
+    assert [reason.rule for reason in refused.reasons] == ["setback"]
+    assert f"({slow}; run {first.run})" in refused.reasons[0].text
+    # A person who has looked at Paris goes: its stages pass, and that ends it for everybody.
+    assert isinstance(await go_home(play.code, 2, "setback"), Started)
+    record = (await play.code.closed()).last_runs[0]
+    assert (record.status, [reason.rule for reason in record.objections]) == (RunStatus.COMPLETED, ["setback"])
+    assert await until(lambda: _setbacks(play), lambda found: not found) == ()
+    play.chat.world.failing.clear()
+    assert isinstance(await go_home(play.chat, 2), Started)
+    await play.chat.closed(2)
+
+
+async def test_nobody_who_flees_is_held_up_by_a_setback(play: Play) -> None:
+    """Paris did not bear Chat's return; when Ohio falls, both flee to Paris by themselves all the same."""
+    await away(play)
+    play.chat.world.failing["steer.10.hold"] = refusal("Refused", "3 of 10 answers of the target failed")
+    assert isinstance(await go_home(play.chat), Started)
+    await play.chat.closed()
+    await until(lambda: _setbacks(play), bool)
+    await play.code.all_say(eu="healthy", us="down")
+    record = (await play.code.closed()).last_runs[0]
+    assert (record.kind, record.status, record.target) == (MoveKind.FAILOVER, RunStatus.COMPLETED, EU)
+
+
+async def test_who_goes_home_beside_others_keeps_a_distance(play: Play) -> None:
+    """The first waits for nothing; the second, into the same region meanwhile, says the seconds and waits them."""
+    await away(play)
+    gate = play.chat.world.gates["steer.50"] = asyncio.Event()
+    assert isinstance(await go_home(play.chat), Started)
+    await until(play.holders, lambda names: names == ["chat"])
+    assert isinstance(await go_home(play.code), Started)
+    gate.set()
+    first, second = [(await stage.closed()).last_runs[0] for stage in (play.chat, play.code)]
+    assert [step.id for step in first.steps if step.kind == "wait"] == []
+    [apart] = [step for step in second.steps if step.kind == "wait"]
+    assert apart.text.endswith("not all that move there steer in the same second")
+    took = next(entry.seconds for entry in second.entries if entry.step == apart.id and entry.mark is Mark.STEP_DONE)
+    assert took is not None
+    assert 0.1 <= apart.expected_s <= took <= 31.0
+
+
+async def _setbacks(play: Play) -> tuple[Setback, ...]:
+    return (await play.held()).setbacks
