@@ -78,7 +78,7 @@ class Wish:
             trigger,
             checked(status, self.to),
             runbook=self.runbook,
-            values=_values(self.values or []),
+            values=given(self.values or []),
             leaving=tuple(sorted({found for name in self.leaving or () if (found := checked(status, name))})),
         )
 
@@ -101,7 +101,7 @@ def rules(override: list[str] | None) -> tuple[str, ...]:
     return tuple(sorted(set(override or ())))
 
 
-def _values(said: list[str]) -> tuple[tuple[str, str], ...]:
+def given(said: list[str]) -> tuple[tuple[str, str], ...]:
     """``name=value`` as pairs, sorted. Raises BadInput."""
     found: dict[str, str] = {}
     for each in said:

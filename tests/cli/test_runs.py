@@ -167,6 +167,16 @@ def test_failback_brings_the_traffic_home(failover: Any, plane: Any) -> None:
     assert plane.requests[0].request.kind is MoveKind.FAILBACK
 
 
+def test_a_failback_takes_values_for_its_runbook(failover: Any, plane: Any) -> None:
+    """Stages and holds are a person's to choose when they ask; what is no value is said before anything is asked."""
+    plane.entities["chat"].active = "us"
+    ended = failover("failback", "chat", "--reason", "x", "--set", "stages", "--yes")
+    assert (ended.status, plane.requests) == (2, [])
+    assert "'stages' gives no value; write it as NAME=VALUE" in ended.err
+    assert failover("failback", "chat", "--reason", "x", "--set", "stages=100", "--set", "hold=5s", "--yes").status == 0
+    assert plane.requests[0].request.values == (("hold", "5s"), ("stages", "100"))
+
+
 def test_an_unknown_name_gets_the_nearest(failover: Any) -> None:
     """A service that does not exist ends with 4, an endpoint with 2, and both name what was probably meant."""
     ended = failover("run", "chta", "--reason", "x", "--yes")

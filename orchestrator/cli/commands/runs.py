@@ -29,7 +29,7 @@ from orchestrator.cli.options import (
     Yes,
     duration,
 )
-from orchestrator.cli.wish import Wish, checked, rules
+from orchestrator.cli.wish import Set, Wish, checked, given, rules
 from orchestrator.core.errors import BadInput
 from orchestrator.core.move import MoveKind, Objection, Trigger
 from orchestrator.core.names import ServiceId
@@ -220,18 +220,23 @@ def failback(
     ctx: typer.Context,
     service: Service,
     *,
+    values: Set = None,
     override: Override = None,
     conduct: Conduct,
 ) -> None:
-    """Bring a service's traffic home to its active endpoint: planned, drained, undone when it fails.
+    """Bring a service's traffic home to its active endpoint: by stages where the steering can weigh, drained, undone
+    when it fails.
+
+    [bold]--set stages=100[/] moves everything at once, [bold]--set hold=5m[/] looks longer at each stage. Where
+    another failback had to turn back, the next ones into that region wait for a while: the rule setback says so.
 
     Example: [cyan]failover failback chat --reason "eu is mended"[/]
     """
     from orchestrator.core.decision import Request  # noqa: PLC0415 - start-up time
 
-    request = Request(MoveKind.FAILBACK, Trigger("", "", rules(override)))
-    order = _Order(ServiceId(service), request, f"failover failback {shlex.quote(service)}", conduct)
-    _carry_out(desk_of(ctx), order)
+    request = Request(MoveKind.FAILBACK, Trigger("", "", rules(override)), values=given(values or []))
+    said = shlex.join(["failover", "failback", service, *(word for value in values or () for word in ("--set", value))])
+    _carry_out(desk_of(ctx), _Order(ServiceId(service), request, said, conduct))
 
 
 @dataclass(frozen=True, slots=True)
