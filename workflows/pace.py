@@ -13,6 +13,9 @@ REST_FROM_S = 30.0
 REST_S = 900.0
 """The longest of these pauses where nothing will be done: every endpoint is well, or people start every run."""
 
+SILENT_AGAIN = 5
+"""Where the governor is silent: after one second, after two, ... after so many."""
+
 
 class Pace:
     """The pauses of one service."""
@@ -20,6 +23,7 @@ class Pace:
     def __init__(self) -> None:
         self._pause_s = LOOK_AGAIN_S[0]
         self._concerned = False
+        self._silent = 0
 
     def anew(self) -> None:
         """All is well, or something was done: the next pause is short."""
@@ -28,8 +32,11 @@ class Pace:
     def pause_s(self, facts: Situation, hold: tuple[Objection, ...], *, concerning: bool) -> float:
         """Seconds until the next look; *concerning*: some vantage says anything but healthy of an endpoint."""
         if any(each.rule == "governor-silent" for each in hold):
-            # A worker that froze with the governor keeps it for some seconds; a longer pause would be added to them.
-            return LOOK_AGAIN_S[0]
+            # A worker that froze with the governor keeps it for some seconds; a long pause would be added to them. Where
+            # it is not heard because hundreds ask, asking every second would keep it so.
+            self._silent = min(self._silent + 1, SILENT_AGAIN)
+            return LOOK_AGAIN_S[0] * self._silent
+        self._silent = 0
         if concerning is not self._concerned:
             # A pause that grew while all was well must not delay the next look at an outage.
             self._concerned, self._pause_s = concerning, LOOK_AGAIN_S[0]

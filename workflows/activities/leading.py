@@ -54,6 +54,8 @@ STEP_S = 4.0
 """A first step that takes longer is the run's own."""
 CROWDED_S = 10.0
 """How long a service waits for a place before it goes its own way."""
+SILENT_S = 4.0
+"""How long the governor may say nothing: when a region is lost, everybody asks it at once."""
 PLACE_S = 0.05
 BEAT_S = 0.5
 AT_ONCE = 10
@@ -133,17 +135,22 @@ class Leading:
         return Led(text="the governor granted nothing, and it goes its own way")
 
     async def _place(self, slot: SlotRequest) -> SlotAnswer | None:
-        """The governor's answer, once there is a place or another reason; None: it is silent."""
-        deadline = asyncio.get_running_loop().time() + CROWDED_S
-        while True:
+        """The governor's answer, once there is a place or another reason; None: it is silent, for seconds.
+
+        Asking again is harmless: the same token gets the same answer. A leader keeps no workflow waiting meanwhile.
+        """
+        loop = asyncio.get_running_loop()
+        begun, answer = loop.time(), None
+        while loop.time() < begun + (SILENT_S if answer is None else CROWDED_S):
             try:
                 answer = await self._governing.acquire(slot)
             except ApplicationError:
-                return None
-            crowded = not answer.granted and {each.rule for each in answer.objections} == {"too-many-at-once"}
-            if not crowded or asyncio.get_running_loop().time() > deadline:
-                return answer
+                answer = None
+            else:
+                if answer.granted or {each.rule for each in answer.objections} != {"too-many-at-once"}:
+                    return answer
             await asyncio.sleep(PLACE_S)
+        return answer
 
     async def _led(self, carry: Carry, slot: SlotRequest) -> Lead:
         """Do the first steps of the run; it goes on when its service is told."""
