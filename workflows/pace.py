@@ -32,8 +32,8 @@ class Pace:
     def pause_s(self, facts: Situation, hold: tuple[Objection, ...], *, concerning: bool) -> float:
         """Seconds until the next look; *concerning*: some vantage says anything but healthy of an endpoint."""
         if any(each.rule == "governor-silent" for each in hold):
-            # A worker that froze with the governor keeps it for some seconds; a long pause would be added to them. Where
-            # it is not heard because hundreds ask, asking every second would keep it so.
+            # A worker that froze with the governor keeps it for some seconds; a long pause would be added to them.
+            # Where it is not heard because hundreds ask, asking every second would keep it so.
             self._silent = min(self._silent + 1, SILENT_AGAIN)
             return LOOK_AGAIN_S[0] * self._silent
         self._silent = 0
