@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
-from temporalio import activity
 from temporalio.client import WorkflowHandle
 from temporalio.testing import WorkflowEnvironment
 
@@ -25,6 +24,7 @@ from orchestrator.core.topology import Answer, Mode, Ungoverned
 from orchestrator.runtime.governing import held
 from real.scenery import AWAY, EU, TOLD, US, VANTAGES, World, refusal, service
 from real.stage import Stage, staff, time_skipping, until
+from real.town import Town
 from workflows import options
 from workflows.activities.governing import Governing
 from workflows.wire import (
@@ -34,14 +34,11 @@ from workflows.wire import (
     FailoverRequest,
     Heartbeats,
     Look,
-    LookRequest,
     PlanQuestion,
     Refusal,
     ServiceState,
     Slice,
     Started,
-    StepResult,
-    StepTask,
     service_id,
 )
 from workflows.wire.governor import GiveBack, GovernorState, Regime, SlotAnswers, SlotRequests
@@ -51,37 +48,6 @@ CHAT, CODE = ServiceId("chat"), ServiceId("code")
 CALM = Limits(change_guard=100)
 POOLS = (Pool("h100", 80),)
 PARIS = Domain("alpha/paris")
-
-
-@dataclass
-class Town(World):
-    """A world for each service, and a real governor for all."""
-
-    worlds: dict[str, World] = field(default_factory=dict)
-    governing: Governing | None = None
-    late: asyncio.Event | None = None
-    """The governor's answers are on their way until it is set."""
-
-    @activity.defn(name=options.LOOK_ACTIVITY)
-    async def look(self, request: LookRequest) -> Look:
-        return await self.worlds[request.service].look(request)
-
-    @activity.defn(name=options.STEP_ACTIVITY)
-    async def step(self, task: StepTask) -> StepResult:
-        return await self.worlds[task.service].step(task)
-
-    @activity.defn(name=options.UNDO_ACTIVITY)
-    async def undo(self, task: StepTask) -> StepResult:
-        return await self.worlds[task.service].undo(task)
-
-    @activity.defn(name=options.ACQUIRE_SLOT)
-    async def acquire(self, request: SlotRequest) -> SlotAnswer:
-        if self.governing is None:
-            raise refusal("Refused", "there is no governor")
-        answer = await self.governing.acquire(request)
-        if self.late is not None:
-            await self.late.wait()
-        return answer
 
 
 @dataclass
