@@ -12,7 +12,7 @@ import httpx
 import pytest
 import pytest_asyncio
 
-from orchestrator.core.move import Objection
+from orchestrator.core.move import MoveKind, Objection
 from orchestrator.core.topology import Workload
 from providers.base import ChangedOutside, FaultKind, Inconclusive, Refused, StaleGeneration, UndoFailed
 from real.enacting import OHIO, PARIS, Enactor, enactor
@@ -81,6 +81,26 @@ async def test_the_librarys_canary_shift_goes_through_as_it_ships(here: Enactor)
         await here.do(made, step)
     assert await here.weights() == {"ohio": 100}
     assert (await here.world.endpoint("ohio"))["ready"] == 2
+
+
+async def test_the_librarys_failback_stops_where_the_region_slows(here: Enactor) -> None:
+    """A tenth goes well; at half the models there get slow beside the stand-in, and one write takes everything back."""
+    values: dict[str, Value] = {"stages": "10,50,100", "hold": "300ms", "samples": 3, "passes": 1}
+    made = await here.planned(book("failback", values), kind=MoveKind.FAILBACK)
+    steps = {step.id: step for step in made.taken(planned=True)}
+    for step in ("promote", "verify", "steer.10"):
+        await here.do(made, step)
+    first = await here.do(made, "steer.10.hold")
+    assert first.text.startswith("ohio beside paris: 3 of 3 answers good")
+    assert first.text.endswith("2 replicas are ready, and 50 % needs 1")
+    await here.do(made, "steer.50")
+    assert await here.weights() == {"paris": 50, "ohio": 50}
+    await here.world.pace("ohio", first_token_s=0.4)
+    with pytest.raises(Refused, match="the target's first token takes"):
+        await here.do(made, "steer.50.hold")
+    assert steps["steer.50"].undo is not None
+    await here.undo(made, "steer.50")
+    assert await here.weights() == {"paris": 100}
 
 
 async def test_the_way_back_from_the_middle_is_one_write(here: Enactor) -> None:
@@ -270,7 +290,7 @@ async def test_a_target_that_came_back_in_part_gets_no_more_than_it_can_carry(he
     ):
         await here.do(made, step, timeout_s=1.2)
     await here.world.scale("ohio", 2, key="people")
-    assert (await here.do(made, step, timeout_s=9.0)).text == "held for 0.1 s; 2 of 2 replicas ready that 50 % needs"
+    assert (await here.do(made, step, timeout_s=9.0)).text == "held for 0.1 s; 2 replicas are ready, and 50 % needs 2"
 
 
 async def test_replicas_that_nobody_can_count_are_no_room(here: Enactor) -> None:

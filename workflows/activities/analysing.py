@@ -57,7 +57,7 @@ async def _room(target: Place, room: Room, within_s: float, pulse: Pulse) -> str
             why = str(error)
             continue
         if ready >= room.ready:
-            return f"{ready} of {room.ready} replicas ready that {room.percent} % needs"
+            return f"{ready} replica{'s are' if ready != 1 else ' is'} ready, and {room.percent} % needs {room.ready}"
         why = f"{ready} {'is' if ready == 1 else 'are'} ready"
     raise Inconclusive(
         f"{room.percent} % of the move needs {room.ready} ready replica{'s' if room.ready != 1 else ''} of "
