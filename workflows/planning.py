@@ -42,6 +42,10 @@ ENOUGH_RUNS = 3
 """Fewer say nothing of what is usual."""
 
 
+class NothingGood(BadInput):
+    """Nothing is known to go back to. The words of the request are right: it is refused, as by a rule."""
+
+
 def shelf(state: ServiceState) -> Shelf:
     """The runbooks there are for the service."""
     return Shelf(template_of(data, file) for file, data in state.slice.books)
@@ -66,7 +70,7 @@ def book_for(state: ServiceState, kind: MoveKind, asked: Request | None = None) 
 def meant(state: ServiceState, asked: Request) -> Request:
     """*asked* in full: a preparation where its runbook moves no traffic, the last good weights where it restores them.
 
-    Raises BadInput for a runbook that cannot be, and where nothing is known to be good.
+    Raises BadInput for a runbook that cannot be, and NothingGood where nothing is known to be good.
     """
     if asked.runbook is None:
         return asked
@@ -78,11 +82,16 @@ def meant(state: ServiceState, asked: Request) -> Request:
     if asked.runbook != RESTORE or asked.after is not None:
         return asked
     if state.last_good is None:
-        raise BadInput(
+        raise NothingGood(
             f"no routing of service '{state.slice.service.id}' is known to have served well for "
             f"{BAKE_S / 60:g} minutes to its end; name a target with --to"
         )
     return replace(asked, after=state.last_good.weights)
+
+
+def not_meant(error: BadInput) -> Objection:
+    """Why nothing comes of a request that ``meant`` could not make whole."""
+    return Objection("no-last-good" if isinstance(error, NothingGood) else "bad-runbook", str(error))
 
 
 def make_plan(

@@ -418,7 +418,7 @@ class ServiceWorkflow(Attended):
             try:
                 meant = planning.meant(self._state, asked.request)
             except BadInput as error:
-                return situation.refusal(self._state, (Objection("bad-runbook", str(error)),))
+                return situation.refusal(self._state, (planning.not_meant(error),))
             if await self._way_is_free(facts, meant):
                 found = await self._look()
                 facts = situation.situation(self._state, found, workflow.now())

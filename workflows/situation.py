@@ -295,7 +295,7 @@ def preview(state: ServiceState, question: PlanQuestion) -> Explanation:
         try:
             asked = planning.meant(state, question.request)
         except BadInput as error:
-            return Explanation("hold", (Objection("bad-runbook", str(error)),))
+            return Explanation("hold", (planning.not_meant(error),))
         decision = governed(lambda now: consider(now, asked), facts, question.ledger)
         trigger = asked.trigger
     reasons = decision.overridden if isinstance(decision, Go) else decision.reasons

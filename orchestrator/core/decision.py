@@ -71,6 +71,7 @@ REASONS: tuple[tuple[str, str], ...] = (
     ("unknown-override", "The request overrides a rule that does not exist."),
     ("override-unexplained", "An override names the person and the reason."),
     ("bad-runbook", "The request names a runbook that there is not, or values that do not fit it."),
+    ("no-last-good", "No routing is known to have served well for its bake time, so there is none to restore."),
     ("unplannable", "What was decided cannot be planned; the sentence says what is missing."),
     ("world-moved", "A saved plan is refused when anything that it stands on has changed since."),
     ("bad-weights", "Weights that are asked for are whole, sum to 100, and give the target something."),

@@ -170,6 +170,8 @@ class Entity:
     """Endpoints without room."""
     paused: str | None = None
     acknowledged: str | None = None
+    refuses: tuple[Objection, ...] = ()
+    """Why it refuses whatever it is asked for."""
     more: dict[str, Any] = field(default_factory=dict)
     """Further fields of its status."""
     held: tuple[Objection, ...] = ()
@@ -289,6 +291,8 @@ class FakeControlPlane(ControlPlane):
         return Routing(Answer("addresses", (HOMES[entity.active],)), 10, fence)
 
     def _plan(self, entity: Entity, request: Request) -> Plan | Refusal:
+        if entity.refuses:
+            return Refusal(entity.refuses)
         reasons = []
         if entity.run:
             return Refusal((), entity.run, "automatic")

@@ -28,6 +28,16 @@ def test_a_plan_is_one_document_for_programs(failover: Any) -> None:
         assert plan["steps"][0]["work"]["kind"] == "steer"
 
 
+@pytest.mark.parametrize(("rule", "status"), [("bad-runbook", 2), ("no-last-good", 3)])
+def test_what_is_mistyped_is_told_from_what_is_refused(failover: Any, plane: Any, rule: str, status: int) -> None:
+    """A runbook that there is not ends with 2; one that is right and has nothing to go back to is refused with 3."""
+    plane.entities["chat"].refuses = (Objection(rule, "nothing comes of it"),)
+    for words in (("plan", "chat"), ("run", "chat", "--reason", "x", "--yes")):
+        ended = failover(*words, "--runbook", "restore-last-good")
+        assert (ended.status, ended.out) == (status, "")
+        assert "nothing comes of it" in ended.err
+
+
 def test_a_plan_is_a_script_for_nsupdate(failover: Any) -> None:
     """'plan --as nsupdate' prints the change of DNS for a person to make by hand."""
     script = failover("plan", "chat", "--to", "us", "--as", "nsupdate").out
