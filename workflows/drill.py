@@ -48,6 +48,8 @@ with workflow.unsafe.imports_passed_through():
 
 STEADY_WITHIN_S = 30.0
 FAILBACK_WITHIN_S = 120.0
+HOME_WITHIN_S = 1200.0
+"""How long the way home may take once it is granted: one by stages holds and is looked at."""
 ASKED_WITHIN_S = 15.0
 WATCHED_WITHIN_S = 60.0
 """How long the probers of a shadow may take to have an opinion of every endpoint."""
@@ -286,8 +288,8 @@ class DrillWorkflow:
         self._phase("failback", f"waiting for {home} to be healthy, then going home")
         task = FailbackTask(self._subject, self._id, home, self._request.by)
         answer = await call(options.ASK_FAILBACK, task, Started, FAILBACK_WITHIN_S)
-        question = RunQuestion(self._subject, FAILBACK_WITHIN_S, answer.run)
-        seen = await call(options.AWAIT_RUN, question, RunSeen, FAILBACK_WITHIN_S + 10)
+        question = RunQuestion(self._subject, HOME_WITHIN_S, answer.run)
+        seen = await call(options.AWAIT_RUN, question, RunSeen, HOME_WITHIN_S + 10)
         if seen.record is None or seen.record.status is not RunStatus.COMPLETED:
             raise _Stopped("failed", f"the way home failed: {seen.text or answer.run}")
         self._end_phase(ok=True, text=f"run {seen.record.run} completed")
