@@ -188,10 +188,16 @@ class Supervisor:
         )
         types = {kind: dns.rdatatype.from_text(kind) for kind in ("A", "AAAA", "CNAME", "TXT")}
         texts = frozenset({types["TXT"]})
-        grants = (
-            Grant(service, frozenset({types["A"], types["AAAA"], types["CNAME"]})),
-            Grant(dns.name.from_text("_failover", service), texts),
-            Grant(dns.name.from_text(WEIGHTS_LABEL, service), texts),
+        # The canary is what synthetic drills move.
+        names = (service, dns.name.from_text("_drill", service))
+        grants = tuple(
+            grant
+            for name in names
+            for grant in (
+                Grant(name, frozenset({types["A"], types["AAAA"], types["CNAME"]})),
+                Grant(dns.name.from_text("_failover", name), texts),
+                Grant(dns.name.from_text(WEIGHTS_LABEL, name), texts),
+            )
         )
         return Zone(origin, records, grants)
 
