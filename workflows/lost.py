@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import TypeVar
@@ -156,7 +156,7 @@ class LostWorkflow:
         """The services that a majority speaks of, the most important first; they wait no longer."""
         if self._stopped:
             return ()
-        ready = [item for item in self._waiting.items() if len(item[1].reports) >= self._majority]
+        ready = [item for item in self._waiting.items() if self._votes(item[1].reports) >= self._majority]
         ready.sort(key=lambda item: (item[1].tier, item[1].since, item[0]))
         size = min(self._at_once, BATCH)
         taken = tuple(ready[:size])
@@ -235,7 +235,7 @@ class LostWorkflow:
 
     def _to_pass_on(self, now: datetime) -> Iterator[Report]:
         """Reports of services of which no majority speaks: they decide nothing, and are to be known all the same."""
-        patience = TOGETHER if len(self._spoke) >= self._majority else ALONE
+        patience = TOGETHER if self._votes(self._spoke) >= self._majority else ALONE
         for service, heard in tuple(self._waiting.items()):
             if not self._stopped and now - heard.since < patience:
                 continue
@@ -260,6 +260,10 @@ class LostWorkflow:
     def _is_over(self) -> bool:
         busy = self._waiting or self._heads or self._late or self._leading
         return not busy and workflow.now() - self._last_news >= QUIET
+
+    def _votes(self, vantages: Iterable[VantageId]) -> int:
+        """How many of *vantages* have a vote: those that stand in the region themselves have none."""
+        return sum(not encloses(self._domain, self._spoke[vantage][1]) for vantage in vantages)
 
     def _hear(self) -> None:
         self._news += 1

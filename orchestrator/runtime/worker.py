@@ -44,6 +44,7 @@ from workflows.activities.rehearsing import Rehearsing
 from workflows.activities.shadowing import Shadowing
 from workflows.activities.steps import Steps
 from workflows.activities.telling import Chronicle, Herald
+from workflows.activities.verbs import Verbs
 from workflows.activities.weighing import Weighing
 from workflows.domain import DomainWorkflow
 from workflows.drill import DrillWorkflow
@@ -102,7 +103,7 @@ async def workers(client: Client, post: Post) -> AsyncIterator[None]:
     probes = Probes()
     looking, steps = Looking(client), Steps(probes, Weighing(client))
     governing = Governing(client)
-    leading = Leading(client, probes, governing)
+    leading = Leading(client, Verbs(probes, lambda *_found: None).do, governing)
     publishing, rehearsing, evacuating = Publishing(client), Rehearsing(client), Evacuating(client)
     dry = Dry(client)
     host = post.host or socket.gethostname()

@@ -30,6 +30,7 @@ from workflows.drill import DrillWorkflow
 from workflows.failover import FailoverWorkflow
 from workflows.governor import GovernorWorkflow
 from workflows.herald import HeraldWorkflow
+from workflows.lost import LostWorkflow
 from workflows.service import ServiceWorkflow
 from workflows.topology import TopologyWorkflow
 from workflows.watch import WatchWorkflow
@@ -69,6 +70,7 @@ WORKFLOWS = (
     FailoverWorkflow,
     GovernorWorkflow,
     HeraldWorkflow,
+    LostWorkflow,
     ServiceWorkflow,
     TopologyWorkflow,
     WatchWorkflow,

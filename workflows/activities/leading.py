@@ -7,6 +7,7 @@ late. Whatever is not done at once is left to the run, which begins a little lat
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -21,15 +22,13 @@ from orchestrator.core.governing import CHOICES, SlotAnswer, SlotRequest
 from orchestrator.core.names import ServiceId
 from orchestrator.core.record import Entry, Mark
 from orchestrator.core.topology import Notify
-from providers.base import ProbeClient
 from runbooks.course import Do, next_actions
 from runbooks.plan import Promote, Steer, Step, Verify
 from runbooks.progress import Event, advance, begin
 from workflows import options
 from workflows.activities.governing import Governing
 from workflows.activities.looking import heartbeats
-from workflows.activities.verbs import Verbs
-from workflows.wire import Carry, Heartbeats, service_id
+from workflows.wire import Carry, Heartbeats, StepResult, StepTask, service_id
 from workflows.wire.evacuation import Fate
 from workflows.wire.governor import Arrival, GiveBack
 from workflows.wire.lost import (
@@ -60,15 +59,17 @@ PLACE_S = 0.05
 BEAT_S = 0.5
 AT_ONCE = 10
 """Signals under way at one time."""
+DoStep = Callable[[StepTask], Awaitable[StepResult]]
+"""Does a step, as ``Verbs.do``: raises the errors of ``providers.base``."""
 
 
 class Leading:
     """Activities of the workflow that leads services out of a lost region."""
 
-    def __init__(self, client: Client, probes: ProbeClient, governing: Governing) -> None:
+    def __init__(self, client: Client, do: DoStep, governing: Governing) -> None:
         self._client = client
         self._governing = governing
-        self._verbs = Verbs(probes, lambda *_found: None)
+        self._do = do
 
     @activity.defn(name=options.LEAD)
     async def lead(self, task: LeadTask) -> LeadAnswer:
@@ -181,7 +182,7 @@ class Leading:
             task = task_of(plan, carry.service, progress, step, min(step.timeout_s, STEP_S))
             try:
                 async with asyncio.timeout(STEP_S):
-                    result = await self._verbs.do(task)
+                    result = await self._do(task)
             except TimeoutError:
                 return tuple(done), False, f"step {step.id} takes its time"
             except FailoverError as error:
