@@ -49,8 +49,6 @@ with workflow.unsafe.imports_passed_through():
 STEADY_WITHIN_S = 30.0
 FAILBACK_WITHIN_S = 120.0
 """How long the way home may not be free."""
-HOME_WITHIN_S = 1500.0
-"""How long the way home may take: by stages it takes many minutes."""
 HOME_WITHIN_S = 1200.0
 """How long the way home may take once it is granted: one by stages holds and is looked at."""
 ASKED_WITHIN_S = 15.0
