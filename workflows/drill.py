@@ -13,7 +13,7 @@ with workflow.unsafe.imports_passed_through():
     from orchestrator.core.names import EndpointId, RunId, ServiceId
     from orchestrator.core.record import Record, RunStatus
     from orchestrator.core.topology import Service
-    from runbooks.plan import Plan, Verify
+    from runbooks.plan import Plan, Step, Verify
     from workflows import options
     from workflows.finishing import to_the_end
     from workflows.herald import herald
@@ -81,6 +81,8 @@ class DrillWorkflow:
         self._id = workflow.info().workflow_id.rpartition("/")[2]
         self._subject: ServiceId = request.service
         self._shadow: Shadow | None = None
+        self._left = ""
+        """What could not be left as it was."""
         self._report = DrillReport(
             id=self._id,
             service=request.service,
@@ -107,6 +109,8 @@ class DrillWorkflow:
         except asyncio.CancelledError:
             verdict, text = "inconclusive", CANCELLED
             self._end_phase(ok=False, text=text)
+        if self._left:
+            verdict, text = ("failed" if verdict == "passed" else verdict), f"{text}; {self._left}"
         self._report = replace(self._report, verdict=verdict, text=text, ended=workflow.now())
         await herald(Publication(drill=self._report))
         return self._report
@@ -133,26 +137,28 @@ class DrillWorkflow:
             raise _Stopped("inconclusive", f"not begun: {seen.text}")
         shadow = self._shadow = Shadow(seen.slice, seen.home, fault=request.fault, max_s=request.max_s)
         self._subject = seen.slice.service.id
-        left = DrySeen(True, "")
+        self._report = replace(self._report, target=seen.home)
         try:
             put = await shadow.begin()
-            self._report = replace(self._report, target=seen.home)
             self._end_phase(ok=True, text=put)
-            verdict, text = await self._rehearse(request, shadow)
+            return await self._rehearse(request, shadow)
         except NotBegun as reason:
+            self._end_phase(ok=False, text=str(reason))
             raise _Stopped("inconclusive", f"not begun: {reason}") from reason
+        except _Stopped as stopped:
+            self._end_phase(ok=False, text=stopped.text)
+            raise
         finally:
             if shadow.begun:
-                left = await to_the_end(self._leave(shadow))
-        return (verdict, text) if left.ok else ("failed", f"{text}; {left.text}")
+                await to_the_end(self._leave(shadow))
 
-    async def _leave(self, shadow: Shadow) -> DrySeen:
+    async def _leave(self, shadow: Shadow) -> None:
         """Let go of the shadow, and leave its canary at home."""
-        self._end_phase(ok=False, text="it came to nothing")
+        self._end_phase(ok=False, text="the drill did not get further")
         self._phase("retire", "leaving the canary at home")
         left = await shadow.end()
         self._end_phase(ok=left.ok, text=left.text)
-        return left
+        self._left = "" if left.ok else left.text
 
     async def _rehearse(self, request: DrillRequest, shadow: Shadow | None = None) -> tuple[str, str]:
         self._phase("steady", "waiting for a healthy service with no run in progress")
@@ -223,7 +229,8 @@ class DrillWorkflow:
         if plan is None or service is None:
             return "failed", decision.text
         capacity = await self._read("capacity", options.DRY_CAPACITY, plan)
-        target = await self._prove(plan, service, cold=capacity.cold)
+        colds = capacity.colds or ((plan.target,) if capacity.cold else ())
+        target = await self._prove(plan, service, colds)
         steering = await self._read("steering", options.DRY_STEERING, service)
         wrong = [each.text for each in (decision, capacity, target, steering) if not each.ok]
         if wrong:
@@ -234,17 +241,26 @@ class DrillWorkflow:
         took = f"about {plan.predicted_s:.0f} s from the decision on, objective {plan.objective_s:g} s{beyond}"
         return "passed", f"{plan.target} is ready; it would take {took}"
 
-    async def _prove(self, plan: Plan, service: Service, *, cold: bool) -> DrySeen:
-        """Ask the target as the plan's verify step would."""
-        step = next((each for each in plan.steps if isinstance(each.work, Verify)), None)
-        if step is None:
+    async def _prove(self, plan: Plan, service: Service, colds: tuple[EndpointId, ...]) -> DrySeen:
+        """Ask each endpoint that would begin to get traffic, as the plan's verify steps would."""
+        seen = [
+            await self._prove_one(plan, service, step, step.work.place.endpoint, colds)
+            for step in plan.taken(planned=plan.planned)
+            if isinstance(step.work, Verify)
+        ]
+        if not seen:
             return DrySeen(True, "the plan verifies nothing")
+        return DrySeen(all(each.ok for each in seen), "; ".join(each.text for each in seen if not each.ok))
+
+    async def _prove_one(
+        self, plan: Plan, service: Service, step: Step, name: EndpointId, colds: tuple[EndpointId, ...]
+    ) -> DrySeen:
         self._phase("target", step.text)
-        if cold:
-            seen = DrySeen(True, f"{plan.target} is cold: it is asked only once it is promoted")
+        if name in colds:
+            seen = DrySeen(True, f"{name} is cold: it is asked only once it is promoted")
         else:
             run = RunId(f"drill-{self._id}")
-            task = StepTask(service.id, service.name, run, step.id, step.work, step.timeout_s, target=plan.target)
+            task = StepTask(service.id, service.name, run, step.id, step.work, step.timeout_s, target=name)
             try:
                 result = await call(options.STEP_ACTIVITY, task, StepResult, step.timeout_s + 2, once=True)
                 seen = DrySeen(True, result.text)

@@ -39,7 +39,7 @@ class Shadow:
         self._fault = fault
         self._max_s = max_s
         self._pretence: Pretence | None = None
-        self._out = False
+        self._out = self._put = False
         self._children: list[tuple[workflow.ChildWorkflowHandle[object, object], str]] = []
 
     @property
@@ -65,7 +65,9 @@ class Shadow:
         service, shard = piece.service, shard_of(piece.service.id, piece.shards)
         # Its workflow is the lock: only one drill at a time writes a canary. Nobody is told that it has no record yet.
         await self._start("service", ServiceState(replace(piece, notify=())), service_id(service.id), "retire")
+        self._put = True  # it may land though its answer is lost
         put = await call(options.CANARY, self._canary, DrySeen, CANARY_WITHIN_S)
+        self._put = put.ok
         if not put.ok:
             raise NotBegun(put.text)
         await self._children[0][0].signal("configure", piece)
@@ -111,6 +113,19 @@ class Shadow:
     async def end(self) -> DrySeen:
         """Leave the canary at home, and let go of everything; whether it is there."""
         self._out = True
+        seen = await self._settled() if self._put else DrySeen(True, "no canary was moved")
+        for handle, farewell in self._children:
+            try:
+                await handle.signal(farewell)
+            except FailureError:
+                continue  # it is gone already
+        for handle, _ in self._children:
+            # What does not end now is terminated with the drill.
+            await workflow.wait([handle], timeout=GONE_WITHIN_S)
+        return seen
+
+    async def _settled(self) -> DrySeen:
+        """Whether the canary is at home, once no run moves it any more."""
         try:
             seen: DrySeen = await workflow.execute_activity(
                 options.SETTLE_SHADOW,
@@ -122,13 +137,5 @@ class Shadow:
                 retry_policy=options.PATIENT,
             )
         except FailureError as error:
-            seen = DrySeen(False, f"nobody could say whether the canary is at {self.home}: {error.cause or error}")
-        for handle, farewell in self._children:
-            try:
-                await handle.signal(farewell)
-            except FailureError:
-                continue  # it is gone already
-        for handle, _ in self._children:
-            # What does not end now is terminated with the drill.
-            await workflow.wait([handle], timeout=GONE_WITHIN_S)
+            return DrySeen(False, f"nobody could say whether the canary is at {self.home}: {error.cause or error}")
         return seen

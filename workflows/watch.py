@@ -16,6 +16,7 @@ with workflow.unsafe.imports_passed_through():
     from workflows import options
     from workflows.herald import herald
     from workflows.wire import Telling, Watch, WatchState, probe_queue
+    from workflows.wire.ids import rehearsal_queue
 
 PATIENCE = timedelta(minutes=30)
 """How long the activity then waits for a worker before it is scheduled anew."""
@@ -49,11 +50,12 @@ class WatchWorkflow:
             seed=self._state.seed,
             rehearsed=self._state.rehearsed,
         )
+        real = watch.rehearsed is None
         probing = workflow.start_activity(
-            options.PROBE_ACTIVITY if watch.rehearsed is None else options.PROBE_SHADOW,
+            options.PROBE_ACTIVITY if real else options.PROBE_SHADOW,
             watch,
             result_type=Seed,
-            task_queue=probe_queue(watch.vantage.id),
+            task_queue=(probe_queue if real else rehearsal_queue)(watch.vantage.id),
             schedule_to_start_timeout=PATIENCE if self._state.told_silent else options.SILENCE,
             start_to_close_timeout=options.PROBE_EPOCH,
             heartbeat_timeout=options.PROBE_HEARTBEAT,

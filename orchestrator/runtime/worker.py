@@ -69,6 +69,7 @@ from workflows.wire import (
     steps_queue,
 )
 from workflows.wire import Herald as News
+from workflows.wire.ids import rehearsal_queue
 
 log = structlog.get_logger()
 
@@ -77,6 +78,8 @@ TRAVELLING = (Carry, Look, News, Report, RunClosed, ServiceState, StepResult, St
 """What is read in a failover."""
 PROBES_AT_ONCE = 8
 """Shards of its vantage that one worker probes at most."""
+REHEARSALS_AT_ONCE = 4
+"""Drills that one worker probes for at most, beside them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,8 +153,11 @@ async def workers(client: Client, post: Post) -> AsyncIterator[None]:
         running.append(work(task_queue=HISTORY_QUEUE, activities=[Chronicle(post.history).publish]))
     if post.vantage is not None:
         queue = probe_queue(post.vantage)
-        asking = [probing.probe, shadowing.probe]
-        running.append(work(task_queue=queue, activities=asking, max_concurrent_activities=PROBES_AT_ONCE))
+        running.append(work(task_queue=queue, activities=[probing.probe], max_concurrent_activities=PROBES_AT_ONCE))
+        queue = rehearsal_queue(post.vantage)
+        running.append(
+            work(task_queue=queue, activities=[shadowing.probe], max_concurrent_activities=REHEARSALS_AT_ONCE)
+        )
     async with stack:
         stack.push_async_callback(probes.close)
         for worker in running:

@@ -148,6 +148,8 @@ async def test_a_refused_canary_begins_nothing(ground: Ground) -> None:
     assert report.verdict == "inconclusive"
     assert report.text == f"not begun: {ground.canary.refuses}"
     assert [(phase.name, phase.ok) for phase in report.phases] == [("canary", False), ("retire", True)]
+    assert report.phases[0].text == ground.canary.refuses
+    assert not ground.canary.settled
 
 
 async def test_a_second_drill_of_the_service_waits_its_turn(ground: Ground) -> None:
@@ -181,6 +183,7 @@ async def test_a_canary_that_cannot_be_brought_home_fails_the_drill(ground: Grou
     ground.canary.lost = "_drill.chat.example. may not be at eu: no answer"
     report = await (await ground.start()).result()
     assert report.verdict == "failed"
+    assert report.text.startswith("recovered in 9.0 s")
     assert report.text.endswith("_drill.chat.example. may not be at eu: no answer")
 
 

@@ -62,3 +62,8 @@ def steps_queue(domain: Domain) -> str:
 
 def probe_queue(vantage: VantageId) -> str:
     return f"probe/{vantage}"
+
+
+def rehearsal_queue(vantage: VantageId) -> str:
+    """The queue of the probing of drills: it takes no place from what is really watched."""
+    return f"rehearse/{vantage}"
