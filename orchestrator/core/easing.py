@@ -71,9 +71,11 @@ def return_of(record: Record, service: Service) -> Return | None:
     before = {name for name, weight in record.before if weight > 0}
     gaining = {record.target} | {name for name, weight in record.after if weight > 0 and name not in before}
     regions = tuple(sorted({region_of(each.region) for each in service.endpoints if each.id in gaining}))
-    seen = [entry for entry in record.entries if entry.step in looked]
-    failed = [entry.text for entry in seen if entry.mark is Mark.STEP_FAILED]
-    if record.status is RunStatus.COMPLETED and any(entry.mark is Mark.STEP_DONE for entry in seen):
+    # The last word of each: one that was tried again, and passed, has not failed; one that was skipped has not passed.
+    ends = (entry for entry in record.entries if entry.mark in {Mark.STEP_DONE, Mark.STEP_FAILED})
+    last = {entry.step: entry for entry in ends if entry.step in looked}
+    failed = [entry.text for entry in last.values() if entry.mark is Mark.STEP_FAILED]
+    if record.status is RunStatus.COMPLETED and last and not failed:
         return Return(record.run, record.service, regions)
     if record.status in {RunStatus.UNDONE, RunStatus.HALTED} and failed:
         return Return(record.run, record.service, regions, failed[-1])

@@ -17,6 +17,8 @@ from orchestrator.core.situation import Shift, Situation
 from orchestrator.core.steering import answer_for, evenly, full, serving
 from orchestrator.core.topology import Role, Weights
 
+_OF_ROOM = frozenset({"capacity-short", "pool-full"})
+"""Rules by which a home may be too small for everything: a person who sets one aside wants it all the same."""
 MOST_SHARING = 8
 """Targets that share what one of them cannot take alone, at most."""
 
@@ -88,17 +90,9 @@ def away(
         if (target,) != staying:
             yield _move(situation, kind, target, full(endpoints, target))
     fresh = tuple(e for e in targets if e not in situation.carrying)
-    # A runbook promotes the target; those that share with it must be ready as they are.
-    ready = tuple(e for e in fresh[1:] if _ready(situation, e))
-    for count in range(1, min(len(ready), MOST_SHARING) + 1):
-        yield _move(situation, kind, fresh[0], evenly(endpoints, (*staying, fresh[0], *ready[:count])))
-
-
-def _ready(situation: Situation, name: EndpointId) -> bool:
-    """Whether the endpoint serves at full capacity without being promoted."""
-    endpoint = situation.endpoint(name)
-    workload = endpoint.workload if endpoint else None
-    return endpoint is not None and (workload is None or workload.standby >= workload.serving)
+    # A runbook promotes and proves each of them.
+    for count in range(2, min(len(fresh), MOST_SHARING + 1) + 1):
+        yield _move(situation, kind, fresh[0], evenly(endpoints, (*staying, *fresh[:count])))
 
 
 def shift_of(request: Request, run: RunId, before: Weights | None) -> Shift | None:
@@ -137,7 +131,7 @@ def requested(situation: Situation, request: Request) -> Iterator[Move]:
         yield from _leaving(situation, request.kind, request.leaving, wanted or able(situation) or order)
         return
     if request.kind is MoveKind.FAILBACK:
-        yield from _home(situation, request.target, order)
+        yield from _home(situation, request.target, order, whole=bool(_OF_ROOM & set(request.trigger.overrides)))
         return
     if request.kind is MoveKind.FAILOVER and situation.dead:
         yield from away(situation, wanted or able(situation) or order)
@@ -184,8 +178,13 @@ def _exactly(situation: Situation, kind: MoveKind, target: EndpointId | None, af
         yield _move(situation, kind, target, whole)
 
 
-def _home(situation: Situation, target: EndpointId | None, order: tuple[EndpointId, ...]) -> Iterator[Move]:
-    """The way home: to the endpoints of role active, sharing evenly where there are several that work."""
+def _home(
+    situation: Situation, target: EndpointId | None, order: tuple[EndpointId, ...], *, whole: bool = False
+) -> Iterator[Move]:
+    """The way home: to the endpoints of role active, sharing evenly where there are several that work.
+
+    Where home cannot take everything, it shares with those that stand in for it, unless it is the *whole* or nothing.
+    """
     endpoints = situation.service.endpoints
     active = tuple(e for e in order if any(e == each.id and each.role is Role.ACTIVE for each in endpoints))
     staying = tuple(e for e in active if e in situation.carrying and e not in situation.dead)
@@ -194,8 +193,12 @@ def _home(situation: Situation, target: EndpointId | None, order: tuple[Endpoint
         yield _move(situation, MoveKind.FAILBACK, target, _steerable(situation, together, target))
         return
     fit = tuple(e for e in active if situation.verdict(e) is Verdict.HEALTHY)
-    for home in tuple(e for e in active if e not in situation.carrying) or active:
+    waiting = tuple(e for e in active if e not in situation.carrying)
+    for home in waiting or active:
         yield _move(situation, MoveKind.FAILBACK, home, _steerable(situation, (*staying, *fit, home), home))
+    working = tuple(e for e in situation.carrying if e not in situation.dead)
+    for home in waiting if working and not whole else ():
+        yield _move(situation, MoveKind.FAILBACK, home, _steerable(situation, (*working, home), home))
 
 
 def _steerable(situation: Situation, together: tuple[EndpointId, ...], alone: EndpointId) -> Weights:

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from itertools import pairwise
 
 import pytest
-from core.building import CHAT, EU, NOW, US, ask_for, rules, service, situation
+from core.building import CHAT, EU, NOW, US, ask_for, endpoint, rules, service, situation
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -68,7 +68,7 @@ def test_services_that_go_home_together_are_spread_evenly() -> None:
 
 
 def record(status: RunStatus = RunStatus.UNDONE, *entries: Entry, kind: MoveKind = MoveKind.FAILBACK) -> Record:
-    steps = (StepBrief("verify", "verify", "", 60), StepBrief("steer.10.hold", "analyse", "", 90))
+    holds = (StepBrief(f"steer.{n}.hold", "analyse", "", 90) for n in (10, 50))
     return Record(
         run=RunId("chat-1"),
         service=CHAT,
@@ -84,7 +84,7 @@ def record(status: RunStatus = RunStatus.UNDONE, *entries: Entry, kind: MoveKind
         revision=1,
         generation=7,
         runbook="failback",
-        steps=steps,
+        steps=(StepBrief("verify", "verify", "", 60), *holds),
         entries=entries,
     )
 
@@ -111,10 +111,12 @@ def test_a_failback_whose_stages_passed_speaks_well_of_its_region() -> None:
         record(RunStatus.ABORTED, FAILED),
         record(RunStatus.STALE, FAILED),
         record(RunStatus.COMPLETED),
+        record(RunStatus.COMPLETED, PASSED, replace(FAILED, step="steer.50.hold")),
+        record(RunStatus.HALTED, FAILED, PASSED, Entry(NOW, Mark.STEP_FAILED, "no answer", "steer.100")),
         record(RunStatus.UNDONE, FAILED, kind=MoveKind.SWITCHOVER),
         replace(record(RunStatus.UNDONE, FAILED), steps=()),
     ],
-    ids=["not verified", "ended by a person", "overtaken", "nothing looked at", "no failback", "no stages"],
+    ids=["not verified", "ended", "overtaken", "not looked at", "skipped", "halted later", "no failback", "no stages"],
 )
 def test_what_saw_no_traffic_in_the_region_says_nothing_of_it(ended: Record) -> None:
     """Only a stage that was judged does: no data is no verdict, neither way."""
@@ -189,6 +191,38 @@ def test_whatever_happened_each_region_is_remembered_once_and_not_for_ever(told:
         assert set(regions).isdisjoint(end.regions) or end.failed
         # Silence ends it: nobody is held up for ever.
         assert not list(holding_up(going("x", HERE, THERE), setbacks, now + timedelta(seconds=LONGEST_S)))
+
+
+# ------------------------------------------------------------------ no more than home can carry
+
+
+def home_of(capacity: int, *overrides: str) -> Decision:
+    """What comes of asking for the way home, to where *capacity* of 80 requests in flight can be carried."""
+    chat = service(endpoint("eu", capacity=capacity), endpoint("us"))
+    facts = situation(chat, (US,), verdicts={"eu": Verdict.HEALTHY})
+    return consider(facts, ask_for(MoveKind.FAILBACK, None, *overrides))
+
+
+def test_a_home_that_cannot_carry_everything_shares_with_its_stand_in() -> None:
+    """Half of the load fits where all of it does not: the stand-in keeps its part, and nobody is overloaded."""
+    went = home_of(50)
+    assert isinstance(went, Go)
+    assert (went.move.after, went.move.source, went.move.target) == (((EU, 50), (US, 50)), (), EU)
+    whole = home_of(80)
+    assert isinstance(whole, Go)
+    assert whole.move.after == ((EU, 100), (US, 0))
+
+
+def test_a_home_that_cannot_carry_half_of_it_gets_nothing_unless_a_person_insists() -> None:
+    """The refusal says how much it carries and how much would come."""
+    held = home_of(30)
+    assert isinstance(held, Hold)
+    assert rules(held.reasons) == ["capacity-short"]
+    assert "endpoint 'eu' can carry 30 requests in flight and 80 would come to it" in held.reasons[0].text
+    for capacity in (30, 50):
+        went = home_of(capacity, "capacity-short")
+        assert isinstance(went, Go)
+        assert went.move.after == ((EU, 100), (US, 0)), "whoever sets the rule aside wants all of it"
 
 
 # ------------------------------------------------------------------ what the governor makes of it
