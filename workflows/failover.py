@@ -344,7 +344,11 @@ class FailoverWorkflow:
         """Why traffic must not move after all: the endpoint came back while the run prepared. Unplanned moves only."""
         if self._progress.planned or workflow.now() - self._story.record.started < STALE_VERDICT:
             return None
-        return await reading.recheck(self._carry.plan.service, self._carry.plan.source)
+        plan = self._carry.plan
+        again = await reading.recheck(plan.service, plan.source)
+        if again and self._carry.one_of_many and await reading.landed(self._carry.service, plan.run):
+            return None  # a leader wrote, and was not heard of any more
+        return again
 
     # ------------------------------------------------------------------ people
 

@@ -66,6 +66,12 @@ async def recheck(service: ServiceId, sources: tuple[EndpointId, ...]) -> str | 
     return again or None
 
 
+async def landed(service: Service, run: RunId) -> bool:
+    """Whether a write of *run* stands at the primary now."""
+    found = await look(LookRequest(service.id, (), 0, service.steering))
+    return found.routing is not None and found.routing.fence is not None and found.routing.fence.run == run
+
+
 async def adopt(service: Service) -> Routing:
     """Take the live record under the fence, its answer unchanged. A regular activity: it writes."""
     if service.steering is None:

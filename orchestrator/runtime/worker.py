@@ -106,7 +106,7 @@ async def workers(client: Client, post: Post) -> AsyncIterator[None]:
     probes = Probes()
     looking, steps = Looking(client), Steps(probes, Weighing(client))
     governing = Governing(client)
-    leading = Leading(client, Verbs(probes, lambda *_found: None).do, governing)
+    leading = Leading(client, Verbs(probes, lambda *_found: None).do, looking.recheck, governing)
     publishing, rehearsing, evacuating = Publishing(client), Rehearsing(client), Evacuating(client)
     dry = Dry(client)
     host = post.host or socket.gethostname()

@@ -157,7 +157,7 @@ async def region(
             except ApplicationError as error:
                 raise Transient(error.message) from error
 
-        usual = Leading(client, do, town.governing)
+        usual = Leading(client, do, town.recheck, town.governing)
         acts = leading(play, usual) if leading else dict.fromkeys(EVERYWHERE, usual.lead)
         control = [acts[CONTROL_QUEUE]] if CONTROL_QUEUE in acts else []
         await stack.enter_async_context(desk(client, town, *town.activities(), usual.hand_over, *control))

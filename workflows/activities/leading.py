@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 
 import structlog
 from temporalio import activity
-from temporalio.client import Client, WorkflowUpdateFailedError
+from temporalio.client import Client, WorkflowQueryFailedError, WorkflowUpdateFailedError
 from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError
 
@@ -23,12 +23,21 @@ from orchestrator.core.names import ServiceId
 from orchestrator.core.record import Entry, Mark
 from orchestrator.core.topology import Notify
 from runbooks.course import Do, next_actions
-from runbooks.plan import Promote, Steer, Step, Verify
+from runbooks.plan import Plan, Promote, Steer, Step, Verify
 from runbooks.progress import Event, advance, begin
 from workflows import options
 from workflows.activities.governing import Governing
 from workflows.activities.looking import heartbeats
-from workflows.wire import Carry, Heartbeats, StepResult, StepTask, service_id
+from workflows.wire import (
+    Carry,
+    Heartbeats,
+    RecheckRequest,
+    ServiceStatus,
+    StatusQuestion,
+    StepResult,
+    StepTask,
+    service_id,
+)
 from workflows.wire.evacuation import Fate
 from workflows.wire.governor import Arrival, GiveBack
 from workflows.wire.lost import (
@@ -48,7 +57,7 @@ log = structlog.get_logger()
 BY_ITSELF = timedelta(seconds=60)
 """After so long a service begins its run by itself: its leader has fallen silent."""
 DECIDED_FOR_S = 2.0
-"""A verdict older than this is asked for again before traffic moves: by the run itself."""
+"""A verdict older than this is asked for again before traffic moves."""
 STEP_S = 4.0
 """A first step that takes longer is the run's own."""
 CROWDED_S = 10.0
@@ -61,14 +70,17 @@ AT_ONCE = 10
 """Signals under way at one time."""
 DoStep = Callable[[StepTask], Awaitable[StepResult]]
 """Does a step, as ``Verbs.do``: raises the errors of ``providers.base``."""
+Recheck = Callable[[RecheckRequest], Awaitable[str]]
+"""Why traffic must not leave after all, as ``Looking.recheck``."""
 
 
 class Leading:
     """Activities of the workflow that leads services out of a lost region."""
 
-    def __init__(self, client: Client, do: DoStep, governing: Governing) -> None:
+    def __init__(self, client: Client, do: DoStep, recheck: Recheck, governing: Governing) -> None:
         self._client = client
         self._governing = governing
+        self._recheck = recheck
         self._do = do
 
     @activity.defn(name=options.LEAD)
@@ -130,6 +142,12 @@ class Leading:
                 break
             if answer.granted:
                 return led
+            if not answer.objections:
+                # It was given back already: by a leader before this one, who was not heard of any more.
+                status: ServiceStatus = await service.query(
+                    "status", StatusQuestion(datetime.now(UTC)), result_type=ServiceStatus
+                )
+                return led if status.run == led.run else Led(run=led.run, text=f"run {led.run} is over")
             asked = replace(asked, instead=led.run, refused=answer)
         if led.run is not None:
             await service.signal("left_behind", GiveBack(led.run))
@@ -176,8 +194,9 @@ class Leading:
             if step is None or not _quick(step):
                 return tuple(done), False, "what comes first takes its time"
             began = datetime.now(UTC)
-            if isinstance(step.work, Steer) and (began - decided).total_seconds() > DECIDED_FOR_S:
-                return tuple(done), False, "the verdict is to be asked for again"
+            late = isinstance(step.work, Steer) and (began - decided).total_seconds() > DECIDED_FOR_S
+            if late and (again := await self._again(plan)):
+                return tuple(done), False, again
             progress = advance(progress, step.id, Event.START)
             task = task_of(plan, carry.service, progress, step, min(step.timeout_s, STEP_S))
             try:
@@ -192,6 +211,13 @@ class Leading:
             done.append(Ahead(step.id, result, _entries(step, result.text, began, result.entries)))
             if isinstance(step.work, Steer):
                 return tuple(done), True, result.text
+
+    async def _again(self, plan: Plan) -> str:
+        """Why traffic must not leave after all; empty where nobody can say so: the verdict stands."""
+        try:
+            return await self._recheck(RecheckRequest(plan.service, plan.source))
+        except (RPCError, WorkflowQueryFailedError):
+            return ""
 
     # ------------------------------------------------------------------ afterwards
 
