@@ -22,6 +22,8 @@ has room somewhere; no answer empty or elsewhere, nobody moved twice; one genera
 Limits, as somebody with so many services would set them: ``at_once`` and ``per_domain`` a quarter of the services,
 ``confirm: 0s`` (the default of 10 s would hold every write that long), TTL 5 s; everything else is at its default, the
 change guard and the cool-down too.
+
+Run it from a checkout that nobody edits: workers read the code of workflows from disk as each of them begins.
 """
 
 from __future__ import annotations

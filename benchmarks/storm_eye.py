@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import json
 import os
+import re
 import socket
 import sys
 import time
@@ -219,7 +220,11 @@ def complaints(logs: list[Path]) -> dict[str, int]:
             with contextlib.suppress(ValueError, AttributeError):
                 event = json.loads(line)
                 if event.get("level") in {"warning", "error", "critical"}:
-                    found[f"{event['level']}: {str(event.get('event'))[:100]}"] += 1
+                    said = str(event.get("event"))
+                    activity = re.search(r"'activity_type': '([\w-]+)'", said)
+                    found[
+                        f"activity {activity[1]} failed" if activity else re.sub(r"\b[0-9a-f-]{36}\b", "", said)[:80]
+                    ] += 1
     return dict(found.most_common(12))
 
 

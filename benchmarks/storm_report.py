@@ -41,7 +41,7 @@ class Moved:
     services: int
     moved: int
     not_moved: dict[str, int]
-    """Why, by the rules that the services name at the end; a service may name several."""
+    """Why, by the rules that the services name right after the storm; a service may name several."""
     examples: dict[str, str]
     """One sentence for each of these rules."""
     left_behind: tuple[str, ...]
@@ -105,6 +105,8 @@ class Report:
     """Every refusal in the histories of the governor and of the domains, by rule; asking again counts again."""
     pools: dict[str, PoolUse]
     outside: Outside
+    closed_s: float
+    """After the storm, until the last run had written its record to the end."""
     cpu_s: dict[str, float]
     """From the fault to the last write, by process."""
     cpu_window_s: float
@@ -160,7 +162,10 @@ def _of_services(report: Report) -> Iterator[str]:
     yield f"{moved.services} services: {moved.moved} moved, {moved.services - moved.moved} not"
     yield f"why not, by the rules that they name: {_listed(moved.not_moved)}"
     yield from (f"  {rule}: {sentence}" for rule, sentence in moved.examples.items())
-    yield f"left behind: {', '.join(moved.left_behind[:10]) or 'none'}; runs: {_listed(moved.runs)}"
+    yield (
+        f"left behind: {', '.join(moved.left_behind[:10]) or 'none'}; runs: {_listed(moved.runs)}, "
+        f"the last closed {report.closed_s:g} s after the storm"
+    )
     yield f"refusals on the way, asking again counted again: {_listed(report.refusals)}"
 
 

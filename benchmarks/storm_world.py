@@ -40,7 +40,7 @@ HEAVIEST = 6
 """Requests in flight that a service needs at most; each needs 1 to so many."""
 SHARE = {"shared-two": 0.75, "shared-three": 0.4, "small-two": 0.6}
 """What each pool carries, of all that would come to it first (for ``shared-three``: of what prefers the other)."""
-ASKED_AT_ONCE = 8
+ASKED_AT_ONCE = 4
 START_S = 60.0
 APPLY_S = 900.0
 _T = TypeVar("_T")
