@@ -8,7 +8,7 @@ from types import MappingProxyType
 
 from orchestrator.core.errors import FailoverError, Unsteerable
 from orchestrator.core.move import Move, MoveKind, Trigger
-from orchestrator.core.names import RunId
+from orchestrator.core.names import EndpointId, RunId
 from orchestrator.core.steering import Routing, Shares, answer_for, serving, weights_in
 from orchestrator.core.topology import Answer, Endpoint, Service, SteeringSpec, Weights
 from runbooks.books import Shelf
@@ -62,6 +62,14 @@ class Case:
     @property
     def target(self) -> Endpoint:
         return self.service.endpoint(self.move.target)
+
+    @property
+    def gaining(self) -> tuple[EndpointId, ...]:
+        """The target, and after it every other endpoint that begins to carry traffic: each is made ready and proved."""
+        if self.move.kind is MoveKind.PREPARATION:
+            return (self.move.target,)
+        carried = {self.move.target, *(serving(self.before) if self.before else ())}
+        return (self.move.target, *(name for name in serving(self.move.after) if name not in carried))
 
     @property
     def generation(self) -> int:

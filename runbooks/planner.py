@@ -20,12 +20,14 @@ from runbooks.model import (
     DrainTask,
     FenceTask,
     ParallelTask,
+    PromoteTask,
     Runbook,
     SteerTask,
+    VerifyTask,
     every,
 )
 from runbooks.nesting import unnested
-from runbooks.plan import Converge, Demote, Drain, FenceOff, Plan, Promote, Steer, Step, When
+from runbooks.plan import Converge, Demote, Drain, FenceOff, Plan, Promote, Steer, Step, Verify, When
 from runbooks.printed import as_nsupdate, brief, text
 from runbooks.resolve import resolved
 from runbooks.stages import staged
@@ -135,6 +137,10 @@ class _Course:
     """The generation that stands at this point of the walk."""
     ends: tuple[str, ...] = ()
     """The steps that were the last before this point: what comes next waits for them."""
+    lanes: dict[str, tuple[str, ...]] | None = None
+    """By endpoint: its last step, while several are made ready side by side."""
+    base: tuple[str, ...] = ()
+    """What the lanes begin after."""
     moved: bool = False
     """Whether traffic has been steered before this point."""
     ready: bool = False
@@ -142,8 +148,12 @@ class _Course:
 
     def walk(self, steps: tuple[BookStep, ...], after: tuple[str, ...]) -> Iterator[Step]:
         """The plan's steps for *steps*, the first of which come after *after*."""
-        self.ends = after
+        self.ends, self.lanes = after, None
         for said in steps:
+            if isinstance(said.task, PromoteTask | VerifyTask) and len(self.case.gaining) > 1:
+                yield from self._in_lanes(self._resolved(said))
+                continue
+            self.lanes = None
             if isinstance(said.task, ParallelTask):
                 yield from self._side_by_side(said, said.task)
                 continue
@@ -164,6 +174,19 @@ class _Course:
             if case.move.planned or said.when is not When.PLANNED:
                 raise
             return ()
+
+    def _in_lanes(self, steps: tuple[Step, ...]) -> Iterator[Step]:
+        """Several endpoints made ready: the steps of each one after another, and the endpoints side by side."""
+        if self.lanes is None:
+            self.lanes, self.base = {}, self.ends
+        for step in steps:
+            about = step.work.endpoint if isinstance(step.work, Promote) else None
+            about = step.work.place.endpoint if isinstance(step.work, Verify) else about
+            assert about is not None, "only promote and verify come here"  # noqa: S101  a fact about this file
+            self.ends = self.lanes.get(about, self.base)
+            yield self._placed(step)
+            self.lanes[about] = self.ends
+        self.ends = tuple(end for lane in self.lanes.values() for end in lane) or self.base
 
     def _side_by_side(self, said: BookStep, task: ParallelTask) -> Iterator[Step]:
         begin, ends = self.ends, list[str]()

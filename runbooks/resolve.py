@@ -52,12 +52,15 @@ from runbooks.printed import people
 
 
 def resolved(said: BookStep, case: Case) -> Iterator[Step]:  # noqa: PLR0912  one case for each type of step
-    """The steps that one step of the book becomes: none, one, or one for each source endpoint. Raises Unplannable."""
+    """The steps that one step of the book becomes: none, one, or one for each endpoint that it is about.
+
+    Raises Unplannable.
+    """
     match said.task:
         case PromoteTask():
             yield from _promote(said, said.task, case)
         case VerifyTask():
-            yield _verify(said, said.task, case)
+            yield from _verify(said, said.task, case)
         case ConvergeTask():
             yield _converge(said, case)
         case DrainTask():
@@ -104,17 +107,20 @@ def step_of(said: BookStep, work: Work, line: str, case: Case, undo: str | None 
 
 
 def _promote(said: BookStep, task: PromoteTask, case: Case) -> Iterator[Step]:
-    target = case.target
-    if target.workload is None:
-        return
-    replicas = task.replicas if task.replicas is not None else target.workload.serving
-    yield step_of(
-        said,
-        Promote(target.id, target.workload, replicas),
-        f"scale {target.id} to {_replicas(replicas)} before it gets traffic, and wait until ready",
-        case,
-        f"return {target.id} to the replicas it had",
-    )
+    for name in case.gaining:
+        workload = case.service.endpoint(name).workload
+        if workload is None:
+            continue
+        # What a runbook says of replicas, it says of its target.
+        own = task.replicas if name == case.target.id else None
+        replicas = own if own is not None else workload.serving
+        yield step_of(
+            _named(said, name, case.gaining),
+            Promote(name, workload, replicas),
+            f"scale {name} to {_replicas(replicas)} before it gets traffic, and wait until ready",
+            case,
+            f"return {name} to the replicas it had",
+        )
 
 
 def place_of(name: EndpointId, case: Case) -> tuple[Place, bool]:
@@ -129,14 +135,15 @@ def place_of(name: EndpointId, case: Case) -> tuple[Place, bool]:
     return Place(name, endpoint.url, case.service.name, endpoint.region, chats or endpoint.probes), bool(chats)
 
 
-def _verify(said: BookStep, task: VerifyTask, case: Case) -> Step:
-    place, by_chat = place_of(case.target.id, case)
-    names = ", ".join(probe.id for probe in place.probes)
-    how = "completed inference" if by_chat else "good answer"
-    row = f"{task.passes} {how}s in a row" if task.passes > 1 else f"one {how}"
-    places = f", from {task.vantages} places" if task.vantages > 1 else ""
-    line = f"ask {place.endpoint} until it gives {row} ({names}){places}"
-    return step_of(said, Verify(place, task.passes, task.vantages), line, case)
+def _verify(said: BookStep, task: VerifyTask, case: Case) -> Iterator[Step]:
+    for name in case.gaining:
+        place, by_chat = place_of(name, case)
+        names = ", ".join(probe.id for probe in place.probes)
+        how = "completed inference" if by_chat else "good answer"
+        row = f"{task.passes} {how}s in a row" if task.passes > 1 else f"one {how}"
+        places = f", from {task.vantages} places" if task.vantages > 1 else ""
+        line = f"ask {name} until it gives {row} ({names}){places}"
+        yield step_of(_named(said, name, case.gaining), Verify(place, task.passes, task.vantages), line, case)
 
 
 def _approve(said: BookStep, task: ApproveTask, case: Case) -> Step:
@@ -219,7 +226,12 @@ def _demote(said: BookStep, task: DemoteTask, case: Case) -> Iterator[Step]:
 
 def _numbered(said: BookStep, name: EndpointId, case: Case) -> BookStep:
     """*said* under an id of its own where several endpoints leave."""
-    return replace(said, id=f"{said.id}-{name}") if len(tuple(_leaving(case))) > 1 else said
+    return _named(said, name, tuple(each for each, _ in _leaving(case)))
+
+
+def _named(said: BookStep, name: EndpointId, among: tuple[EndpointId, ...]) -> BookStep:
+    """*said* under an id of its own where it is about several endpoints."""
+    return replace(said, id=f"{said.id}-{name}") if len(among) > 1 else said
 
 
 def _replicas(count: int) -> str:

@@ -80,19 +80,23 @@ class StepSchema(Schema):
 class PromoteStep(StepSchema):
     """Scale the target up before it gets traffic, wait until it is ready. Its undo returns the replicas it had.
 
-    Left out of the plan where the target has no workload.
+    Where several endpoints begin to get traffic, each is scaled, side by side (`promote-us`, `promote-ap`). Left out of
+    the plan where there is no workload.
     """
 
     type: Literal["promote"]
     replicas: Annotated[StrictInt, Field(ge=1)] | None = None
-    """Left out: the workload's `serving`."""
+    """Of the target; left out, and for the others: the workload's `serving`."""
 
     def task(self) -> Task:
         return PromoteTask(self.replicas)
 
 
 class VerifyStep(StepSchema):
-    """Ask the target until it has answered well several times in a row, by completed inferences where it is a model."""
+    """Ask the target until it has answered well several times in a row, by completed inferences where it is a model.
+
+    Where several endpoints begin to get traffic, each is asked, once it is scaled.
+    """
 
     type: Literal["verify"]
     passes: Count = VerifyTask().passes

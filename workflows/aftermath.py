@@ -70,8 +70,8 @@ def _unready(record: Record) -> EndpointId | None:
     step = next((each for each in record.steps if failed is not None and each.id == failed.step), None)
     if step is None or step.kind not in {"promote", "verify"}:
         return None
-    named = (each for each in serving(record.after) if step.id.endswith(f"-{each}"))
-    return next(named, record.target)
+    named = [each for each in serving(record.after) if step.id.endswith(f"-{each}")]
+    return max(named, key=len, default=record.target)
 
 
 def goes_elsewhere(state: ServiceState, last: Record, now: datetime) -> bool:

@@ -43,15 +43,10 @@ def load(after: Weights, situation: Situation) -> Iterator[tuple[EndpointId, int
         yield name, endpoint.capacity if endpoint else None, need
 
 
-def _promoted(name: EndpointId, move: Move, situation: Situation) -> bool:
-    """Whether *name* runs nothing yet, and is promoted and proves itself in the run before it gets traffic."""
-    return name == move.target and situation.cold(name)
-
-
 def target_unknown(move: Move, situation: Situation) -> Iterator[str]:
     """Nobody can say whether an endpoint works that would begin to serve."""
     for name in gaining(move, situation):
-        if situation.verdict(name) is Verdict.UNKNOWN and not _promoted(name, move, situation):
+        if situation.verdict(name) is Verdict.UNKNOWN and not situation.cold(name):
             seen = situation.assessment(name).text
             yield f"nobody can say whether endpoint '{name}' works ({seen}); get its vantages going or choose another"
 
@@ -59,21 +54,15 @@ def target_unknown(move: Move, situation: Situation) -> Iterator[str]:
 def target_down(move: Move, situation: Situation) -> Iterator[str]:
     """An endpoint that would begin to serve is down."""
     for name in gaining(move, situation):
-        if situation.verdict(name) is not Verdict.DOWN or _promoted(name, move, situation):
-            continue
-        if situation.cold(name):
-            yield (
-                f"endpoint '{name}' is a cold standby without replicas, and a run promotes its target '{move.target}' "
-                "alone; make it ready first, or leave it out"
-            )
-        else:
+        # A cold standby is promoted and proves itself in the run, before it gets traffic.
+        if situation.verdict(name) is Verdict.DOWN and not situation.cold(name):
             yield f"endpoint '{name}' is down itself ({situation.assessment(name).text}); choose another target"
 
 
 def target_cold(move: Move, situation: Situation) -> Iterator[str]:
     """An endpoint that would begin to serve runs nothing yet."""
     for name in gaining(move, situation):
-        if _promoted(name, move, situation):
+        if situation.cold(name):
             yield (
                 f"endpoint '{name}' is a cold standby without replicas: it gets traffic only once it is promoted and "
                 "has completed inferences, which takes as long as loading its model"
@@ -90,7 +79,7 @@ def target_degraded(move: Move, situation: Situation) -> Iterator[str]:
 def target_not_proven(move: Move, situation: Situation) -> Iterator[str]:
     """An endpoint that would begin to serve has not been seen to complete an answer."""
     for name in gaining(move, situation):
-        if not situation.assessment(name).proven and not _promoted(name, move, situation):
+        if not situation.assessment(name).proven and not situation.cold(name):
             yield f"no completed answer of endpoint '{name}' has been seen lately; try it with: failover probe {name}"
 
 

@@ -104,7 +104,7 @@ def _unfit(fact: Decided, move: Move) -> Iterator[str]:
         work = endpoint.workload
         # What runs nothing before it is promoted cannot be known: it proves itself before it gets traffic.
         cold = endpoint.role == "standby" and work is not None and work.standby == 0 < work.serving
-        if name in had or (cold and name == move.target):
+        if name in had or cold:
             continue
         if verdicts[name] is Verdict.DOWN:
             yield f"{name} is down, and was chosen to get traffic"
@@ -118,8 +118,11 @@ def proved_first(history: History) -> Iterator[str]:
         if fact.back or run is None:
             continue
         proofs = [step for step in run.plan.steps if isinstance(step.work, Verify)]
-        if not any(_passed(run, step) for step in proofs):
-            yield f"{fact.change.fence.token} moved traffic to {run.plan.target}, which had not proved itself"
+        begin = set(serving(fact.change.weights)) - set(serving(run.plan.before)) if run.plan.before else set()
+        for name in sorted({run.plan.target, *begin}):
+            own = [step for step in proofs if isinstance(step.work, Verify) and step.work.place.endpoint == name]
+            if not any(_passed(run, step) for step in own):
+                yield f"{fact.change.fence.token} moved traffic to {name}, which had not proved itself"
 
 
 def _passed(run: Run, step: Step) -> bool:

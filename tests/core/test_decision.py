@@ -125,12 +125,12 @@ def test_a_warm_target_comes_before_a_cold_one() -> None:
     assert went(decide(facts)).target == US
 
 
-def test_a_cold_standby_gets_traffic_only_as_the_target() -> None:
-    """A run promotes its target alone: weights that give a share to another cold standby as well are refused."""
+def test_several_cold_standbys_may_get_traffic_together() -> None:
+    """A run promotes and proves everyone who begins to get traffic: a person may spread over what runs nothing yet."""
     off = tuple(endpoint(name, workload=Workload("local", name, serving=2, standby=0)) for name in ("ap", "us"))
     facts = situation(service(off[0], endpoint("eu"), off[1]), verdicts={"eu": HEALTHY, "ap": DOWN, "us": DOWN})
     both = consider(facts, replace(ask_for(SWITCHOVER), after=((AP, 50), (US, 50))))
-    assert "target-down" in held(both)
+    assert (went(both).after, went(both).target) == (((AP, 50), ("eu", 0), (US, 50)), AP)
     assert went(consider(facts, replace(ask_for(SWITCHOVER), after=((EU, 50), (US, 50)), target=US))).target == US
 
 

@@ -278,11 +278,11 @@ def test_two_small_targets_share_what_neither_could_take_alone() -> None:
     assert asked(decide(situation(small))) == ["capacity-short"]
 
 
-def test_only_what_is_ready_shares() -> None:
-    """A standby that has to be promoted first is a target by itself, not one of several."""
-    cold = endpoint("us", capacity=50, workload=Workload("local", "us", serving=2, standby=1))
-    chat = service(endpoint("ap", capacity=50), endpoint("eu"), cold)
-    assert asked(decide(situation(chat))) == ["capacity-short"]
+def test_what_has_to_be_promoted_shares_as_well() -> None:
+    """Every endpoint that begins to get traffic is promoted first: a standby below its capacity takes its part."""
+    small = endpoint("us", capacity=50, workload=Workload("local", "us", serving=2, standby=1))
+    chat = service(endpoint("ap", capacity=50), endpoint("eu"), small)
+    assert serving(went(decide(situation(chat))).after) == ("ap", "us")
 
 
 def test_services_that_share_a_pool_are_counted_together() -> None:

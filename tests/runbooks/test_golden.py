@@ -14,7 +14,7 @@ import pytest
 
 from orchestrator.core.move import Move, MoveKind, Objection, Trigger
 from orchestrator.core.names import Domain, EndpointId
-from orchestrator.core.steering import Routing
+from orchestrator.core.steering import Fence, Routing
 from orchestrator.core.topology import Answer
 from runbooks.books import book
 from runbooks.model import Runbook
@@ -44,6 +44,18 @@ def failover_overridden(world: Any) -> Plan:
         Objection("cooldown", "the last run closed 2m ago; automatic runs wait 5m.", asks=True),
     )
     return world.plan(world.move(MoveKind.FAILOVER), trigger=trigger, objections=against)  # type: ignore[no-any-return]  # as above
+
+
+def failover_spread(world: Any) -> Plan:
+    """Two standbys take what neither could take alone; one has no workload to scale."""
+    world.three()
+    (ap, *others) = world.service.endpoints
+    world.service = replace(world.service, endpoints=(replace(ap, workload=None), *others))
+    home = Answer("addresses", ("127.0.1.10",))
+    world.routing = Routing(home, 30, Fence(7, "run-7", "steer", ((AP, 0), (EU, 100), (US, 0))))
+    after = ((AP, 50), (EU, 0), (US, 50))
+    move = world.move(MoveKind.FAILOVER, after=after, failing=(Domain("aws/eu-central-1"),))
+    return world.plan(move)  # type: ignore[no-any-return]  # as above
 
 
 def switchover(world: Any) -> Plan:
@@ -150,6 +162,7 @@ CASES: dict[str, Callable[[Any], Plan]] = {
         failover,
         failover_by_cname,
         failover_overridden,
+        failover_spread,
         switchover,
         switchover_of_two,
         switchover_shared,

@@ -10,6 +10,7 @@ from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError
 
 from orchestrator.core.errors import FailoverError
+from orchestrator.core.names import EndpointId
 from orchestrator.core.steering import stands
 from orchestrator.core.topology import Service
 from providers import registry
@@ -74,15 +75,17 @@ class Dry:
     @activity.defn(name=options.DRY_CAPACITY)
     async def capacity(self, plan: Plan) -> DrySeen:
         """Read what the plan would promote."""
-        for step in plan.steps:
-            if isinstance(step.work, Promote):
-                with translated():
-                    now = await registry.workload(step.work.workload).read()
-                short = now.limit is not None and now.limit < step.work.replicas
-                limit = f", and {now.limit} is the most it may have" if now.limit is not None else ""
-                text = f"{step.work.endpoint} has {now.ready} of the {step.work.replicas} replicas it would get{limit}"
-                return DrySeen(not short, text, cold=now.ready == 0)
-        return DrySeen(True, f"{plan.target} has no workload to scale: it runs at full capacity by itself")
+        texts: list[str] = []
+        ok, cold = True, list[EndpointId]()
+        for work in [step.work for step in plan.steps if isinstance(step.work, Promote)]:
+            with translated():
+                now = await registry.workload(work.workload).read()
+            ok = ok and (now.limit is None or now.limit >= work.replicas)
+            limit = f", and {now.limit} is the most it may have" if now.limit is not None else ""
+            texts.append(f"{work.endpoint} has {now.ready} of the {work.replicas} replicas it would get{limit}")
+            cold += [work.endpoint] if now.ready == 0 else []
+        alone = f"{plan.target} has no workload to scale: it runs at full capacity by itself"
+        return DrySeen(ok, "; ".join(texts) or alone, cold=plan.target in cold, colds=tuple(cold))
 
     @activity.defn(name=options.DRY_STEERING)
     async def steering(self, service: Service) -> DrySeen:

@@ -129,6 +129,8 @@ class DrySeen:
     text: str
     cold: bool = False
     """Nothing of it runs now, so nothing of it can be asked."""
+    colds: tuple[EndpointId, ...] = ()
+    """The endpoints of which nothing runs now."""
 
 
 @dataclass(frozen=True, slots=True)
