@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from orchestrator.core.names import EndpointId
 from orchestrator.core.quorum import Assessment, Verdict
 from orchestrator.core.record import Record
-from runbooks.plan import Call, Demote, Drain, FenceOff, Plan, Promote, Step, Wait
+from runbooks.plan import Analyse, Call, Demote, Drain, FenceOff, Plan, Promote, Step, Wait
 
 PRETENDED = "pretended: "
 """How the text of a step begins that is not really done."""
@@ -34,6 +34,9 @@ def pretending(plan: Plan) -> Plan:
 
 
 def _pretended(step: Step) -> Step:
+    if isinstance(step.work, Analyse) and step.work.room is not None:
+        # What a pretended promotion would have made ready is taken for ready.
+        return replace(step, work=replace(step.work, room=None), text=f"{step.text} (taken for ready)")
     if not isinstance(step.work, Promote | Drain | FenceOff | Demote | Call):
         return step
     return replace(step, work=Wait(0.0), text=f"{PRETENDED}{step.text}", undo=None, expected_s=0.0)

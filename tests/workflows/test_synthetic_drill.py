@@ -141,19 +141,8 @@ async def test_a_told_fault_that_expired_proves_nothing(ground: Ground) -> None:
     assert len(ground.canary.settled) == 1
 
 
-async def test_a_refused_canary_begins_nothing(ground: Ground) -> None:
-    """The key may not write the name: not begun, with the server's sentence."""
-    ground.canary.refuses = "name server 192.0.2.53 does not let TSIG key 'k.' change _drill.chat.example."
-    report = await (await ground.start()).result()
-    assert report.verdict == "inconclusive"
-    assert report.text == f"not begun: {ground.canary.refuses}"
-    assert [(phase.name, phase.ok) for phase in report.phases] == [("canary", False), ("retire", True)]
-    assert report.phases[0].text == ground.canary.refuses
-    assert not ground.canary.settled
-
-
-async def test_a_second_drill_of_the_service_waits_its_turn(ground: Ground) -> None:
-    """One drill moves the canary; another one is told so, and touches nothing."""
+async def test_a_second_drill_is_told_of_the_first_and_a_cancelled_one_takes_everything_out(ground: Ground) -> None:
+    """One drill moves the canary; another touches nothing. Cancelled with the fault in, the first puts all back."""
     ground.rehearsal.waiting = asyncio.Event()
     first = await ground.start()
     await ground.phase(first, "failover")
@@ -162,26 +151,24 @@ async def test_a_second_drill_of_the_service_waits_its_turn(ground: Ground) -> N
     assert "another drill rehearses the same" in report.text
     assert [task.drill for task in ground.canary.put] == ["d-1"]
     assert not ground.canary.settled
-    ground.rehearsal.waiting.set()
-    assert (await first.result()).verdict == "passed"
-
-
-async def test_a_cancelled_drill_takes_everything_out(ground: Ground) -> None:
-    """Cancelled with the fault in: probers hear the truth again, the canary goes home, the shadow ends."""
-    ground.rehearsal.waiting = asyncio.Event()
-    handle = await ground.start()
-    await ground.phase(handle, "failover")
-    await handle.cancel()
-    report = await handle.result()
+    await first.cancel()
+    report = await first.result()
     assert (report.verdict, report.text) == ("inconclusive", "the drill was cancelled")
-    assert (await ground.told(handle)).pretence is None
-    assert len(ground.canary.settled) == 1
+    assert (await ground.told(first)).pretence is None
+    assert [task.drill for task in ground.canary.settled] == ["d-1"]
 
 
-async def test_a_canary_that_cannot_be_brought_home_fails_the_drill(ground: Ground) -> None:
-    """All went well but the end: the drill says what may stand where."""
-    ground.canary.lost = "_drill.chat.example. may not be at eu: no answer"
+async def test_a_canary_that_is_refused_or_cannot_come_home_is_told(ground: Ground) -> None:
+    """The key may not write the name: not begun, with the server's sentence. It is lost at the end: failed."""
+    ground.canary.refuses = "name server 192.0.2.53 does not let TSIG key 'k.' change _drill.chat.example."
     report = await (await ground.start()).result()
+    assert report.verdict == "inconclusive"
+    assert report.text == f"not begun: {ground.canary.refuses}"
+    assert [(phase.name, phase.ok) for phase in report.phases] == [("canary", False), ("retire", True)]
+    assert report.phases[0].text == ground.canary.refuses
+    assert not ground.canary.settled
+    ground.canary.refuses, ground.canary.lost = "", "_drill.chat.example. may not be at eu: no answer"
+    report = await (await ground.start("d-2")).result()
     assert report.verdict == "failed"
     assert report.text.startswith("recovered in 9.0 s")
     assert report.text.endswith("_drill.chat.example. may not be at eu: no answer")
