@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterable, Mapping
 from orchestrator.core.health import Health
 from orchestrator.core.names import Domain, EndpointId, ServiceId, region_of
 from orchestrator.core.quorum import Report
-from orchestrator.core.topology import Endpoint, Role, Service
+from orchestrator.core.topology import Service
+from orchestrator.prober.watched import meant_to_be_off
 
 MANY = 10
 """So many services that have something down in one region are one event."""
@@ -34,7 +35,7 @@ class Falling:
             (service.id, endpoint.id): region_of(endpoint.region)
             for service in known
             for endpoint in service.endpoints
-            if not _meant_to_be_off(endpoint)
+            if not meant_to_be_off(endpoint)
         }
         self._tiers = {service.id: service.policy.tier for service in known}
 
@@ -59,7 +60,3 @@ class Falling:
         for service in [service for service, at in fell.items() if at < now - WITHIN_S]:
             del fell[service]
         return region if len(fell) >= MANY else None
-
-
-def _meant_to_be_off(endpoint: Endpoint) -> bool:
-    return endpoint.role is Role.STANDBY and endpoint.workload is not None and endpoint.workload.standby == 0

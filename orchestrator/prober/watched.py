@@ -100,6 +100,11 @@ class Watching:
             self.asking.cancel()
 
 
+def meant_to_be_off(endpoint: Endpoint) -> bool:
+    """Whether it is a standby scaled to nothing: its silence is no evidence."""
+    return endpoint.role is Role.STANDBY and endpoint.workload is not None and endpoint.workload.standby == 0
+
+
 @dataclass(slots=True)
 class WatchedEndpoint:
     """An endpoint, its probes, and the opinion of it."""
@@ -115,9 +120,7 @@ class WatchedEndpoint:
 
     @property
     def meant_to_be_off(self) -> bool:
-        """A standby scaled to nothing: its silence is no evidence."""
-        workload = self.endpoint.workload
-        return self.endpoint.role is Role.STANDBY and workload is not None and workload.standby == 0
+        return meant_to_be_off(self.endpoint)
 
     def state(self, now: float) -> EndpointState:
         """The opinion of it as a report tells it."""

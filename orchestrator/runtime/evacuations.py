@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator
 
 from temporalio.client import Client
@@ -13,7 +14,7 @@ from orchestrator.core.names import Domain
 from orchestrator.runtime.asking import Asking
 from orchestrator.runtime.connection import NoSuch, RefusedByRule
 from workflows.options import TASK_TIMEOUT
-from workflows.wire import CONTROL_QUEUE, domain_id
+from workflows.wire import CONTROL_QUEUE, domain_id, lost_id
 from workflows.wire.evacuation import EvacuationReport, EvacuationRequest, EvacuationStop
 
 FOLLOW_S = 0.2
@@ -40,7 +41,8 @@ class Evacuations:
                 )
             )
         except WorkflowAlreadyStartedError as error:
-            report = await self.report(request.domain)
+            missing = f"{request.domain} was never evacuated"
+            report = await self._temporal.query(domain_id(request.domain), "report", EvacuationReport, missing=missing)
             if report.id == request.id:
                 return report
             raise RefusedByRule(
@@ -50,25 +52,38 @@ class Evacuations:
         return await self.report(request.domain)
 
     async def report(self, domain: Domain) -> EvacuationReport:
-        """The domain's last evacuation. NoSuch when there was none."""
+        """The domain's last evacuation: by people, or by itself where a region was lost. NoSuch when there was none."""
         missing = f"{domain} was never evacuated; begin with: failover evacuate {domain}"
-        return await self._temporal.query(domain_id(domain), "report", EvacuationReport, missing=missing)
+        return (await self._latest(domain, missing))[1]
+
+    async def _latest(self, domain: Domain, missing: str) -> tuple[str, EvacuationReport]:
+        """The workflow of the last evacuation, and what it says."""
+        found: list[tuple[str, EvacuationReport]] = []
+        for workflow in (domain_id(domain), lost_id(domain)):
+            with contextlib.suppress(NoSuch):
+                report = await self._temporal.query(workflow, "report", EvacuationReport, missing=missing)
+                found.append((workflow, report))
+        if not found:
+            raise NoSuch(missing)
+        return max(found, key=lambda each: each[1].started)
 
     async def follow(self, domain: Domain) -> AsyncIterator[EvacuationReport]:
         """The report whenever it has changed, to its end."""
-        last: EvacuationReport | None = None
-        while last is None or last.ended is None:
-            report = await self.report(domain)
+        missing = f"{domain} was never evacuated; begin with: failover evacuate {domain}"
+        workflow, last = await self._latest(domain, missing)
+        yield last
+        while last.ended is None:
+            await asyncio.sleep(FOLLOW_S)
+            report = await self._temporal.query(workflow, "report", EvacuationReport, missing=missing)
             if report != last:
                 last = report
                 yield report
-            if report.ended is None:
-                await asyncio.sleep(FOLLOW_S)
 
     async def stop(self, domain: Domain, stop: EvacuationStop) -> EvacuationReport:
         """Let no further service leave. RefusedByRule when it is stopped already, NoSuch when none is under way."""
         missing = f"no evacuation of {domain} is under way"
         try:
-            return await self._temporal.update(domain_id(domain), "stop", stop, EvacuationReport, missing=missing)
+            workflow, _ = await self._latest(domain, missing)
+            return await self._temporal.update(workflow, "stop", stop, EvacuationReport, missing=missing)
         except NoSuch as error:
             raise NoSuch(missing) from error

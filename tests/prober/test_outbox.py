@@ -7,9 +7,12 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 
-from orchestrator.core.names import ServiceId, VantageId
+from orchestrator.core.names import Domain, ServiceId, VantageId
 from orchestrator.core.quorum import Report
-from orchestrator.prober import Outbox
+from orchestrator.prober import Bundling, Outbox
+from orchestrator.prober.outbox import BUNDLE
+
+PARIS = Domain("alpha/paris")
 
 
 def report(seq: int, service: str = "chat") -> Report:
@@ -132,3 +135,75 @@ async def test_a_report_of_a_service_that_is_gone_is_dropped() -> None:
         outbox.put(report(1))
         await settled(outbox)
     assert receiver.got == []
+
+
+class Bundles(Receiver):
+    """Takes bundles too; *falling*: every service is one of many that fall."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.falling = False
+        self.bundles: list[tuple[Domain, tuple[Report, ...]]] = []
+
+    def region(self, _: Report) -> Domain | None:
+        return PARIS if self.falling else None
+
+    async def bundle(self, region: Domain, reports: tuple[Report, ...]) -> None:
+        if self.away:
+            self.tried += 1
+            raise ConnectionError("nobody there")
+        self.bundles.append((region, reports))
+
+    def outbox(self) -> Outbox:
+        return Outbox(self.send, lambda said: said, Bundling(self.region, self.bundle), first_pause_s=0.01)
+
+
+async def test_what_falls_together_leaves_together() -> None:
+    """Hundreds of services fall in one tick: they leave in two bundles, those that were first among them."""
+    receiver = Bundles()
+    outbox = receiver.outbox()
+    async with delivering(outbox):
+        outbox.put(report(1, "first"))
+        receiver.falling = True
+        for number in range(BUNDLE + 5):
+            outbox.put(report(2 + number, f"s{number}"))
+        assert outbox.owed == BUNDLE + 6
+        await settled(outbox)
+    assert receiver.got == []
+    assert [region for region, _ in receiver.bundles] == [PARIS, PARIS]
+    assert [len(reports) for _, reports in receiver.bundles] == [BUNDLE, 6]
+    said = {each.service for _, reports in receiver.bundles for each in reports}
+    assert len(said) == BUNDLE + 6
+    assert "first" in said
+
+
+async def test_a_bundle_that_does_not_get_through_is_said_again_as_it_is_then() -> None:
+    """The receiver is away: nothing is lost, and a service that was heard of again is said once, by its own way."""
+    receiver = Bundles()
+    receiver.away = receiver.falling = True
+    outbox = receiver.outbox()
+    async with delivering(outbox):
+        outbox.put(report(1, "a"))
+        outbox.put(report(2, "b"))
+        async with asyncio.timeout(3):
+            while not receiver.tried:  # noqa: ASYNC110  polled with a deadline
+                await asyncio.sleep(0.005)
+        outbox.put(report(3, "a"))
+        receiver.away = False
+        await settled(outbox)
+    said = sorted((each.service, each.seq) for _, reports in receiver.bundles for each in reports)
+    assert said == [("a", 3), ("b", 2)]
+
+
+async def test_a_service_that_is_well_again_leaves_its_bundle() -> None:
+    """What is said of a service after the region has come back goes by itself, and its older word is forgotten."""
+    receiver = Bundles()
+    receiver.falling = True
+    outbox = receiver.outbox()
+    outbox.put(report(1, "a"))
+    receiver.falling = False
+    outbox.put(report(2, "a"))
+    async with delivering(outbox):
+        await settled(outbox)
+    assert [each.seq for each in receiver.got] == [2]
+    assert receiver.bundles == []
