@@ -104,7 +104,7 @@ def after(setbacks: tuple[Setback, ...], end: Return, now: datetime) -> tuple[Se
 def holding_up(one: Moving, setbacks: tuple[Setback, ...], now: datetime) -> Iterator[Objection]:
     """Why *one* must not go home yet. What leaves an endpoint that is down is never held up."""
     for each in setbacks:
-        if one.home and each.region in one.into and each.at <= now < each.until:
+        if one.home and each.region in one.into and now < each.until:
             often = f", {each.times} in a row" if each.times > 1 else ""
             text = (
                 f"the failback of service '{each.service}' into {each.region} had to turn back at {at(each.at)} "
