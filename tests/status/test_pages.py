@@ -173,7 +173,7 @@ async def test_an_overridden_objection_is_on_the_run(site: Any) -> None:
 
 
 async def test_a_drill_tells_its_phases(site: Any) -> None:
-    """A drill's page shows its phases, its figures and the run it caused."""
+    """A drill's page shows its phases, its figures and the run it caused; where not all of it is real, it says so."""
     page = await site.client.get("/drills/weekly-2026-02-28")
     words = text_of(page.text)
     for said in ("passed", "steady-again", "Time to recover 5.30 s", "schedule weekly", "region-blackhole"):
@@ -181,6 +181,8 @@ async def test_a_drill_tells_its_phases(site: Any) -> None:
     assert 'href="/runs/chat-20260228-0005"' in page.text
     failed = text_of((await site.client.get("/drills/weekly-2026-02-21")).text)
     assert "failed: no run started" in failed
+    assert "chat: synthetic drill region-blackhole at us" in failed
+    assert "region-blackhole (synthetic) at us" in text_of((await site.client.get("/")).text)
 
 
 async def test_names_from_outside_stay_text(site: Any, world: Any, worlds: ModuleType, store: Store) -> None:

@@ -264,7 +264,7 @@ def past(now: datetime) -> tuple[tuple[Record, ...], tuple[DrillReport, ...]]:
     runs = (back, drilled, halted(began=now - 30 * hour), observed)
     drills = (
         drill(began=now - 26 * hour, run="chat-20260228-0005", name="weekly-2026-02-28"),
-        drill(began=now - 194 * hour, run="", name="weekly-2026-02-21", passed=False),
+        replace(drill(began=now - 194 * hour, run="", name="weekly-2026-02-21", passed=False), level="synthetic"),
     )
     return runs, drills
 
