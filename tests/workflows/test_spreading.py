@@ -53,8 +53,9 @@ async def test_one_that_fails_its_proof_sends_both_back() -> None:
     async with of_two_small_ones() as play:
         play.world.failing["verify-zz"] = refusal("Refused", "zz gives no completion")
         await play.all_say(eu="down", us="healthy", zz="healthy")
+        status = await play.closed(runs=2)
+        assert [record.status for record in status.last_runs] == [RunStatus.UNDONE] * 2
         status = await play.until(lambda seen: "cool-down" in {each.rule for each in seen.hold})
-        assert {record.status for record in status.last_runs} == {RunStatus.UNDONE}
         last = status.last_runs[0].entries[-1].text
         assert last.startswith("verify-zz: zz gives no completion; everything done was put back")
         assert play.world.wrote == []
