@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,12 +19,13 @@ from orchestrator.core.names import Domain, EndpointId, ServiceId, VantageId
 from orchestrator.core.quorum import Report
 from orchestrator.core.rehearsal import Pretence, shadow_of
 from orchestrator.core.steering import decode
-from orchestrator.core.topology import ProbeKind, ProbeSpec, Service, Vantage
+from orchestrator.core.topology import Notify, NotifyKind, ProbeKind, ProbeSpec, Service, Vantage
 from real.bind import least
 from real.stage import endpoint
 from real.steering import NAME, BindWorld
 from workflows.activities.shadowing import Shadowing
-from workflows.wire import Watch
+from workflows.activities.telling import Herald
+from workflows.wire import Telling, Watch
 from workflows.wire.drill import CanaryTask, DrySeen, Told
 from workflows.wire.watching import Rehearsed
 
@@ -94,11 +97,11 @@ async def test_every_drill_proves_the_write_and_leaves_the_canary_at_home(world:
         assert (seen.ok, seen.text) == (True, f"{CANARY} is at eu, generation 1")
     assert (await did(shadowing.canary, task(world, "d-2"))).text == f"{CANARY} is at eu, generation 2"
     assert (await did(shadowing.settle, task(world, "d-2"))).text == f"{CANARY} is at eu, generation 2"
-    away = replace(task(world, "d-3"), home=US)
+    away = replace(task(world, "every tuesday"), home=US)
     assert (await did(shadowing.canary, away)).text == f"{CANARY} is at us, generation 3"
-    assert (await did(shadowing.settle, task(world, "d-3"))).text == f"{CANARY} is at eu, generation 4"
+    assert (await did(shadowing.settle, task(world, "every tuesday"))).text == f"{CANARY} is at eu, generation 4"
     fence = decode((await server.ask(FENCE, "TXT"))[0])
-    assert (fence.run, fence.step, fence.weights) == ("drill-d-3", "home", ((EU, 100), (US, 0)))
+    assert (fence.run, fence.step, fence.weights) == ("drill-every-tuesday", "home", ((EU, 100), (US, 0)))
     assert await server.ask(CANARY, "A") == ("127.0.1.10",)
     assert await world.now() == real
     assert await server.ask(f"_failover.{NAME}", "TXT") == ()
@@ -149,3 +152,14 @@ async def test_a_prober_that_takes_over_in_the_middle_sees_the_fault_at_once_and
     probing.cancel()
     await asyncio.wait([probing])
     server.close()
+
+
+async def test_who_is_told_sees_at_once_that_it_is_a_drill(tmp_path: Path) -> None:
+    """News of a shadow begins with the word; news of a real service is as it was written."""
+    notes = tmp_path / "notes"
+    people = (Notify(NotifyKind.EXEC, command=("/bin/sh", "-c", f"cat >> {notes}; echo >> {notes}")),)
+    for service in ("chat.drill", "chat"):
+        news = Telling(people, ServiceId(service), "run.started", "failover: eu to us", datetime.now(UTC))
+        await ActivityEnvironment().run(Herald().tell, news)
+    told = [json.loads(line)["text"] for line in notes.read_text().splitlines()]
+    assert told == ["drill, no real traffic moves: failover: eu to us", "failover: eu to us"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
@@ -43,6 +44,7 @@ EVERYWHERE_S = 10.0
 POLL_S = 0.25
 RUN_OVER_S = 10.0
 """How long a run of the shadow may go on after its drill before it is cancelled, and then until it has ended."""
+_STRANGE = re.compile(r"[^A-Za-z0-9._:-]")
 _T = TypeVar("_T")
 
 
@@ -190,13 +192,14 @@ async def put_home(task: CanaryTask, step: str, *, anew: bool) -> Routing:
     The same again does nothing. Raises what ``Steering.read`` and ``Steering.write`` do, Unsteerable, and Refused
     where somebody else's records stand at the name.
     """
-    service, run = task.service, RunId(f"drill-{task.drill}")
+    # A schedule's name may be anything, and what stands in a fence may not.
+    service, run = task.service, RunId(f"drill-{_STRANGE.sub('-', task.drill)}")
     steering = _steering(service)
     now = await steering.read()
     if now.fence is None and now.answer is not None:
         raise Refused(
             f"{steering_name(service)} answers {', '.join(now.answer.values)}, which no drill has written: "
-            "delete these records, the name belongs to drills"
+            "delete these records, or the wildcard that makes them: the name belongs to drills"
         )
     weights = full(service.endpoints, task.home)
     fence = now.fence
