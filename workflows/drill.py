@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 from temporalio import workflow
-from temporalio.exceptions import ActivityError, is_cancelled_exception
+from temporalio.exceptions import ActivityError, FailureError, is_cancelled_exception
 
 with workflow.unsafe.imports_passed_through():
     from orchestrator.core.names import EndpointId, RunId, ServiceId
@@ -64,10 +64,10 @@ class _Stopped(Exception):
         self.text = text
 
 
-def _went_wrong(error: ActivityError) -> str:
+def _went_wrong(error: FailureError) -> str:
     if is_cancelled_exception(error):
         return CANCELLED
-    return f"a step of the drill itself failed: {getattr(error.cause, 'message', error)}"
+    return f"a step of the drill itself failed: {getattr(error.cause, 'message', None) or error}"
 
 
 @workflow.defn(name="drill")
@@ -103,7 +103,7 @@ class DrillWorkflow:
         except _Stopped as stopped:
             verdict, text = stopped.verdict, stopped.text
             self._end_phase(ok=False, text=text)
-        except ActivityError as error:
+        except FailureError as error:
             verdict, text = "inconclusive", _went_wrong(error)
             self._end_phase(ok=False, text=text)
         except asyncio.CancelledError:
@@ -200,11 +200,12 @@ class DrillWorkflow:
             raise _Stopped("failed", after.text)
         self._end_phase(ok=True, text=after.text)
         self._report = replace(self._report, failback=back.run)
-        if record.ttr_s is not None and record.ttr_s > before.objective_s:
-            return "failed", f"recovered in {record.ttr_s:.1f} s, above the objective of {before.objective_s:g} s"
-        took = f" in {record.ttr_s:.1f} s" if record.ttr_s is not None else ""
         pretended = pretended_in(record)
         without = f"; pretended: {', '.join(pretended)}" if pretended else ""
+        if record.ttr_s is not None and record.ttr_s > before.objective_s:
+            above = f"above the objective of {before.objective_s:g} s"
+            return "failed", f"recovered in {record.ttr_s:.1f} s, {above}{without}"
+        took = f" in {record.ttr_s:.1f} s" if record.ttr_s is not None else ""
         return "passed", f"recovered{took}, objective {before.objective_s:g} s, and went home{without}"
 
     def _placed(self, request: DrillRequest, before: Steady) -> Fault:
