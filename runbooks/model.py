@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from types import MappingProxyType
 
-from runbooks.plan import Analysis, Hook, OnFailure, OnSilence, Unweighable, When
+from runbooks.plan import Analysis, Hook, OnFailure, OnSilence, OnUnweighable, When
 
 API_VERSION = "failover/v1"
 KIND = "Runbook"
@@ -95,7 +95,7 @@ class SteerTask:
     """How long each stage but the last stands before the next."""
     analysis: Analysis | None = None
     """What decides whether the next stage comes; None: the hold alone."""
-    unweighable: Unweighable = "refuse"
+    unweighable: OnUnweighable = "refuse"
     """What becomes of the stages where the steering cannot weigh."""
     jitter_s: float = 0.0
     """Where others move to the same place: it begins up to so much later, and each hold is longer by as much."""

@@ -19,7 +19,7 @@ OnFailure = Literal["rollback", "halt", "continue", "ask"]
 """``ask``: the run waits for a person, who says retry, skip or abort."""
 OnSilence = Literal["abort", "proceed"]
 """What an approval that nobody answers means."""
-Unweighable = Literal["refuse", "at-once"]
+OnUnweighable = Literal["refuse", "at-once"]
 """What a move by stages becomes where the steering cannot express them: no plan, or one write that says so."""
 
 

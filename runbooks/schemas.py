@@ -31,7 +31,7 @@ from runbooks.model import (
     VerifyTask,
     WaitTask,
 )
-from runbooks.plan import Analysis, Hook, OnFailure, OnSilence, Unweighable, When
+from runbooks.plan import Analysis, Hook, OnFailure, OnSilence, OnUnweighable, When
 
 
 class Schema(BaseModel):
@@ -130,7 +130,7 @@ class SteerStep(StepSchema):
     type: Literal["steer"]
     stages: Stages | None = None
     """Percents of the move, rising; 100 comes last. Left out: at once. The steering must be able to weigh."""
-    unweighable: Unweighable = SteerTask().unweighable
+    unweighable: OnUnweighable = SteerTask().unweighable
     """Where the steering cannot weigh: `refuse` makes no plan, `at-once` moves everything in one write and says so."""
     hold: Seconds = SteerTask().hold_s
     """How long each stage but the last stands before the next."""

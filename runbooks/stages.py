@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from orchestrator.config.fields import spoken
-from orchestrator.core.easing import jitter_s
+from orchestrator.core.easing import RULE, jitter_s
 from orchestrator.core.errors import BadFence
 from orchestrator.core.move import MoveKind
 from orchestrator.core.names import EndpointId
@@ -15,13 +15,14 @@ from orchestrator.core.targets import coming
 from orchestrator.core.topology import Weights
 from runbooks.ground import Case, Unplannable, Unweighable, expressed
 from runbooks.model import BookStep, SteerTask
-from runbooks.plan import Analyse, Analysis, Place, Room, Steer, Step, Wait, When
+from runbooks.plan import Analyse, Analysis, Check, Place, Room, Steer, Step, Wait, When
 from runbooks.printed import spread
 from runbooks.resolve import place_of, step_of
 
 MARGIN_S = 30.0
 """What an analysis may take beyond its hold: the answers it has asked for last."""
 
+ASKED_S = 10.0
 APART = ".apart"
 """How the id of the wait ends that keeps services apart."""
 
@@ -55,12 +56,14 @@ def staged(said: BookStep, task: SteerTask, case: Case, *, ready: bool = False) 
 
 
 def _apart(said: BookStep, task: SteerTask, case: Case) -> Iterator[Step]:
-    """The wait that keeps services apart which would all steer in the same second."""
+    """The wait that keeps services apart which would all steer in one second, and a look at what came of others."""
     seconds = _jitter_s(case, "begin", task.jitter_s)
     if seconds:
         line = f"hold for {spoken(seconds)}: not all that move there steer in the same second"
         apart = replace(said, id=f"{said.id}{APART}", expected_s=seconds)
         yield step_of(apart, Wait(seconds), line, case, more_s=seconds)
+        asked = replace(said, id=f"{said.id}.asked", timeout_s=ASKED_S)
+        yield step_of(asked, Check((RULE,)), "see that none of them has had to turn back there meanwhile", case)
 
 
 def _jitter_s(case: Case, part: str, longest_s: float) -> float:

@@ -9,7 +9,7 @@ from datetime import datetime
 from orchestrator.core import lastgood, waiting
 from orchestrator.core.decision import Decision, Go, Hold, Request, Situation, consider, decide
 from orchestrator.core.errors import BadInput
-from orchestrator.core.governing import Ledger, weighed
+from orchestrator.core.governing import Ledger, beside, weighed
 from orchestrator.core.health import Health
 from orchestrator.core.move import Move, MoveKind, Objection, Trigger
 from orchestrator.core.names import EndpointId, RunId
@@ -285,6 +285,8 @@ def preview(state: ServiceState, question: PlanQuestion) -> Explanation:
     facts = situation(state, found, question.now)
     if question.under_way is not None:
         by = state.run.by if state.run is not None and state.run.run == question.under_way.run else "automatic"
+        if question.ledger is not None:
+            facts = beside(facts, question.under_way.move, question.ledger)
         against = still_against(facts, question.under_way, by=by)
         return Explanation("hold" if against else "go", against)
     if question.request is None:

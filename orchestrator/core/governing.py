@@ -166,6 +166,11 @@ def weighed(choose: Callable[[Situation], Decision], situation: Situation, ledge
     return decision
 
 
+def beside(now: Situation, move: Move, ledger: Ledger) -> Situation:
+    """*now* with what has come of the others since the run of *move* was granted."""
+    return replace(now, crowd=(*now.crowd, *holding_up(moving(move, now), ledger.setbacks, now.now)))
+
+
 def may_proceed(move: Move, situation: Situation) -> bool:
     """Whether automation makes *move* though the governor is silent.
 

@@ -8,16 +8,20 @@ from dataclasses import replace
 import pytest
 from temporalio.client import Client
 
+from orchestrator.core import easing
+from orchestrator.core.easing import Return
+from orchestrator.core.governing import Ledger
 from orchestrator.core.move import MoveKind
-from orchestrator.core.names import RunId
+from orchestrator.core.names import Domain, RunId
 from orchestrator.core.steering import Fence
 from orchestrator.core.topology import Answer
 from providers.base import Transient
-from real.scenery import AWAY, EU, US
+from real.scenery import AT_HOME, AWAY, EU, US
 from real.stage import Stage, stage
 from runbooks.plan import Check
 from workflows.activities.weighing import Weighing
-from workflows.wire import ActiveRun, Look, LookRequest, StepTask
+from workflows.wire import CONTROL_QUEUE, GOVERNOR_ID, ActiveRun, Look, LookRequest, StepTask
+from workflows.wire.governor import GovernorState
 
 RUN = RunId("chat-20240101-000000-0001")
 
@@ -107,3 +111,20 @@ async def test_a_service_that_is_not_there_is_no_yes(play: Stage) -> None:
     """Its workflow cannot be asked: the step is tried again, and fails in the end."""
     with pytest.raises(Transient, match="the workflow of service 'chat' cannot be asked"):
         await weighed(play, task(play))
+
+
+async def test_a_failback_hears_that_another_one_had_to_turn_back_meanwhile(play: Stage) -> None:
+    """It was granted before, and has not moved yet: the governor's word is asked for, and a person's override holds."""
+    play.world.routing = replace(
+        play.world.routing, answer=Answer("addresses", ("192.0.2.2",)), fence=Fence(9, "a", "a", AWAY)
+    )
+    await play.open()
+    await play.all_say(eu="healthy", us="healthy")
+    home = replace(task(play, "setback", kind=MoveKind.FAILBACK), source=(US,), target=EU, after=AT_HOME)
+    assert await weighed(play, home) == [], "no governor, no word"
+    end = Return(RunId("code-1"), play.service.id, (Domain("alpha/paris"),), "too slow")
+    ledger = Ledger(setbacks=easing.after((), end, await play.env.get_current_time()))
+    await play.client.start_workflow("governor", GovernorState(ledger), id=GOVERNOR_ID, task_queue=CONTROL_QUEUE)
+    assert await weighed(play, home) == ["setback"]
+    assert await weighed(play, replace(home, overrides=("setback",))) == []
+    assert await weighed(play, replace(home, kind=MoveKind.SWITCHOVER)) == []

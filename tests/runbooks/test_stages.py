@@ -300,7 +300,7 @@ def test_a_failback_among_others_keeps_its_distance(weighing: Any) -> None:
 def test_plain_dns_keeps_its_distance_too(world: Any) -> None:
     """There is one write, and the wait stands before it; without a jitter there is none."""
     plan = world.plan(world.move(MoveKind.FAILBACK), crowded=True)
-    assert [step.id for step in plan.taken(planned=True)][2:4] == ["steer.apart", "steer"]
+    assert [step.id for step in plan.taken(planned=True)][2:5] == ["steer.apart", "steer.asked", "steer"]
     none = world.plan(world.move(MoveKind.FAILBACK), book_=book("failback", {"jitter": "0s"}), crowded=True)
     assert apart(none) == 0.0
 
@@ -317,7 +317,7 @@ def test_an_outage_keeps_no_distance(weighing: Any) -> None:
     """What is down is left at once, whatever the runbook says and however many leave it."""
     runbook = gently("[50]", ", jitter: 30s")
     plan = weighing.plan(weighing.move(MoveKind.FAILOVER), book_=runbook, crowded=True)
-    assert not [step for step in plan.steps if step.id.endswith(".apart")]
+    assert not [step for step in plan.steps if step.id.endswith((".apart", ".asked"))]
     assert holds_s(plan) == [30.0]
 
 

@@ -8,12 +8,24 @@ from datetime import UTC, datetime
 from temporalio.client import Client, WorkflowQueryFailedError
 from temporalio.service import RPCError
 
-from orchestrator.core.move import Move, Objection
+from orchestrator.core.easing import RULE
+from orchestrator.core.governing import Ledger
+from orchestrator.core.move import Move, MoveKind, Objection
 from orchestrator.core.underway import UnderWay
 from providers.base import Refused, Transient
 from runbooks.plan import Check
 from workflows.activities.looking import look
-from workflows.wire import Explanation, Look, LookRequest, PlanQuestion, Slice, StepTask, service_id, shard_of
+from workflows.wire import (
+    GOVERNOR_ID,
+    Explanation,
+    Look,
+    LookRequest,
+    PlanQuestion,
+    Slice,
+    StepTask,
+    service_id,
+    shard_of,
+)
 
 Read = Callable[[Client, LookRequest], Awaitable[Look]]
 """Reads heartbeats and routing."""
@@ -48,8 +60,20 @@ class Weighing:
             if not seen.heartbeats.heard:
                 raise Transient(f"no vantage of service '{task.service}' could be heard within {READ_S:g} s")
             way = UnderWay(task.run, move, rules, task.overrides)
-            question = PlanQuestion(datetime.now(UTC), seen, under_way=way)
+            question = PlanQuestion(datetime.now(UTC), seen, under_way=way, ledger=await self._ledger(move, rules))
             found: Explanation = await handle.query("explain", question, result_type=Explanation)
         except (RPCError, WorkflowQueryFailedError) as error:
             raise Transient(f"the workflow of service '{task.service}' cannot be asked: {error}") from error
         return found.reasons
+
+    async def _ledger(self, move: Move, rules: tuple[str, ...]) -> Ledger | None:
+        """What the governor holds; None where that says nothing of *move*, or nobody answers."""
+        if move.kind is not MoveKind.FAILBACK or (rules and RULE not in rules):
+            return None
+        try:
+            governor = self._client.get_workflow_handle(GOVERNOR_ID)
+            ledger: Ledger = await governor.query("held", result_type=Ledger)
+        except (RPCError, WorkflowQueryFailedError):
+            # Who was granted leave has it; what is not known holds up nobody who is on the way.
+            return None
+        return ledger
