@@ -238,7 +238,7 @@ class FailoverWorkflow:
                 return await self._approval(step, step.work)
             case Wait(seconds):
                 await self._pass(step, seconds)
-                return StepResult(text=f"held for {seconds:g} s")
+                return StepResult(text=f"held for {seconds:g} s" if seconds else step.text)
             case Tell(text):
                 self._story.tell("run.note", text)
                 return StepResult(text="on its way")

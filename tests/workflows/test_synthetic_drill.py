@@ -14,7 +14,7 @@ from temporalio.client import WorkflowHandle
 from temporalio.testing import WorkflowEnvironment
 
 from orchestrator.core.names import shadow
-from orchestrator.core.record import RunStatus
+from orchestrator.core.record import Mark, RunStatus
 from orchestrator.core.rehearsal import shadow_of
 from real.actors import CHAT, Rehearsal
 from real.scenery import EU, TOLD, VANTAGES, World, service
@@ -189,6 +189,8 @@ async def test_a_run_of_a_shadow_touches_no_capacity_and_calls_nobody() -> None:
         assert (record.status, record.drill) == (RunStatus.COMPLETED, "d-1")
         pretended = {step.id for step in record.steps if step.text.startswith("pretended: ")}
         assert pretended == {"promote", "database", "fence"}
+        done = {entry.step: entry.text for entry in record.entries if entry.mark is Mark.STEP_DONE}
+        assert done["promote"] == "pretended: scale us to 2 replicas before it gets traffic, and wait until ready"
         assert play.world.steps == ["verify", "steer"]
         assert not play.world.scaled
         assert not play.world.called
