@@ -41,7 +41,7 @@ class Moved:
     services: int
     moved: int
     not_moved: dict[str, int]
-    """Why, by the rules that the services name right after the storm; a service may name several."""
+    """Why, by the rules that the services name when all runs are closed; a service may name several."""
     examples: dict[str, str]
     """One sentence for each of these rules."""
     left_behind: tuple[str, ...]

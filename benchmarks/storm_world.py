@@ -14,7 +14,7 @@ import signal
 import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from random import Random
 from typing import TypeVar
@@ -93,14 +93,12 @@ def scenery(services: int) -> Scenery:
         near, far = Place("near", "two", at["two"]), Place("far", "three", at["three"])
         match number % 5:
             case 0 | 1:
-                standbys: tuple[Place, ...] = (
-                    Place("near", "two", at["two"], "shared-two"),
-                    Place("far", "three", at["three"], "shared-three"),
-                )
+                both = (replace(near, pool="shared-two"), replace(far, pool="shared-three"))
+                standbys: tuple[Place, ...] = both
                 wanted["shared-two"] += load
                 wanted["shared-three"] += load
             case 2:
-                standbys = (Place("near", "two", at["two"], "small-two"),)
+                standbys = (replace(near, pool="small-two"),)
                 wanted["small-two"] += load
             case 3:
                 standbys = (near,)
@@ -300,25 +298,35 @@ class World:
 
 
 async def each_of(
-    work: Callable[[ServiceId], Awaitable[_T]], services: Iterable[str], *, within_s: float
+    work: Callable[[ServiceId], Awaitable[_T]],
+    services: Iterable[str],
+    *,
+    within_s: float,
+    found: dict[str, _T] | None = None,
 ) -> dict[str, _T]:
-    """*work* for every service, a few at a time, again where the control plane is too busy. Raises TimeoutError."""
+    """*work* for every service, a few at a time, again where the control plane is too busy. Raises TimeoutError.
+
+    Answers are put into *found* as they come, so that a time-out loses none.
+    """
     places = asyncio.Semaphore(ASKED_AT_ONCE)
-    found: dict[str, _T] = {}
+    answers = {} if found is None else found
+    trouble: set[str] = set()
 
     async def one(service: str) -> None:
         async with places:
-            while service not in found:
+            while service not in answers:
                 try:
-                    found[service] = await work(ServiceId(service))
+                    answers[service] = await work(ServiceId(service))
                 except FailoverError as error:
-                    say(f"{service}: {error}; again")
-                    await asyncio.sleep(0.5)
+                    if str(error) not in trouble:
+                        trouble.add(str(error))
+                        say(f"{service}, and perhaps others: {error}; asked again until it answers")
+                    await asyncio.sleep(1.0)
 
     async with asyncio.timeout(within_s), asyncio.TaskGroup() as group:
         for service in services:
             group.create_task(one(service))
-    return found
+    return answers
 
 
 def say(line: str) -> None:
