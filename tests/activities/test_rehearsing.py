@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
+from typing import Any
 
-from orchestrator.core.names import Domain, EndpointId, ServiceId
+import pytest
+from temporalio.service import RPCError, RPCStatusCode
+from temporalio.testing import ActivityEnvironment
+
+from orchestrator.core.move import Objection
+from orchestrator.core.names import Domain, EndpointId, ServiceId, shadow
 from orchestrator.core.quorum import Assessment, Verdict
 from orchestrator.core.topology import Mode, Role
-from workflows.activities.rehearsing import unsteady
-from workflows.wire import EndpointBrief, ServiceStatus
+from real.scenery import VANTAGES, service
+from workflows.activities.rehearsing import Rehearsing, unsteady
+from workflows.wire import EndpointBrief, Question, RunQuestion, RunSeen, ServiceStatus, Slice
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 EU, US = EndpointId("eu"), EndpointId("us")
@@ -52,3 +60,28 @@ def test_trouble_and_traffic_elsewhere_are_named() -> None:
     """What is not healthy, and traffic that is not at home, are said together."""
     wrong = unsteady(status(serving=US, us=Verdict.DEGRADED), EU, vantages=3)
     assert wrong == ("us is degraded: degraded", "traffic is at us, not at eu")
+
+
+class Asking:
+    """A service that asks people whether it may move, as its workflow says it."""
+
+    def get_workflow_handle(self, _: str) -> Asking:
+        return self
+
+    async def describe(self) -> None:
+        raise RPCError("nobody watches", RPCStatusCode.NOT_FOUND, b"")
+
+    async def query(self, what: str, *_: object, **__: object) -> Slice | ServiceStatus:
+        if what == "slice":
+            return Slice(1, service(), VANTAGES)
+        reasons = (Objection("capacity", "the capacity of us is not known", asks=True),)
+        return replace(status(), hold=reasons, question=Question("q-1", NOW, (EU,), US, reasons))
+
+
+@pytest.mark.parametrize(("name", "said"), [("chat.drill", "a person would be asked first: "), ("chat", "")])
+async def test_a_drill_without_people_does_not_wait_for_their_answer(name: str, said: str) -> None:
+    """A shadow that would ask a person will never move: said at once. A real service may still be answered."""
+    client: Any = Asking()
+    seen: RunSeen = await ActivityEnvironment().run(Rehearsing(client).await_run, RunQuestion(ServiceId(name), 0.3))
+    assert seen == RunSeen(None, f"{said}the capacity of us is not known")
+    assert shadow(ServiceId("chat")) == "chat.drill"

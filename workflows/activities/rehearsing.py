@@ -14,7 +14,7 @@ from temporalio.service import RPCError
 
 from orchestrator.core.decision import Request
 from orchestrator.core.move import MoveKind, Trigger
-from orchestrator.core.names import EndpointId, RunId, ServiceId
+from orchestrator.core.names import EndpointId, RunId, ServiceId, rehearses
 from orchestrator.core.quorum import Verdict
 from orchestrator.core.record import Record, RunStatus
 from providers import registry
@@ -99,6 +99,9 @@ class Rehearsing:
             if run is None:
                 status = await self._status(question.service, piece)
                 run, why = _next_run(status, question.known), "; ".join(hold.text for hold in status.hold) or why
+                if run is None and status.question is not None and rehearses(question.service):
+                    # Nobody answers for a shadow, and by itself it will not move.
+                    return RunSeen(None, f"a person would be asked first: {why}")
             else:
                 record = await self._record(question.service, run)
                 if record is not None and record.status is not RunStatus.RUNNING:
