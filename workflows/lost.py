@@ -38,10 +38,12 @@ ALONE = timedelta(seconds=1)
 """While only one vantage speaks of the region, its reports go on to the services after so long."""
 TOGETHER = timedelta(seconds=10)
 """So long they wait for a majority where most vantages speak of it."""
-KEPT = timedelta(seconds=25)
+KEPT = timedelta(seconds=45)
 """A run that was led goes on after so long at the latest, though others are still to be led."""
-HANDED = 40
+HANDED = 20
 """Services that are told at a time."""
+BREATH = timedelta(seconds=2)
+"""From one time to the next: what runs still have to do takes a while, and another region may fall meanwhile."""
 QUIET = timedelta(seconds=15)
 """After so long without news the event is over."""
 _T = TypeVar("_T")
@@ -88,17 +90,21 @@ class LostWorkflow:
             over = self._to_hand_over()
             if over is not None:
                 await self._hand_over(over)
+                await self._news_within(BREATH)
                 continue
             if self._is_over():
                 break
-            seen = self._news
-            with contextlib.suppress(TimeoutError):
-                await workflow.wait_condition(lambda then=seen: self._news != then, timeout=self._pause())  # type: ignore[misc]  # bound on purpose
+            await self._news_within(self._pause())
         self._ended = workflow.now()
         self._tell("region-left", self._summary())
         await self._heralds.sent()
         await workflow.wait_condition(workflow.all_handlers_finished)
         return self.report()
+
+    async def _news_within(self, span: timedelta) -> None:
+        seen = self._news
+        with contextlib.suppress(TimeoutError):
+            await workflow.wait_condition(lambda: self._news != seen, timeout=span)
 
     @workflow.signal
     def heard(self, bundle: Bundle) -> None:

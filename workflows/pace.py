@@ -14,7 +14,7 @@ REST_S = 900.0
 """The longest of these pauses where nothing will be done: every endpoint is well, or people start every run."""
 
 SILENT_AGAIN = 5
-"""Where the governor is silent: after one second, after two, ... after so many."""
+"""Where the governor is silent, or nothing could be read in time: after one second, after two, ... after so many."""
 
 
 class Pace:
@@ -24,14 +24,18 @@ class Pace:
         self._pause_s = LOOK_AGAIN_S[0]
         self._concerned = False
         self._silent = 0
+        self._blind = False
 
     def anew(self) -> None:
         """All is well, or something was done: the next pause is short."""
         self._pause_s = LOOK_AGAIN_S[0]
 
-    def pause_s(self, facts: Situation, hold: tuple[Objection, ...], *, concerning: bool) -> float:
-        """Seconds until the next look; *concerning*: some vantage says anything but healthy of an endpoint."""
-        if any(each.rule == "governor-silent" for each in hold):
+    def pause_s(self, facts: Situation, hold: tuple[Objection, ...], *, concerning: bool, blind: bool = False) -> float:
+        """Seconds until the next look.
+
+        *concerning*: some vantage says anything but healthy of an endpoint. *blind*: the last look saw nothing in time.
+        """
+        if concerning and (blind or any(each.rule == "governor-silent" for each in hold)):
             # A worker that froze with the governor keeps it for some seconds; a long pause would be added to them.
             # Where it is not heard because hundreds ask, asking every second would keep it so.
             self._silent = min(self._silent + 1, SILENT_AGAIN)

@@ -174,6 +174,7 @@ class ServiceWorkflow(Attended):
         """Read heartbeats and routing in one local activity, and assess every endpoint in that light."""
         self._look_due = False
         look = await reading.look(situation.look_request(self._state))
+        self._pace.saw(anything=bool(look.heartbeats.heard))
         state = situation.hearing(self._state, look.heartbeats)
         # A routing that cannot be read now is as it was: the fence in the write guards against its age.
         routing = look.routing if look.routing is not None else state.routing

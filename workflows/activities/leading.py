@@ -54,7 +54,7 @@ from workflows.wire.tasks import task_of
 
 log = structlog.get_logger()
 
-BY_ITSELF = timedelta(seconds=60)
+BY_ITSELF = timedelta(seconds=150)
 """After so long a service begins its run by itself: its leader has fallen silent."""
 DECIDED_FOR_S = 2.0
 """A verdict older than this is asked for again before traffic moves."""
