@@ -55,7 +55,13 @@ def shadow_of(service: Service) -> Service:
 
 
 def home_of(service: Service, carrying: tuple[EndpointId, ...], wanted: EndpointId | None) -> EndpointId:
-    """Where the canary begins: the endpoint *wanted*, or that which carries the traffic, or is meant to."""
+    """Where the canary begins: the endpoint *wanted*, or that which carries the traffic, or is meant to.
+
+    Raises BadInput where there is no endpoint *wanted*: a schedule may be older than the topology.
+    """
+    names = [endpoint.id for endpoint in service.endpoints]
+    if wanted is not None and wanted not in names:
+        raise BadInput(f"service '{service.id}' has no endpoint '{wanted}'; it has: {', '.join(names)}")
     if wanted is not None:
         return wanted
     if carrying:

@@ -57,5 +57,7 @@ def test_the_canary_begins_where_the_traffic_is() -> None:
     assert home_of(real, (), None) == EU
     assert home_of(real, (US,), None) == US
     assert home_of(real, (US,), EU) == EU
+    with pytest.raises(BadInput, match="has no endpoint 'ap'; it has: eu, us"):
+        home_of(real, (US,), EndpointId("ap"))
     turned = tuple(replace(e, role=Role.ACTIVE if e.id == US else Role.STANDBY) for e in real.endpoints)
     assert home_of(replace(real, endpoints=turned), (), None) == EndpointId("us")

@@ -60,13 +60,13 @@ class Shadowing:
         """What would stand in for the service, and where its canary would begin. Writes nothing."""
         piece = await self._slice(question.service)
         real = piece.service
-        try:
-            service = shadow_of(real)
-        except FailoverError as error:
-            return ShadowSeen(str(error))
         now, _ = await routing(real.steering, READ_S)
         weights = (shares_now(now, real.endpoints) if now is not None else None) or ()
-        home = home_of(real, tuple(endpoint for endpoint, share in weights if share > 0), question.target)
+        try:
+            service = shadow_of(real)
+            home = home_of(real, tuple(endpoint for endpoint, share in weights if share > 0), question.target)
+        except FailoverError as error:
+            return ShadowSeen(str(error))
         return ShadowSeen("", replace(piece, service=service, drill=question.drill), home)
 
     @activity.defn(name=options.CANARY)
