@@ -13,6 +13,7 @@ with workflow.unsafe.imports_passed_through():
     from orchestrator.core.names import EndpointId, RunId, ServiceId
     from orchestrator.core.record import Record, RunStatus
     from orchestrator.core.topology import Service
+    from orchestrator.core.waiting import no_drill
     from runbooks.plan import Plan, Step, Verify
     from workflows import options
     from workflows.finishing import to_the_end
@@ -135,6 +136,7 @@ class DrillWorkflow:
         )
         if seen.slice is None or seen.home is None:
             raise _Stopped("inconclusive", f"not begun: {seen.text}")
+        self._not_frozen(no_drill((*seen.slice.orders.freezes, *seen.slice.service.policy.freezes), workflow.now()))
         shadow = self._shadow = Shadow(seen.slice, seen.home, fault=request.fault, max_s=request.max_s)
         self._subject = seen.slice.service.id
         self._report = replace(self._report, target=seen.home)
@@ -166,6 +168,7 @@ class DrillWorkflow:
         home = before.active
         if not before.ok or home is None:
             raise _Stopped("inconclusive", f"not begun: {before.text}")
+        self._not_frozen(before.frozen)
         if request.target not in {None, home}:
             text = (
                 f"not begun: '{request.target}' carries no traffic, {home} does, and only there a fault moves anything"
@@ -207,6 +210,11 @@ class DrillWorkflow:
             return "failed", f"recovered in {record.ttr_s:.1f} s, {above}{without}"
         took = f" in {record.ttr_s:.1f} s" if record.ttr_s is not None else ""
         return "passed", f"recovered{took}, objective {before.objective_s:g} s, and went home{without}"
+
+    def _not_frozen(self, frozen: str) -> None:
+        """Raises _Stopped in a freeze window that nobody has set aside."""
+        if frozen and "freeze" not in self._request.overrides:
+            raise _Stopped("inconclusive", f"not begun: {frozen}")
 
     def _placed(self, request: DrillRequest, before: Steady) -> Fault:
         """The fault for the endpoint that carries the traffic. Raises _Stopped where none can be put in."""

@@ -5,7 +5,7 @@ The functions that yield texts are each the check of one safety rule.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
 
 from orchestrator.core.move import Move, MoveKind
@@ -68,8 +68,13 @@ def unacknowledged(situation: Situation) -> datetime | None:
 
 def freezes_now(situation: Situation) -> Iterator[tuple[Freeze, datetime]]:
     """The freeze windows that the present lies in, each with its end."""
-    for freeze in (*situation.orders.freezes, *situation.service.policy.freezes):
-        until = frozen_until(freeze, situation.now)
+    yield from freezes_at((*situation.orders.freezes, *situation.service.policy.freezes), situation.now)
+
+
+def freezes_at(freezes: Iterable[Freeze], now: datetime) -> Iterator[tuple[Freeze, datetime]]:
+    """Those of *freezes* that *now* lies in, each with its end."""
+    for freeze in freezes:
+        until = frozen_until(freeze, now)
         if until is not None:
             yield freeze, until
 
@@ -116,18 +121,27 @@ def frozen(move: Move, situation: Situation) -> Iterator[str]:
     if move.kind is MoveKind.PREPARATION:
         return
     for freeze, until in freezes_now(situation):
-        if not move.planned and not freeze.unplanned:
-            continue
-        what = "nothing is moved" if freeze.unplanned else "nothing is moved that need not be"
-        end, cure = f"until {at(until)}", "wait until then"
-        if isinstance(freeze.when, Weekly):
-            end += f" ({hours(freeze.when)})"
-            if zone_of(freeze.when.zone) is None:
-                end = f"while nobody here knows time zone '{freeze.when.zone}' of a freeze window"
-                cure = "install the time zone database on this machine"
-            elif until - situation.now >= A_WEEK:
-                end, cure = f"at any time ({hours(freeze.when)})", "shorten the window"
-        yield f"{what} {end}, because: {freeze.reason}; {cure}"
+        if freeze.unplanned or move.planned:
+            yield freeze_text(freeze, until, situation.now)
+
+
+def freeze_text(freeze: Freeze, until: datetime, now: datetime) -> str:
+    """What *freeze*, in force until *until*, forbids, for how long and why, and the cure."""
+    what = "nothing is moved" if freeze.unplanned else "nothing is moved that need not be"
+    end, cure = f"until {at(until)}", "wait until then"
+    if isinstance(freeze.when, Weekly):
+        end += f" ({hours(freeze.when)})"
+        if zone_of(freeze.when.zone) is None:
+            end = f"while nobody here knows time zone '{freeze.when.zone}' of a freeze window"
+            cure = "install the time zone database on this machine"
+        elif until - now >= A_WEEK:
+            end, cure = f"at any time ({hours(freeze.when)})", "shorten the window"
+    return f"{what} {end}, because: {freeze.reason}; {cure}"
+
+
+def no_drill(freezes: Iterable[Freeze], now: datetime) -> str:
+    """Why no drill that moves anything begins *now*; empty: none of *freezes* is in force. A drill can always wait."""
+    return next((freeze_text(freeze, until, now) for freeze, until in freezes_at(freezes, now)), "")
 
 
 def gate(_: Move, situation: Situation) -> Iterator[str]:

@@ -11,12 +11,23 @@ from temporalio.service import RPCError, RPCStatusCode
 from temporalio.testing import ActivityEnvironment
 
 from orchestrator.core.move import Objection
-from orchestrator.core.names import Domain, EndpointId, ServiceId, shadow
+from orchestrator.core.names import Domain, EndpointId, RunId, ServiceId, shadow
 from orchestrator.core.quorum import Assessment, Verdict
 from orchestrator.core.topology import Mode, Role
 from real.scenery import VANTAGES, service
 from workflows.activities.rehearsing import Rehearsing, unsteady
-from workflows.wire import EndpointBrief, Question, RunQuestion, RunSeen, ServiceStatus, Slice
+from workflows.wire import (
+    EndpointBrief,
+    FailbackTask,
+    FailoverRequest,
+    Question,
+    Refusal,
+    RunQuestion,
+    RunSeen,
+    ServiceStatus,
+    Slice,
+    Started,
+)
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 EU, US = EndpointId("eu"), EndpointId("us")
@@ -85,3 +96,30 @@ async def test_a_drill_without_people_does_not_wait_for_their_answer(name: str, 
     seen: RunSeen = await ActivityEnvironment().run(Rehearsing(client).await_run, RunQuestion(ServiceId(name), 0.3))
     assert seen == RunSeen(None, f"{said}the capacity of us is not known")
     assert shadow(ServiceId("chat")) == "chat.drill"
+
+
+class Freezing:
+    """A service in a freeze window that began during the drill: planned moves are refused unless it is set aside."""
+
+    def __init__(self) -> None:
+        self.asked: list[FailoverRequest] = []
+
+    def get_workflow_handle(self, _: str) -> Freezing:
+        return self
+
+    async def execute_update(self, _: str, asked: FailoverRequest, **__: object) -> Started | Refusal:
+        self.asked.append(asked)
+        if "freeze" in asked.request.trigger.overrides:
+            return Started(RunId("chat-1"), "failover/chat/chat-1")
+        return Refusal((Objection("freeze", "nothing is moved until the year ends", asks=True),))
+
+
+async def test_what_a_drill_has_moved_goes_home_in_a_freeze_that_began_meanwhile() -> None:
+    """The way home is refused for the freeze, asked again with it set aside by name, and granted: one request."""
+    service = Freezing()
+    client: Any = service
+    task = FailbackTask(ServiceId("chat"), "d-1", EU, "ann")
+    started = await ActivityEnvironment().run(Rehearsing(client).ask_failback, task)
+    assert started.run == "chat-1"
+    assert [asked.request.trigger.overrides for asked in service.asked] == [(), ("freeze",)]
+    assert {asked.id for asked in service.asked} == {"drill-d-1-back"}

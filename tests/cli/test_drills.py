@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from workflows.wire.service import Frozen
+
 
 def test_a_drill_is_followed_to_its_verdict(failover: Any) -> None:
     """'drill run --wait' shows each phase and ends with 0 when the drill passed."""
@@ -52,6 +54,21 @@ def test_where_no_fault_goes_in_none_need_be_named(failover: Any, plane: Any) ->
     assert failover("drill", "schedule", "tuesday", *words).status == 0
     assert plane.schedules["tuesday"].request.level == "synthetic"
     assert "region-blackhole (synthetic)" in failover("drill", "list").out
+
+
+def test_no_drill_begins_in_a_freeze_window(failover: Any, plane: Any, fake: Any) -> None:
+    """A drill that moves something is refused with the freeze's reason (3); a dry one, or one with an override, is not."""
+    plane.entities["chat"].more = {"freezes": (Frozen("the year ends", fake.at(3600)),)}
+    for level in ("fault", "synthetic"):
+        ended = failover("drill", "run", "region-blackhole", "chat", "--level", level)
+        assert (ended.status, ended.out) == (3, "")
+        assert "no drill begins until 2026-03-01T13:00:00Z, because: the year ends" in ended.err
+    assert plane.drills == {}
+    assert failover("drill", "run", "region-blackhole", "chat", "--level", "dry").status == 0
+    words = ("drill", "run", "region-blackhole", "chat", "--override")
+    assert failover(*words, "freeze").status == 2, "nobody says why"
+    assert failover(*words, "residency", "--reason", "x").status == 2
+    assert failover(*words, "freeze", "--reason", "the new standby is in").status == 0
 
 
 def test_the_service_is_needed_where_there_are_several(failover: Any, fake: Any) -> None:

@@ -112,6 +112,8 @@ class Rehearsal:
     workload: Workload | None = field(default_factory=lambda: Workload("fake", "eu"))
     broken: dict[str, list[ApplicationError]] = field(default_factory=dict)
     """By activity: what its first attempts raise."""
+    frozen: str = ""
+    """Why nothing may be drilled now."""
     waiting: asyncio.Event | None = None
     """The failover is waited for until this is set."""
 
@@ -149,7 +151,8 @@ class Rehearsal:
             return Steady(False, "eu is down: http: refused", active, self.workload, 30.0)
         if question.home not in {None, active}:
             return Steady(False, f"traffic is at {active}, not at {question.home}", active, self.workload, 30.0)
-        return Steady(True, f"every endpoint is healthy, traffic at {active}", active, self.workload, 30.0, ())
+        text = f"every endpoint is healthy, traffic at {active}"
+        return Steady(True, text, active, self.workload, 30.0, (), self.frozen)
 
     @activity.defn(name=options.AWAIT_RUN)
     async def await_run(self, question: RunQuestion) -> RunSeen:

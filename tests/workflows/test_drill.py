@@ -110,6 +110,16 @@ async def test_a_fault_that_expired_proves_nothing(ground: Ground) -> None:
     assert phases(report)[-1] == ("clear", False)
 
 
+async def test_nothing_is_put_in_while_a_freeze_window_lasts(ground: Ground) -> None:
+    """A drill can wait: in a freeze it does not begin and says why, unless somebody set the freeze aside by name."""
+    ground.rehearsal.frozen = "nothing is moved that need not be until 2027-01-02T00:00:00Z, because: the year ends"
+    report = await ground.drill()
+    assert report.verdict == "inconclusive"
+    assert report.text == f"not begun: {ground.rehearsal.frozen}"
+    assert not ground.rehearsal.injected
+    assert (await ground.drill(overrides=("freeze",), reason="the new standby is in")).verdict == "passed"
+
+
 async def test_a_service_that_is_not_well_is_left_alone(ground: Ground) -> None:
     """A service that is not steady is not drilled: nothing is put in."""
     ground.rehearsal.well = False

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -17,6 +18,7 @@ from orchestrator.core.move import MoveKind, Trigger
 from orchestrator.core.names import EndpointId, RunId, ServiceId, rehearses
 from orchestrator.core.quorum import Verdict
 from orchestrator.core.record import Record, RunStatus
+from orchestrator.core.waiting import no_drill
 from providers import registry
 from providers.base import FaultKind
 from workflows import options
@@ -86,7 +88,8 @@ class Rehearsing:
             workload = service.endpoint(active).workload if active else None
             runs = tuple(record.run for record in status.last_runs)
             text = "; ".join(wrong) or f"every endpoint is healthy, traffic at {active}"
-            return Steady(not wrong, text, active, workload, service.policy.rto_s, runs)
+            frozen = no_drill((*piece.orders.freezes, *service.policy.freezes), datetime.now(UTC))
+            return Steady(not wrong, text, active, workload, service.policy.rto_s, runs, frozen)
 
     @activity.defn(name=options.AWAIT_RUN)
     async def await_run(self, question: RunQuestion) -> RunSeen:
@@ -125,6 +128,10 @@ class Rehearsing:
             answer = await handle.execute_update("request", request, result_type=_ANSWER)
             if isinstance(answer, Started):
                 return answer
+            if "freeze" in {reason.rule for reason in answer.reasons}:
+                # What a drill has moved goes home, whatever window has begun meanwhile.
+                aside = replace(trigger, overrides=("freeze",))
+                request = replace(request, request=replace(request.request, trigger=aside))
             await asyncio.sleep(POLL_S * 2)
 
     # ------------------------------------------------------------------ asking

@@ -31,6 +31,10 @@ class DrillRequest:
     level: str = "fault"
     """``fault``: it is put in. ``dry``: nothing is, and nothing is written; what would be done is asked and proved.
     ``synthetic``: probers are told to see it, and a canary record moves in place of the real one."""
+    overrides: tuple[str, ...] = ()
+    """Rules that it sets aside by name: ``freeze`` is the one that a drill may."""
+    reason: str = ""
+    """Why, where it sets one aside."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +75,8 @@ class Steady:
     objective_s: float = 0.0
     runs: tuple[RunId, ...] = ()
     """The runs it had before."""
+    frozen: str = ""
+    """The freeze window that forbids a drill now; empty: none."""
 
 
 @dataclass(frozen=True, slots=True)

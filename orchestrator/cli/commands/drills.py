@@ -13,11 +13,13 @@ import typer
 
 from orchestrator.cli.calls import now, of_service, reason_of, unknown
 from orchestrator.cli.desk import Desk, desk_of, who
-from orchestrator.cli.errors import Detached, Failed, TimedOut
+from orchestrator.cli.errors import Detached, Failed, Objected, TimedOut
 from orchestrator.cli.groups import grouped
-from orchestrator.cli.options import TEN_MINUTES, Json, Reason, Service, duration
+from orchestrator.cli.options import TEN_MINUTES, Json, Override, Reason, Service, duration
+from orchestrator.cli.wish import rules
 from orchestrator.core.errors import BadInput
 from orchestrator.core.names import EndpointId, ServiceId, nearest
+from orchestrator.core.waiting import at
 from providers.base import FaultKind
 
 if TYPE_CHECKING:
@@ -75,6 +77,8 @@ class Rehearsal:
     target: Target = None
     maximum: MaxAge = TWO_MINUTES
     level: At = Level.FAULT
+    override: Override = None
+    reason: Reason = None
 
 
 @app.command("run")
@@ -107,6 +111,8 @@ def run(
     the fault, and all that follows happens by itself to a canary record, _drill.NAME in place of NAME: the key must be
     allowed to change it, real traffic and capacity stay as they are. Both rehearse endpoints of your own.
 
+    In a freeze window only a dry drill begins, unless you say [bold]--override freeze[/], with a reason.
+
     Example: [cyan]failover drill run region-blackhole chat --wait[/]
     """
     desk = desk_of(ctx)
@@ -122,7 +128,10 @@ def run(
         who(),
         rehearsal.maximum,
         rehearsal.level.value,
+        *_set_aside(desk, rehearsal),
     )
+    if rehearsal.level is not Level.DRY and not request.overrides:
+        _must_not_be_frozen(desk, name)
     report = of_service(desk, name, lambda control, _: control.drill(request))
     if wait:
         report = _follow(desk, report, timeout, quiet=as_json)
@@ -146,6 +155,24 @@ def _words(first: str | None, second: str | None, level: Level) -> tuple[FaultKi
     close = nearest(first, faults)
     hint = f"did you mean '{close}'? " if close else ""
     raise BadInput(f"there is no fault '{first}'; {hint}{listed}")
+
+
+def _set_aside(desk: Desk, rehearsal: Rehearsal) -> tuple[tuple[str, ...], str]:
+    """The rules that the drill sets aside, and why. Raises BadInput for those that no drill can."""
+    named = rules(rehearsal.override)
+    if any(name != "freeze" for name in named):
+        raise BadInput("--override: a drill can set aside 'freeze' alone; what it moves meets all the other rules")
+    return named, reason_of(desk, rehearsal.reason, "Why in a freeze window?") if named else ""
+
+
+def _must_not_be_frozen(desk: Desk, name: str) -> None:
+    """Raises Objected in a freeze window: a drill can wait."""
+    status = of_service(desk, name, lambda control, service: control.status(service))
+    for each in status.freezes:
+        raise Objected(
+            f"no drill begins until {at(each.until)}, because: {each.reason}; wait until then, rehearse with "
+            "--level dry, or set it aside with --override freeze and a reason"
+        )
 
 
 def _only_service(desk: Desk) -> str:
