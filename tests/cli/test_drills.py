@@ -57,7 +57,7 @@ def test_where_no_fault_goes_in_none_need_be_named(failover: Any, plane: Any) ->
 
 
 def test_no_drill_begins_in_a_freeze_window(failover: Any, plane: Any, fake: Any) -> None:
-    """A drill that moves something is refused with the freeze's reason (3); a dry one, or one with an override, is not."""
+    """A drill that moves something is refused with the freeze's reason (3); a dry or overridden one is not."""
     plane.entities["chat"].more = {"freezes": (Frozen("the year ends", fake.at(3600)),)}
     for level in ("fault", "synthetic"):
         ended = failover("drill", "run", "region-blackhole", "chat", "--level", level)
