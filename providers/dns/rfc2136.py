@@ -334,7 +334,7 @@ class Rfc2136Steering:
         key = f"TSIG key '{self.spec.key.name}'" if self.spec.key else "an update without a key"
         # Without this, the grant would be looked for in vain.
         odd = (
-            " BIND refuses addresses at a name with an underscore, too, unless the zone says check-names ignore;"
+            " BIND refuses addresses at a name with an underscore, too, unless the zone says check-names ignore"
             if "_" in self.spec.name
             else ""
         )

@@ -25,6 +25,7 @@ from orchestrator.core.topology import Service
 from orchestrator.prober import Engine, Outbox, PretendingProbes
 from providers import registry
 from providers.base import Refused, Steering, Transient
+from providers.dns.grants import least_grant
 from workflows import options
 from workflows.activities.looking import routing
 from workflows.activities.probing import PACE, RETURN_S
@@ -207,9 +208,13 @@ async def put_home(task: CanaryTask, step: str, *, anew: bool) -> Routing:
     if at_home and (not anew or (fence is not None and fence.token == f"{run}/{step}")):
         return now
     answer = answer_for(service.endpoints, weights)
-    return await steering.write(
-        SteeringChange(now.generation, now.answer, weights, answer, run, step, next_lineage(now.fence))
-    )
+    change = SteeringChange(now.generation, now.answer, weights, answer, run, step, next_lineage(now.fence))
+    try:
+        return await steering.write(change)
+    except Transient as error:
+        # PowerDNS has the same word for a missing right and for a full disk.
+        rights = least_grant(service.steering) if service.steering is not None else ""
+        raise Transient(f"{error}; the key needs these rights for drills: {rights}") from error
 
 
 def steering_name(service: Service) -> str:
