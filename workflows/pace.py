@@ -30,12 +30,13 @@ class Pace:
         """All is well, or something was done: the next pause is short."""
         self._pause_s = LOOK_AGAIN_S[0]
 
-    def pause_s(self, facts: Situation, hold: tuple[Objection, ...], *, concerning: bool, blind: bool = False) -> float:
-        """Seconds until the next look.
+    def saw(self, *, anything: bool) -> None:
+        """Whether the last look found a vantage alive, in the time that it had."""
+        self._blind = not anything
 
-        *concerning*: some vantage says anything but healthy of an endpoint. *blind*: the last look saw nothing in time.
-        """
-        if concerning and (blind or any(each.rule == "governor-silent" for each in hold)):
+    def pause_s(self, facts: Situation, hold: tuple[Objection, ...], *, concerning: bool) -> float:
+        """Seconds until the next look; *concerning*: some vantage says anything but healthy of an endpoint."""
+        if concerning and (self._blind or any(each.rule == "governor-silent" for each in hold)):
             # A worker that froze with the governor keeps it for some seconds; a long pause would be added to them.
             # Where it is not heard because hundreds ask, asking every second would keep it so.
             self._silent = min(self._silent + 1, SILENT_AGAIN)
