@@ -92,7 +92,7 @@ def next_actions(plan: Plan, progress: Progress) -> tuple[Action, ...]:
     running = tuple(Do(step) for step in plan.steps if progress.state(step.id) is StepState.RUNNING)
     undoing = tuple(Undo(step) for step in plan.steps if progress.state(step.id) is StepState.UNDOING)
     if progress.stale:
-        return (*running, *undoing) or (Close(RunStatus.STALE, endings.stale(progress)),)
+        return (*running, *undoing) or (Close(RunStatus.STALE, endings.stale(plan, progress)),)
     if any(state is StepState.UNDO_FAILED for _, state in progress.states):
         why = f"the undo failed ({progress.failure}): call a human."
         return undoing or (_halt(plan, progress, why),)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from orchestrator.core.topology import Weights
 from runbooks.plan import Call, Demote, FenceOff, Plan, Promote, Steer, Step
 from runbooks.printed import spread
@@ -14,10 +16,12 @@ def completed(plan: Plan, progress: Progress) -> str:
     return f"{plan.kind} of {plan.service} is complete. {world(plan, progress)}{notes}".rstrip()
 
 
-def stale(progress: Progress) -> str:
-    """A run that the fence refused."""
+def stale(plan: Plan, progress: Progress) -> str:
+    """A run that the fence refused: who is ahead, and what the run leaves behind beside the traffic."""
     kept = "nothing more was put back" if returning(progress) else "nothing was put back"
-    return f"somebody else is ahead ({progress.failure}); {kept}, read the routing and plan again"
+    left = " ".join(_left(plan, progress))
+    why = f"somebody else is ahead ({progress.failure}); {kept}, read the routing and plan again"
+    return f"{why}. {left}" if left else why
 
 
 def halted(plan: Plan, progress: Progress, why: str) -> str:
@@ -51,19 +55,22 @@ def why(progress: Progress, stopper: Step | None = None) -> str:
 
 def world(plan: Plan, progress: Progress) -> str:
     """What state the plan has left the world in: a sentence for each thing that it has changed."""
-    said = [text for text in (_traffic(plan, progress),) if text]
+    return " ".join(text for text in (_traffic(plan, progress), *_left(plan, progress)) if text)
+
+
+def _left(plan: Plan, progress: Progress) -> Iterator[str]:
+    """A sentence for each thing but the traffic that the plan has changed, and that was not put back."""
     for step in plan.steps:
         state, work = progress.state(step.id), step.work
         is_done = state is StepState.DONE
         if isinstance(work, Promote) and state in {StepState.DONE, StepState.FAILED, StepState.UNDO_FAILED}:
-            said.append(f"{work.endpoint} {'is' if is_done else 'may be'} scaled to {work.replicas}.")
+            yield f"{work.endpoint} {'is' if is_done else 'may be'} scaled to {work.replicas}."
         if isinstance(work, Demote) and state in BEGUN:
-            said.append(f"{work.endpoint} {'has' if is_done else 'may have'} returned to {work.replicas}.")
+            yield f"{work.endpoint} {'has' if is_done else 'may have'} returned to {work.replicas}."
         if isinstance(work, FenceOff) and state in BEGUN:
-            said.append(f"{work.endpoint} {'is' if is_done else 'may be'} kept from serving.")
+            yield f"{work.endpoint} {'is' if is_done else 'may be'} kept from serving."
         if isinstance(work, Call) and state in {StepState.FAILED, StepState.UNDO_FAILED}:
-            said.append(f"The call of step {step.id} may have been taken.")
-    return " ".join(said)
+            yield f"The call of step {step.id} may have been taken."
 
 
 def _steered(plan: Plan, progress: Progress) -> StepState | None:

@@ -59,6 +59,8 @@ class StepFailed(Exception):
     @property
     def of_undo(self) -> Event:
         """The same of an undo. In doubt whether anything was put back, FAIL_UNDO."""
+        if self.kind in OVERTAKEN:
+            return Event.STALE
         return Event.REFUSE_UNDO if self.kind == "NoWayBack" and self.tries <= 1 else Event.FAIL_UNDO
 
 

@@ -8,7 +8,7 @@ from runbooks.plan import Demote, Drain, FenceOff, Promote, Steer, Step
 from runbooks.progress import Event
 from runbooks.simulate.hands import Task
 
-FINAL = frozenset({"Refused", "UndoFailed", "Inconclusive"})
+FINAL = frozenset({"Refused", "UndoFailed", "NoWayBack", "Inconclusive"})
 """Errors that another attempt would meet again, as in ``workflows.attempting``."""
 OVERTAKEN = frozenset({"StaleGeneration", "ChangedOutside"})
 
@@ -43,6 +43,13 @@ def told(doing: Doing, kind: str) -> Event:
         return Event.ASK
     surely = kind in FINAL and doing.tries <= 1 and isinstance(doing.step.work, Steer | Promote)
     return Event.REFUSE if surely else Event.FAIL
+
+
+def told_back(doing: Doing, kind: str) -> Event:
+    """The same of an undo. In doubt whether anything was put back, FAIL_UNDO."""
+    if kind in OVERTAKEN:
+        return Event.STALE
+    return Event.REFUSE_UNDO if kind == "NoWayBack" and doing.tries <= 1 else Event.FAIL_UNDO
 
 
 def endpoint_of(step: Step) -> str | None:

@@ -312,6 +312,8 @@ class Hands:
         never_landed = now.generation == work.expects and now.answer == work.was
         if never_landed and not ours:
             return (yield from self._sealed(task, now))
+        if not never_landed and not ours and fence is not None and now.generation > work.expects:
+            raise StepFailed("StaleGeneration", f"generation {now.generation} by run {fence.run}")
         if not never_landed and (not ours or now.generation != work.expects + 1):
             raise StepFailed("UndoFailed", f"generation {now.generation} by another hand")
         if not never_landed and now.answer != work.answer:
@@ -320,7 +322,8 @@ class Hands:
             try:
                 yield from self._verify(name, 1)
             except StepFailed as error:
-                raise StepFailed("UndoFailed", f"will not go back to {name}: {error.text}") from error
+                kind = "UndoFailed" if never_landed else "NoWayBack"
+                raise StepFailed(kind, f"will not go back to {name}: {error.text}") from error
         routing = yield from self._back_to(now, work.before, origin, task)
         return Result(routing, text=f"back at generation {routing.generation}")
 

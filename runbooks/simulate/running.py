@@ -26,7 +26,7 @@ from runbooks.plan import (
     Wait,
 )
 from runbooks.progress import Event, StepState, advance, begin
-from runbooks.simulate.doing import FINAL, OVERTAKEN, Ballot, Doing, endpoint_of, told
+from runbooks.simulate.doing import FINAL, OVERTAKEN, Ballot, Doing, endpoint_of, told, told_back
 from runbooks.simulate.facts import Ended
 from runbooks.simulate.hands import Course, Hands, Result, StepFailed, Task
 from runbooks.simulate.stage import Stage
@@ -299,7 +299,7 @@ class Run:
         self._say("{}{} has failed: {} ({})", "undo of " if doing.back else "", name, text, kind or "silence")
         if doing.back:
             self._stage.count("undo failed")
-            self.progress = advance(self.progress, name, Event.FAIL_UNDO, text)
+            self.progress = advance(self.progress, name, told_back(doing, kind), text)
         elif self.progress.state(name) is StepState.RUNNING:
             event = told(doing, kind)
             self._stage.count(f"step told {event}")

@@ -155,12 +155,12 @@ async def test_a_hand_edit_in_the_middle_of_a_move_is_kept(here: Enactor) -> Non
 
 
 async def test_another_runs_routing_is_not_taken_back(here: Enactor) -> None:
-    """Somebody else has moved traffic since: this run's undo calls a human instead of writing over it."""
+    """Somebody else has moved traffic since: this run's undo says who is ahead instead of writing over it."""
     made = await here.plan(STAGED)
     await here.do(made, "shift.25")
     other = await here.plan(STAGED)
     await here.do(other, "shift.25")
-    with pytest.raises(UndoFailed, match="by another hand"):
+    with pytest.raises(StaleGeneration, match=f"by run {other.run}, step shift.25"):
         await here.undo(made, "shift.25")
 
 

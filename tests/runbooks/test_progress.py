@@ -159,7 +159,9 @@ def test_an_undo_that_meets_a_newer_write_stops(plan_of: Made) -> None:
     plan = plan_of(SWITCHOVER)
     events = [*done("promote", "verify", "steer"), ("converge", Event.START), ("converge", Event.FAIL)]
     progress = play(plan, *events, ("steer", Event.UNDO), ("steer", Event.STALE))
-    assert closed(plan, progress).status is RunStatus.STALE
+    end = closed(plan, progress)
+    assert end.status is RunStatus.STALE
+    assert end.text.endswith("nothing more was put back, read the routing and plan again. us is scaled to 3.")
 
 
 def test_an_undo_that_fails_calls_a_human(plan_of: Made) -> None:

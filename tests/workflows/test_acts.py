@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -13,6 +14,7 @@ from temporalio.exceptions import ApplicationError
 
 from orchestrator.core.move import MoveKind
 from orchestrator.core.record import Mark, Record, RunStatus
+from orchestrator.core.steering import Fence
 from real.scenery import AT_HOME, AWAY, refusal
 from real.stage import until
 from workflows.wire import Acted, ActKind, RunAct, RunState
@@ -168,6 +170,25 @@ async def test_an_abort_after_a_planned_steer_brings_the_traffic_back(runs: Any)
     assert record.status is RunStatus.ABORTED
     assert runs.world.routing.fence.weights == AT_HOME
     assert runs.world.routing.generation == 9
+
+
+@pytest.mark.parametrize("waits_at", ["converge", "verify"])
+async def test_an_abort_of_a_run_that_was_overtaken_says_who_is_ahead(runs: Any, waits_at: str) -> None:
+    """Somebody else has steered meanwhile: the aborted run ends as stale, behind its own write and before it."""
+    runs.world.gates[waits_at] = asyncio.Event()
+    handle = await runs.start(MoveKind.SWITCHOVER)
+    await at(handle, waits_at, "running")
+    rival = Fence(12, "rival", "steer", AT_HOME)
+    runs.world.routing = replace(runs.world.routing, fence=rival)
+    if waits_at == "verify":
+        ahead = "will not undo the promotion of us: the routing is at generation 12, by run rival, step steer"
+        runs.world.failing["promote-undo"] = refusal("StaleGeneration", ahead)
+    await act(handle, ActKind.ABORT)
+    record = await handle.result()
+    assert record.status is RunStatus.STALE
+    assert "somebody else is ahead" in record.entries[-1].text
+    assert record.entries[-1].text.endswith("scaled to 2.")
+    assert runs.world.routing.fence == rival
 
 
 async def test_a_paused_run_begins_no_further_step(runs: Any) -> None:

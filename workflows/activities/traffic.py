@@ -56,7 +56,7 @@ async def steer_back(work: Steer, task: StepTask, probes: ProbeClient, pulse: Pu
 
     In a move by stages each stage is undone in turn: the first of them goes back, the others find it done. That one may
     not have landed itself: a write of its own that is still on its way then meets a generation it does not expect.
-    Raises UndoFailed (NoWayBack while the step's own write stands), ChangedOutside, Transient.
+    Raises UndoFailed (NoWayBack while the step's own write stands), StaleGeneration, ChangedOutside, Transient.
     """
     name, origin = work.steering.name, work.origin or work.was
     if work.before is None or origin is None:
@@ -86,8 +86,13 @@ async def steer_back(work: Steer, task: StepTask, probes: ProbeClient, pulse: Pu
 
 
 def _object_to_others(work: Steer, task: StepTask, now: Routing) -> None:
-    """Raise UndoFailed or ChangedOutside unless the step's own write stands, with the answer that it gave."""
+    """Raise unless the step's own write stands, with the answer that it gave.
+
+    StaleGeneration where another run has written since, ChangedOutside where a person has; else UndoFailed.
+    """
     fence, name = now.fence, work.steering.name
+    if fence is not None and fence.run != task.run and now.generation > work.expects:
+        raise StaleGeneration(f"{name} is at generation {now.generation} by run {fence.run}, step {fence.step}")
     if fence is None or fence.run != task.run or now.generation != work.expects + 1:
         hand = f"by step {fence.step} of this run" if fence and fence.run == task.run else "by another hand"
         raise UndoFailed(f"{name} is at generation {now.generation} {hand}: decide by hand")
