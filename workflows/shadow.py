@@ -119,9 +119,8 @@ class Shadow:
                 await handle.signal(farewell)
             except FailureError:
                 continue  # it is gone already
-        for handle, _ in self._children:
-            # What does not end now is terminated with the drill.
-            await workflow.wait([handle], timeout=GONE_WITHIN_S)
+        # What does not end now is terminated with the drill.
+        await workflow.wait([handle for handle, _ in self._children], timeout=GONE_WITHIN_S)
         return seen
 
     async def _settled(self) -> DrySeen:
