@@ -259,6 +259,8 @@ class Hands:
             ours = wrote or now.generation == task.base
         else:
             ours = now.generation == task.generation and (wrote or task.generation == task.base)
+        if fence is None and task.base == 0:
+            raise StepFailed("Refused", "without a fence nobody knows whether it carries traffic")
         if fence is None or not ours:
             raise StepFailed("StaleGeneration", f"generation {now.generation} is not as this run left it")
         if dict(fence.weights).get(name, 0) > 0:

@@ -21,6 +21,9 @@ async def must_be_idle(
         raise Refused(f"cannot {verb} {endpoint}: without steering nobody knows whether it carries traffic")
     now = await pulse.fresh(registry.steering(task.steering).read())
     fence = now.fence
+    if fence is None and task.base == 0:
+        # Nobody is ahead: the record was nobody's when the run began.
+        raise Refused(f"cannot {verb} {endpoint}: the record is under no fence, so nobody knows whether it has traffic")
     if fence is None or not _ours(task, now, undoing=undoing):
         raise StaleGeneration(
             f"will not {verb} {endpoint}: the routing is at generation {now.generation}, "
