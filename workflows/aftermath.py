@@ -50,10 +50,11 @@ def fruitless(records: tuple[Record, ...], now: datetime) -> tuple[EndpointId, .
 
     Sorted. A run that was stopped, or came too late, says nothing of its target.
     """
-    return tuple(sorted(set(_fruitless(records, now))))
+    return tuple(sorted({endpoint for endpoint, _ in in_vain(records, now)}))
 
 
-def _fruitless(records: tuple[Record, ...], now: datetime) -> Iterator[EndpointId]:
+def in_vain(records: tuple[Record, ...], now: datetime) -> Iterator[tuple[EndpointId, Record]]:
+    """Each such target with the run that could not make it ready, newest first; one target may stand there twice."""
     for record in records:
         if record.status in {RunStatus.COMPLETED, RunStatus.HALTED} and record.kind is not MoveKind.PREPARATION:
             return
@@ -61,7 +62,7 @@ def _fruitless(records: tuple[Record, ...], now: datetime) -> Iterator[EndpointI
             continue
         unready = _unready(record)
         if unready is not None:
-            yield unready
+            yield unready, record
 
 
 def _unready(record: Record) -> EndpointId | None:

@@ -10,10 +10,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from orchestrator.core.names import RunId
-from orchestrator.core.record import Record, RunStatus
+from orchestrator.core.record import Mark, Record, RunStatus
 from orchestrator.core.steering import serving
 from orchestrator.core.waiting import at
 from orchestrator.runtime.waits import waits
+from workflows.aftermath import in_vain
 from workflows.wire import RunState, ServiceStatus
 
 
@@ -22,7 +23,7 @@ class Notice:
     """One thing that stands."""
 
     label: str
-    """``halted``, ``not acknowledged``, ``for a time``, ``freeze`` or ``gate``."""
+    """``halted``, ``not acknowledged``, ``tried last``, ``for a time``, ``freeze`` or ``gate``."""
     text: str
     """A sentence without its end."""
     commands: tuple[str, ...] = ()
@@ -52,6 +53,10 @@ def notices(status: ServiceStatus) -> Iterator[Notice]:
     if status.unacknowledged is not None:
         text = f"automation waits until somebody has looked at its run that closed at {at(status.unacknowledged)}"
         yield Notice("not acknowledged", text, (f"failover ack {name}",), needs_somebody=True)
+    for endpoint, record in dict(reversed(tuple(in_vain(status.last_runs, status.as_of)))).items():
+        failed = record.first(Mark.STEP_FAILED)
+        text = f"{endpoint} could not be made ready by run {record.run}: {failed.text if failed else 'see there'}"
+        yield Notice("tried last", text, (f"failover show {record.run}",))
     if status.shift is not None:
         back = serving(status.shift.before)
         text = (

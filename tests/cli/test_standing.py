@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 from orchestrator.core.move import Objection
 from orchestrator.core.names import EndpointId, RunId
-from orchestrator.core.record import RunStatus
+from orchestrator.core.record import Entry, Mark, RunStatus, StepBrief
 from orchestrator.core.situation import Shift
 from workflows.wire.service import Frozen, Question
 
@@ -60,6 +61,19 @@ def test_a_run_that_halted_is_shown_until_somebody_has_seen_it(failover: Any, pl
     assert asked["commands"] == ["failover show r7", "failover ack chat"]
     chat.more = {"acknowledged": fake.at(3600)}
     assert failover("status", "chat").out.startswith("The service is well")
+
+
+def test_a_target_without_room_is_named_with_the_reason(failover: Any, plane: Any, fake: Any) -> None:
+    """The cloud of us refused the capacity: status says so, and where to read more, while us is tried last."""
+    steps = (StepBrief("promote", "promote", "scale us to 3", 60.0),)
+    entries = (Entry(datetime.now(UTC), Mark.STEP_FAILED, "beta/ohio has room for 4 replicas, not for 9", "promote"),)
+    put_back = {"status": RunStatus.UNDONE, "steps": steps, "entries": entries, "closed": datetime.now(UTC)}
+    plane.entities["chat"].records = [fake.make_record("r7", **put_back)]
+    ended = failover("status", "chat")
+    assert (
+        "chat: tried last: us could not be made ready by run r7: beta/ohio has room for 4 replicas, not for 9"
+    ) in ended.out
+    assert "    failover show r7" in ended.out
 
 
 def test_programs_are_told_what_waits_for_an_answer(failover: Any, plane: Any, fake: Any) -> None:
