@@ -134,6 +134,8 @@ def plans() -> dict[str, Sealed]:
 
 
 PLANS = plans()
+BESIDE = frozenset({"verify", "verify-too"})
+"""Steps that one of the plans does side by side."""
 MEMORY = Path("/dev/shm")  # noqa: S108  a folder of our own is made in it
 
 
@@ -158,7 +160,9 @@ def test_every_interruption_resumes_and_each_effect_is_there_once(data: st.DataO
     # A refusal after an interruption may follow an attempt that landed: it is undone then, and was left alone before.
     same = ended.status is expected.status
     assert same or failing, (ended.status, expected.status)
-    assert set(whole.effects) <= set(world.effects)
+    # Beside a step that fails, whether the other had begun is chance.
+    chance = {f"{sealed.plan.run}/{step}" for step in BESIDE} if failing in BESIDE else set()
+    assert set(whole.effects) - chance <= set(world.effects)
     assert len(world.effects) == len(set(world.effects))
     assert set(world.handed) <= {1}
     assert ended.closed is not None
