@@ -17,7 +17,7 @@ from temporalio import workflow
 from temporalio.exceptions import ActivityError, ApplicationError, is_cancelled_exception
 
 with workflow.unsafe.imports_passed_through():
-    from orchestrator.core.names import Domain, ServiceId, VantageId, encloses
+    from orchestrator.core.names import Domain, RunId, ServiceId, VantageId, encloses
     from orchestrator.core.quorum import Report
     from orchestrator.core.topology import Notify
     from workflows import options
@@ -31,6 +31,8 @@ BATCH = 10
 """Services that one leader takes at a time, at most."""
 LEADERS = 4
 """Batches under way at one time."""
+TRIES = 4
+"""So often a service for which there is no place is led again; then it sees to it by itself."""
 LEADING = timedelta(seconds=45)
 SILENT = timedelta(seconds=3)
 """A leader that is silent for so long has been given up: another one does the same again, and finds done what is."""
@@ -56,7 +58,9 @@ class _Heard:
     since: datetime
     tier: int
     reports: dict[VantageId, Report] = field(default_factory=dict)
-    passed_on: bool = False
+    before: RunId | None = None
+    """The run that could not be granted at the last try."""
+    tries: int = 0
 
 
 @workflow.defn(name="lost")
@@ -172,7 +176,10 @@ class LostWorkflow:
         return taken
 
     async def _lead(self, number: int, batch: tuple[tuple[ServiceId, _Heard], ...]) -> None:
-        services = tuple(Following(service, tuple(heard.reports.values())) for service, heard in batch)
+        services = tuple(
+            Following(service, tuple(heard.reports.values()), heard.before, last=heard.tries >= TRIES)
+            for service, heard in batch
+        )
         task = LeadTask(f"{workflow.info().run_id}/{number}", self._domain, services)
         answer = await self._somewhere(task)
         if answer is None:
@@ -185,6 +192,10 @@ class LostWorkflow:
             self._departures[service] = replace(
                 self._departures[service], fate=lead.fate, run=lead.run, text=lead.text, ended=ended
             )
+            if lead.fate is Fate.WAITING:
+                del self._departures[service]
+                heard.before, heard.tries = lead.run, heard.tries + 1
+                self._waiting[service] = heard
             if lead.head is not None:
                 self._heads.append((now, service, lead.head))
             if lead.fate is Fate.FAILED:
@@ -243,7 +254,8 @@ class LostWorkflow:
         """Reports of services of which no majority speaks: they decide nothing, and are to be known all the same."""
         patience = TOGETHER if self._votes(self._spoke) >= self._majority else ALONE
         for service, heard in tuple(self._waiting.items()):
-            if not self._stopped and now - heard.since < patience:
+            waits = self._votes(heard.reports) >= self._majority
+            if not self._stopped and (waits or now - heard.since < patience):
                 continue
             yield from heard.reports.values()
             del self._waiting[service]

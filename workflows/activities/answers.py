@@ -17,6 +17,9 @@ log = structlog.get_logger()
 
 EVERY_S = 15.0
 """How long a hand edit may go unseen while nothing else happens."""
+TOLD = (20, 0.5)
+"""Of all services together: so many changes are told at once, then one in so many seconds. Where hundreds of answers
+change, it is most likely by our own hand, and those who move them must not be held up by the news of it."""
 
 Changed = Callable[[ServiceId], Awaitable[None]]
 
@@ -34,6 +37,7 @@ class Answers:
         self._services: tuple[Service, ...] = ()
         self._known: dict[ServiceId, frozenset[Answer | None]] = {}
         self._budgets: dict[ServiceId, Budget] = {}
+        self._all = Budget(burst=TOLD[0], every_s=TOLD[1])
         self._asking: set[ServiceId] = set()
 
     def configure(self, services: tuple[Service, ...]) -> None:
@@ -77,7 +81,8 @@ class Answers:
         if not answers or answers == before or budget is None:
             return
         # What is not told now is told later: it is still different then.
-        if before is not None and not budget.spend(monotonic()):
+        now = monotonic()
+        if before is not None and not (self._all.spend(now) and budget.spend(now)):
             return
         self._known[service.id] = answers
         if before is not None:

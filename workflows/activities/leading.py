@@ -64,6 +64,7 @@ CROWDED_S = 10.0
 """How long a service waits for a place before it goes its own way."""
 SILENT_S = 4.0
 """How long the governor may say nothing: when a region is lost, everybody asks it at once."""
+_LATER = "it waits for its turn"
 PLACE_S = 0.05
 BEAT_S = 0.5
 AT_ONCE = 10
@@ -118,13 +119,19 @@ class Leading:
             return Lead(each.service, Fate.FAILED, text=str(error)), ()
         if led.carry is None or led.slot is None:
             fate = Fate.MOVING if led.run is not None else Fate.REFUSED
+            fate = Fate.WAITING if led.text == _LATER else fate
             return Lead(each.service, fate, led.run, text=led.text), ()
         return await self._led(led.carry, led.slot), led.carry.notify
 
     async def _granted(self, task: LeadTask, each: Following, heard: Heartbeats) -> Led:
         """The run that the service has chosen and the governor granted; or why there is none."""
         asked = LeadRequest(
-            task.id, task.domain, each.reports, heard, until=datetime.now(UTC).replace(microsecond=0) + BY_ITSELF
+            task.id,
+            task.domain,
+            each.reports,
+            heard,
+            until=datetime.now(UTC).replace(microsecond=0) + BY_ITSELF,
+            instead=each.before,
         )
         led = Led(text="nothing was chosen")
         service = self._client.get_workflow_handle(service_id(each.service))
@@ -136,9 +143,9 @@ class Leading:
             if led.slot is None:
                 return led
             answer = await self._place(led.slot)
-            if answer is None:
-                if led.may_proceed:
-                    return led
+            if answer is None and led.may_proceed:
+                return led
+            if answer is None or _crowded(answer):
                 break
             if answer.granted:
                 return led
@@ -149,6 +156,8 @@ class Leading:
                 )
                 return led if status.run == led.run else Led(run=led.run, text=f"run {led.run} is over")
             asked = replace(asked, instead=led.run, refused=answer)
+        if led.run is not None and not each.last:
+            return Led(run=led.run, text=_LATER)
         if led.run is not None:
             await service.signal("left_behind", GiveBack(led.run))
         return Led(text="the governor granted nothing, and it goes its own way")
@@ -166,7 +175,7 @@ class Leading:
             except ApplicationError:
                 answer = None
             else:
-                if answer.granted or {each.rule for each in answer.objections} != {"too-many-at-once"}:
+                if not _crowded(answer):
                     return answer
             await asyncio.sleep(PLACE_S)
         return answer
@@ -242,6 +251,11 @@ class Leading:
             await self._client.get_workflow_handle(workflow).signal(signal, news)
         except RPCError as error:
             log.info("lead.not-told", workflow=workflow, reason=str(error))
+
+
+def _crowded(answer: SlotAnswer) -> bool:
+    """Whether nothing but a place is missing."""
+    return not answer.granted and {each.rule for each in answer.objections} == {"too-many-at-once"}
 
 
 def _quick(step: Step) -> bool:

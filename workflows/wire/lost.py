@@ -73,6 +73,10 @@ class Following:
 
     service: ServiceId
     reports: tuple[Report, ...]
+    before: RunId | None = None
+    """The run that could not be granted before."""
+    last: bool = False
+    """If it cannot be granted now, the service sees to it by itself."""
 
 
 @dataclass(frozen=True, slots=True)
