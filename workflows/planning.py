@@ -210,16 +210,24 @@ def holding(
         run_workflow_id(plan.service, plan.run),
         plan.trigger.by,
         request.id if request else "",
-        target=target_minded(move, found),
+        target=minded(move.target, found),
+        beside=beside(plan, found),
         kind=move.kind,
         shift=shift_begun(state, request.request if request else None, plan.run),
     )
 
 
-def target_minded(move: Move, found: tuple[Assessment, ...]) -> EndpointId | None:
-    """The target of *move*, if its fall would be news."""
-    down = any(each.endpoint == move.target and each.verdict is Verdict.DOWN for each in found)
-    return None if down else move.target
+def minded(endpoint: EndpointId, found: tuple[Assessment, ...]) -> EndpointId | None:
+    """*endpoint*, if its fall would be news."""
+    down = any(each.endpoint == endpoint and each.verdict is Verdict.DOWN for each in found)
+    return None if down else endpoint
+
+
+def beside(plan: Plan, found: tuple[Assessment, ...]) -> tuple[EndpointId, ...]:
+    """The endpoints that begin to carry traffic with the target of *plan*, and whose fall would be news."""
+    carried = {plan.target, *(name for name, weight in plan.before if weight)}
+    begin = (name for name, weight in plan.after if weight and name not in carried)
+    return tuple(name for name in begin if minded(name, found))
 
 
 def queues(state: ServiceState, failing: tuple[Domain, ...]) -> tuple[str, ...]:

@@ -161,13 +161,19 @@ def look_request(state: ServiceState) -> LookRequest:
 
 
 def target_doubted(state: ServiceState) -> bool:
-    """Whether any vantage says of the target of the run in progress that it is down."""
-    target = state.run.target if state.run is not None else None
-    return target is not None and any(
-        opinion.state.endpoint == target and opinion.state.health is Health.DOWN
+    """Whether any vantage says of an endpoint that the run in progress sends traffic to that it is down."""
+    targets = _targets(state)
+    return bool(targets) and any(
+        opinion.state.endpoint in targets and opinion.state.health is Health.DOWN
         for view in state.views
         for opinion in view.opinions
     )
+
+
+def _targets(state: ServiceState) -> tuple[EndpointId, ...]:
+    """The endpoints that the run in progress gives traffic to, and whose fall would be news."""
+    run = state.run
+    return () if run is None else (*((run.target,) if run.target is not None else ()), *run.beside)
 
 
 def target_fell(target: EndpointId, found: tuple[Assessment, ...]) -> str:
@@ -194,7 +200,7 @@ def news_for_run(state: ServiceState, found: tuple[Assessment, ...], now: dateti
         if isinstance(decision, Go):
             text = "; ".join(f"{each.endpoint} {each.text}" for each in found if each.endpoint in decision.move.source)
             return "give_way", text
-    fell = target_fell(state.run.target, found) if state.run is not None and state.run.target is not None else ""
+    fell = next((fell for each in _targets(state) if (fell := target_fell(each, found))), "")
     return ("target_fell", fell) if fell else ("", "")
 
 

@@ -62,3 +62,17 @@ async def test_one_that_fails_its_proof_sends_both_back() -> None:
         assert last.startswith("verify-zz: zz gives no completion; everything done was put back")
         assert play.world.wrote == []
         assert (play.world.replicas["us"], play.world.replicas["zz"]) == (1, 1)
+
+
+async def test_one_that_falls_while_it_is_made_ready_stops_the_move() -> None:
+    """The second falls while the first still loads: nothing is moved to half of a target, both are given back."""
+    async with of_two_small_ones() as play:
+        gate = play.world.gates["promote-us"] = asyncio.Event()
+        await play.all_say(eu="down", us="healthy", zz="healthy")
+        await until(lambda: asyncio.sleep(0, play.world.steps), lambda steps: set(steps) >= PREPARING)
+        await play.all_say(eu="down", us="healthy", zz="down")
+        status = await play.until(lambda seen: bool(seen.last_runs) and seen.run is None)
+        gate.set()
+        assert status.last_runs[0].status in {RunStatus.UNDONE, RunStatus.ABORTED}
+        assert "zz fell meanwhile" in status.last_runs[0].entries[-1].text
+        assert play.world.wrote == []

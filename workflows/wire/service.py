@@ -104,6 +104,8 @@ class ActiveRun:
     """What it does: a preparation gives way to a move that must be made."""
     shift: Shift | None = None
     """What the service remembers once it is complete, where it moves traffic for a time only."""
+    beside: tuple[EndpointId, ...] = ()
+    """Others that begin to carry traffic with the target, and whose fall stops it as well."""
 
 
 @dataclass(frozen=True, slots=True)
