@@ -67,7 +67,9 @@ def led(state: ServiceState, asked: LeadRequest, run: RunId, now: datetime) -> t
     workflow = run_workflow_id(carry.plan.service, run)
     active = planning.holding(state, carry, decision.move, found)
     slot: SlotRequest = replace(
-        governing.slot_request(decision.move, facts, run, workflow, asked.domain), aside=governing.aside(decision)
+        governing.slot_request(decision.move, facts, run, workflow, asked.domain),
+        aside=governing.aside(decision),
+        calls=False,
     )
     return replace(state, run=active, hold=(), question=None), Led(
         run, carry, slot, may_proceed=governing.may_proceed(decision.move, facts)

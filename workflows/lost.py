@@ -30,7 +30,10 @@ with workflow.unsafe.imports_passed_through():
 BATCH = 10
 """Services that one leader takes at a time, at most."""
 LEADERS = 4
-"""Batches under way at one time."""
+"""Batches under way at one time, at most."""
+SLOW = timedelta(seconds=2)
+"""A batch that took longer says that more is asked than can be done: fewer go at a time, until one is quick again.
+Tasks that wait for more than a second are given to somebody else, and are then done twice."""
 TRIES = 4
 """So often a service for which there is no place is led again; then it sees to it by itself."""
 LEADING = timedelta(seconds=45)
@@ -77,6 +80,7 @@ class LostWorkflow:
         self._waiting: dict[ServiceId, _Heard] = {}
         self._leading: list[asyncio.Task[None]] = []
         self._batches = 0
+        self._leaders = LEADERS
         self._departures: dict[ServiceId, Departure] = {}
         self._heads: list[tuple[datetime, ServiceId, HeadStart]] = []
         self._late: dict[tuple[ServiceId, VantageId], Report] = {}
@@ -158,7 +162,7 @@ class LostWorkflow:
 
     def _begin_leading(self) -> None:
         self._leading = [task for task in self._leading if not task.done()]
-        while len(self._leading) < LEADERS and (batch := self._next()):
+        while len(self._leading) < self._leaders and (batch := self._next()):
             self._batches += 1
             self._leading.append(asyncio.create_task(self._lead(self._batches, batch)))
 
@@ -181,7 +185,10 @@ class LostWorkflow:
             for service, heard in batch
         )
         task = LeadTask(f"{workflow.info().run_id}/{number}", self._domain, services)
+        began = workflow.now()
         answer = await self._somewhere(task)
+        quick = workflow.now() - began <= SLOW
+        self._leaders = min(LEADERS, self._leaders + 1) if quick else max(1, self._leaders - 1)
         if answer is None:
             # Nobody could lead: the services hear what was said of them, and go by themselves.
             leads = tuple(Lead(service, Fate.FAILED, text="nobody could lead it out") for service, _ in batch)

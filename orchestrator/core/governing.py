@@ -41,6 +41,8 @@ class SlotRequest:
     """Rules that are set aside for it: it is granted though they object."""
     tier: int = 3
     """When places are free again, 1 is told first."""
+    calls: bool = True
+    """Whether its service is told to look again when something is free; else whoever asks asks again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,6 +232,8 @@ def acquire(ledger: Ledger, request: SlotRequest, *, now: datetime, until: datet
             return ledger, SlotAnswer(granted=True, objections=each.aside, promised=promises, alongside=beside)
     answer = judge(ledger, request, now=now)
     others = tuple(each for each in ledger.waiting if each.service != service)
+    if not answer.granted and not request.calls:
+        return ledger, answer
     if not answer.granted:
         waits = (*others, Refused(service, request.tier, now))
         return replace(ledger, waiting=tuple(sorted(waits, key=lambda each: (each.tier, each.since)))), answer

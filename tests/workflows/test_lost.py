@@ -28,7 +28,7 @@ from real.stage import RealTime, Stage, desk, real_time, stage, until
 from real.town import Town
 from workflows import options
 from workflows.activities.governing import Governing
-from workflows.activities.leading import Leading
+from workflows.activities.leading import AGAIN, Leading
 from workflows.wire import (
     CONTROL_QUEUE,
     GOVERNOR_ID,
@@ -304,13 +304,15 @@ async def test_once_it_is_stopped_nobody_is_led() -> None:
 async def test_a_step_that_fails_at_first_is_the_runs_own() -> None:
     """The leader's first try at the proof fails: the run begins at once, tries again, and completes."""
     async with region("a") as play:
-        play.town.worlds["a"].stumbling["verify"] = [ApplicationError("not yet", type="Transient")]
+        play.town.worlds["a"].stumbling["verify"] = [
+            ApplicationError("not yet", type="Transient") for _ in range(AGAIN)
+        ]
         await play.open()
         await play.falls("v2", "v3")
         record = await play.closed("a")
         assert record.status is RunStatus.COMPLETED
         assert play.wrote() == {"a": 1}
-        assert play.town.worlds["a"].steps.count("verify") == 2
+        assert play.town.worlds["a"].steps.count("verify") == AGAIN + 1
 
 
 async def test_a_service_that_only_watches_is_not_led() -> None:

@@ -7,6 +7,7 @@ late. Whatever is not done at once is left to the run, which begins a little lat
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -22,6 +23,7 @@ from orchestrator.core.governing import CHOICES, SlotAnswer, SlotRequest
 from orchestrator.core.names import ServiceId
 from orchestrator.core.record import Entry, Mark
 from orchestrator.core.topology import Notify
+from providers.base import Transient
 from runbooks.course import Do, next_actions
 from runbooks.plan import Plan, Promote, Steer, Step, Verify
 from runbooks.progress import Event, advance, begin
@@ -64,6 +66,11 @@ CROWDED_S = 10.0
 """How long a service waits for a place before it goes its own way."""
 SILENT_S = 4.0
 """How long the governor may say nothing: when a region is lost, everybody asks it at once."""
+WRITES = 3
+"""Writes under way at one time in one process: BIND keeps ten connections waiting (its ``tcp-listen-queue``), and a
+further one is heard after a second."""
+AGAIN = 3
+"""Tries at a first step that fails for a passing reason."""
 _LATER = "it waits for its turn"
 PLACE_S = 0.05
 BEAT_S = 0.5
@@ -82,6 +89,7 @@ class Leading:
         self._client = client
         self._governing = governing
         self._recheck = recheck
+        self._writes = asyncio.Semaphore(WRITES)
         self._do = do
 
     @activity.defn(name=options.LEAD)
@@ -210,7 +218,7 @@ class Leading:
             task = task_of(plan, carry.service, progress, step, min(step.timeout_s, STEP_S))
             try:
                 async with asyncio.timeout(STEP_S):
-                    result = await self._do(task)
+                    result = await self._tried(task)
             except TimeoutError:
                 return tuple(done), False, f"step {step.id} takes its time"
             except FailoverError as error:
@@ -220,6 +228,17 @@ class Leading:
             done.append(Ahead(step.id, result, _entries(step, result.text, began, result.entries)))
             if isinstance(step.work, Steer):
                 return tuple(done), True, result.text
+
+    async def _tried(self, task: StepTask) -> StepResult:
+        """Do *task*, again where that may help. Raises FailoverError."""
+        places = self._writes if isinstance(task.work, Steer) else contextlib.nullcontext()
+        for _ in range(AGAIN - 1):
+            async with places:
+                with contextlib.suppress(Transient):
+                    return await self._do(task)
+            await asyncio.sleep(PLACE_S)
+        async with places:
+            return await self._do(task)
 
     async def _again(self, plan: Plan) -> str:
         """Why traffic must not leave after all; empty where nobody can say so: the verdict stands."""
