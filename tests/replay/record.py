@@ -15,7 +15,7 @@ import sys
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from temporalio.client import Client, WorkflowUpdateFailedError
 from temporalio.worker import Worker
@@ -24,19 +24,23 @@ from orchestrator import __version__
 from orchestrator.config import digest, dump
 from orchestrator.core.crowd import Moving
 from orchestrator.core.decision import Request
-from orchestrator.core.governing import Ledger, SlotRequest
+from orchestrator.core.governing import Ledger, SlotAnswer, SlotRequest
+from orchestrator.core.health import EndpointState, Health
 from orchestrator.core.move import Move, MoveKind, Trigger
 from orchestrator.core.names import Domain, EndpointId, RunId, ServiceId
 from orchestrator.core.orders import Limits, Pool
+from orchestrator.core.quorum import Report
 from orchestrator.core.topology import Mode, Topology
 from real.actors import Prober, Rehearsal
 from real.region import PARIS, Region
-from real.scenery import AWAY, EU, TOLD, US, VANTAGES, World, at_home, passing, refusal, service
+from real.scenery import AWAY, EU, GRANTED, TOLD, US, VANTAGES, World, at_home, passing, refusal, service
 from real.stage import RealTime, Stage, real_time, staff, until
 from runbooks.parse import parse
 from runbooks.planner import Ground, plan
 from workflows import options
 from workflows.activities.documents import pack
+from workflows.activities.governing import Governing
+from workflows.activities.leading import Leading
 from workflows.activities.publishing import Publishing
 from workflows.wire import (
     CONTROL_QUEUE,
@@ -57,11 +61,13 @@ from workflows.wire import (
     WatchState,
     domain_id,
     drill_id,
+    lost_id,
     probe_queue,
     run_workflow_id,
 )
 from workflows.wire.evacuation import Departed, EvacuationRequest, Fate
-from workflows.wire.governor import GiveBack, GovernorState, Regime, SlotAnswers, SlotRequests, Stand
+from workflows.wire.governor import Arrival, GiveBack, GovernorState, Regime, SlotAnswers, SlotRequests, Stand
+from workflows.wire.lost import Bundle, Fallen
 
 HERE = Path(__file__).parent
 _ANSWER: Any = Started | Refusal
@@ -106,6 +112,8 @@ async def theatre() -> AsyncIterator[tuple[Stage, Prober, Rehearsal, Region]]:
         region = Region()
         acts = (publishing.running_endpoints, publishing.publish_topology, *rehearsal.activities())
         acts = (*acts, region.list_inside, region.depart, region.await_arrival)
+        leading = Leading(client, world.step, world.recheck, cast("Governing", Granting()))
+        acts = (*acts, leading.lead, leading.hand_over)
         async with staff(client, world, *acts):
             yield Stage(clock, world, service(cooldown_s=0.0)), prober, rehearsal, region
 
@@ -269,6 +277,44 @@ async def evacuated(client: Client, region: Region, recorder: Recorder) -> None:
     await recorder.keep("domain", domain_id(PARIS))
 
 
+class Granting:
+    """A governor that grants all."""
+
+    async def acquire(self, request: SlotRequest) -> SlotAnswer:
+        return GRANTED
+
+    def arrived(self, arrival: Arrival) -> None: ...
+
+
+async def lost(play: Stage, recorder: Recorder) -> None:
+    """A region is lost, and a service is led out of it."""
+    play.world.routing = at_home()
+    code = Stage(play.env, play.world, service("code", cooldown_s=0.0))
+    await code.open()
+    await code.all_say(eu="healthy", us="healthy")
+    await code.until(lambda status: status.routing is not None)
+    states = (
+        EndpointState(EU, Health.DOWN, "http: connection refused", 1.0, 0.5),
+        EndpointState(US, Health.HEALTHY, proven=True),
+    )
+    for vantage in VANTAGES[1:]:
+        report = Report(code.service.id, vantage.id, 0, vantage.id, 2, 1, 1, False, states)
+        bundle = Bundle(PARIS, vantage.id, vantage.region, len(VANTAGES), 10, (Fallen(report),))
+        await play.client.start_workflow(
+            "lost",
+            PARIS,
+            id=lost_id(PARIS),
+            task_queue=CONTROL_QUEUE,
+            start_signal="heard",
+            start_signal_args=[bundle],
+        )
+    status = await code.until(lambda status: status.run is None and bool(status.last_runs))
+    await play.client.get_workflow_handle(lost_id(PARIS)).result()
+    await recorder.keep("lost", lost_id(PARIS))
+    await recorder.keep("service-led", code.handle.id)
+    await recorder.keep("failover-led", run_workflow_id(code.service.id, status.last_runs[0].run))
+
+
 async def governed(client: Client, recorder: Recorder) -> None:
     """A governor that is told the rules, grants, refuses, and gets back."""
     await client.start_workflow("governor", GovernorState(Ledger()), id="governor/recorded", task_queue=CONTROL_QUEUE)
@@ -305,6 +351,7 @@ async def main() -> None:
         await steered(play, recorder)
         await evacuated(play.client, region, recorder)
         await governed(play.client, recorder)
+        await lost(play, recorder)
         await topologies(play.client, recorder)
         await drills(play.client, rehearsal, recorder)
         await watching(play.client, prober, recorder)
