@@ -141,7 +141,7 @@ class Night:
 
     async def type(self, *words: str, by: str = "ada") -> Ended:
         """What a command says, as *by*; line ends and columns are one blank each."""
-        ended = await failover(self.system, *words, FAILOVER_USER=by)
+        ended = await failover(self.system, *words, FAILOVER_USER=by, COLUMNS="200")
         assert "Traceback" not in ended.err, ended.err
         return Ended(ended.status, " ".join(ended.out.split()), " ".join(ended.err.split()))
 
