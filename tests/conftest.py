@@ -13,8 +13,12 @@ LONG = frozenset({"system", "crashes", "breakglass"})
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Deal the long tests out, then the others: each test process begins with a part of the list, in one piece."""
+    """Deal the long tests out; the others stay beside those that share their fixtures.
+
+    Each test process begins with a part of the list, in one piece.
+    """
     hands = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
     long = [item for item in items if item.path.relative_to(HERE).parts[0] in LONG]
     rest = [item for item in items if item.path.relative_to(HERE).parts[0] not in LONG]
-    items[:] = [item for hand in range(hands) for item in (*long[hand::hands], *rest[hand::hands])]
+    part = -(-len(rest) // hands)
+    items[:] = [item for hand in range(hands) for item in (*long[hand::hands], *rest[hand * part : (hand + 1) * part])]
