@@ -24,11 +24,9 @@ class Awaiting:
 
     carry: Carry
     until: datetime
+    """It goes on then, if nothing was heard of its leader."""
     head: HeadStart | None = None
-
-    def due(self, now: datetime) -> bool:
-        """Whether the run goes on: its leader is ready, or was waited for in vain."""
-        return self.head is not None or now >= self.until
+    """What its leader has done."""
 
 
 def informed(state: ServiceState, asked: LeadRequest, now: datetime) -> ServiceState:

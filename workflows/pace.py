@@ -35,7 +35,12 @@ class Pace:
         self._blind = not anything
 
     def pause_s(self, facts: Situation, hold: tuple[Objection, ...], *, concerning: bool) -> float:
-        """Seconds until the next look; *concerning*: some vantage says anything but healthy of an endpoint."""
+        """Seconds until the next look; *concerning*: some vantage says anything but healthy of an endpoint.
+
+        An endpoint that is down and carries nothing concerns nobody soon: after a region was lost, a thousand services
+        have one, and news of it comes by itself.
+        """
+        concerning = concerning and bool(facts.dead or hold)
         if concerning and (self._blind or any(each.rule == "governor-silent" for each in hold)):
             # A worker that froze with the governor keeps it for some seconds; a long pause would be added to them.
             # Where it is not heard because hundreds ask, asking every second would keep it so.

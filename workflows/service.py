@@ -74,7 +74,7 @@ class ServiceWorkflow(Attended):
         while not self._state.retired:
             late = await self._wait()
             await self._leave.tell(self._state.slice.service.id, self._takes())
-            if self._led is not None and self._led.due(workflow.now()):
+            if self._led is not None and (late or self._led.head is not None):
                 await self._go_on(self._led)
             elif self._state.run is not None:
                 if late:

@@ -14,6 +14,7 @@ from temporalio.api.enums.v1 import EventType
 from temporalio.api.testservice.v1 import UnlockTimeSkippingRequest
 from temporalio.client import Client, WorkflowHandle
 from temporalio.contrib.pydantic import pydantic_data_converter
+from temporalio.service import RPCError, RPCStatusCode
 from temporalio.testing import WorkflowEnvironment
 from temporalio.worker import Worker
 
@@ -194,12 +195,18 @@ UNSETTLED = (
 
 
 async def until(ask: Callable[[], Awaitable[Any]], true: Callable[[Any], bool], within_s: float = 20.0) -> Any:
-    """What *ask* answers, as soon as it is *true*."""
+    """What *ask* answers, as soon as it is *true*. A server that is too busy to answer in time has not answered yet."""
     deadline = asyncio.get_running_loop().time() + within_s
     while True:
-        answer = await ask()
-        if true(answer):
-            return answer
+        try:
+            answer = await ask()
+        except RPCError as error:
+            if error.status not in {RPCStatusCode.CANCELLED, RPCStatusCode.DEADLINE_EXCEEDED}:
+                raise
+            answer = error
+        else:
+            if true(answer):
+                return answer
         assert asyncio.get_running_loop().time() < deadline, f"never came true; the last answer was {answer}"
         await asyncio.sleep(0.02)
 
