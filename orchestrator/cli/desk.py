@@ -162,6 +162,8 @@ class Desk:
     def ask(self, question: str) -> str:
         """One line from the person; the question goes to standard error. Raises KeyboardInterrupt at end of input."""
         self.err.print(question, end=" ", soft_wrap=True)
+        if sys.stdin.isatty():
+            _await_line()
         line = sys.stdin.readline()
         if not line:
             raise KeyboardInterrupt
@@ -170,6 +172,25 @@ class Desk:
     def close(self) -> None:
         """Give up the event loop."""
         self._loop.close()
+
+
+def _await_line() -> None:
+    """Until the terminal has a line. Raises KeyboardInterrupt on Ctrl-C, also where it comes just before the reading.
+
+    A signal that arrives between Python's last look at signals and the read itself would be heard after it only.
+    """
+    import select  # noqa: PLC0415 - start-up time
+    import signal  # noqa: PLC0415 - the same
+    import socket  # noqa: PLC0415 - the same
+
+    woken, waking = socket.socketpair()
+    with woken, waking:
+        waking.setblocking(False)
+        before = signal.set_wakeup_fd(waking.fileno(), warn_on_full_buffer=False)
+        try:
+            select.select([sys.stdin, woken], [], [])
+        finally:
+            signal.set_wakeup_fd(before)
 
 
 def desk_of(ctx: typer.Context) -> Desk:
