@@ -11,7 +11,6 @@ import contextlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from typing import TypeVar
 
 from temporalio import workflow
 from temporalio.exceptions import ActivityError, ApplicationError, is_cancelled_exception
@@ -51,7 +50,6 @@ BREATH = timedelta(seconds=2)
 """From one time to the next: what runs still have to do takes a while, and another region may fall meanwhile."""
 QUIET = timedelta(seconds=15)
 """After so long without news the event is over."""
-_T = TypeVar("_T")
 
 
 @dataclass(slots=True)
