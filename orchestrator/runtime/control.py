@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeVar
 
 from temporalio.client import Client, WorkflowExecutionStatus
 from temporalio.common import WorkflowIDConflictPolicy
@@ -78,6 +78,7 @@ __all__ = [
 
 FOLLOW_S = 0.15
 STUCK_ATTEMPTS = 4
+_T = TypeVar("_T")
 """Attempts at one workflow task from which it is not bad luck any more."""
 
 
@@ -173,31 +174,28 @@ class ControlPlane:
     async def request(self, service: ServiceId, request: FailoverRequest) -> Started | Refusal:
         """Start a run. A retry with the same id answers the same."""
         answer: Any = Started | Refusal
-        result: Started | Refusal = await self._temporal.update(
-            service_id(service), "request", request, answer, missing=await self._no_service(service)
-        )
+        result: Started | Refusal = await self._update(service, "request", request, answer)
         return result
 
     async def pause(self, service: ServiceId, pause: Pause) -> None:
         """No automatic run starts until somebody resumes."""
-        await self._temporal.update(service_id(service), "pause", pause, missing=await self._no_service(service))
+        await self._update(service, "pause", pause)
 
     async def resume(self, service: ServiceId, pause: Pause) -> None:
         """Automation goes on; also releases a service that is held."""
-        await self._temporal.update(service_id(service), "resume", pause, missing=await self._no_service(service))
+        await self._update(service, "resume", pause)
 
     async def acknowledge(self, service: ServiceId, word: Acknowledge) -> None:
         """A person has seen what automation did, and it may go on."""
-        await self._temporal.update(service_id(service), "acknowledge", word, missing=await self._no_service(service))
+        await self._update(service, "acknowledge", word)
 
     async def set_mode(self, service: ServiceId, mode: SetMode) -> None:
         """What the orchestrator may do by itself, until the topology says otherwise."""
-        await self._temporal.update(service_id(service), "set_mode", mode, missing=await self._no_service(service))
+        await self._update(service, "set_mode", mode)
 
     async def adopt(self, service: ServiceId, *, by: str) -> Routing:
         """Take the live record under the fence, answer unchanged."""
-        missing = await self._no_service(service)
-        return await self._temporal.update(service_id(service), "adopt", AdoptRequest(by), Routing, missing=missing)
+        return await self._update(service, "adopt", AdoptRequest(by), Routing)
 
     # ------------------------------------------------------------------ runs
 
@@ -303,8 +301,20 @@ class ControlPlane:
     # ------------------------------------------------------------------ asking Temporal
 
     async def _slice(self, service: ServiceId) -> Slice:
-        missing = await self._no_service(service)
-        return await self._temporal.query(service_id(service), "slice", Slice, missing=missing, running=True)
+        return await self._of(service, self._temporal.query(service_id(service), "slice", Slice, running=True))
+
+    async def _update(self, service: ServiceId, update: str, argument: object, answer: type[_T] | None = None) -> _T:
+        return await self._of(service, self._temporal.update(service_id(service), update, argument, answer))
+
+    async def _of(self, service: ServiceId, asked: Awaitable[_T]) -> _T:
+        """Await *asked* of a service. Only where there is none the topology is read: it takes a while, and may be away.
+
+        Raises NoSuch with the nearest name.
+        """
+        try:
+            return await asked
+        except NoSuch as error:
+            raise NoSuch(await self._no_service(service)) from error
 
     async def _status(self, service: ServiceId, heard: Heartbeats) -> ServiceStatus:
         question = StatusQuestion(datetime.now(UTC), heard)
