@@ -72,6 +72,11 @@ class Refused:
     service: ServiceId
     tier: int
     since: datetime
+    token: RunId | None = None
+    """The run that it asked for last."""
+    wishes: tuple[Needs, ...] = ((),)
+    """For each of its choices, what it would take of the pools that were too full; empty: another thing spoke against
+    it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,16 +236,23 @@ def acquire(ledger: Ledger, request: SlotRequest, *, now: datetime, until: datet
             promises, beside = promised(ledger, besides=service), _alongside(request, _others(ledger, request))
             return ledger, SlotAnswer(granted=True, objections=each.aside, promised=promises, alongside=beside)
     answer = judge(ledger, request, now=now)
-    others = tuple(each for each in ledger.waiting if each.service != service)
-    if not answer.granted and not request.calls:
-        return ledger, answer
     if not answer.granted:
-        waits = (*others, Refused(service, request.tier, now))
-        return replace(ledger, waiting=tuple(sorted(waits, key=lambda each: (each.tier, each.since)))), answer
-    ledger = replace(ledger, waiting=others)
+        return (_waiting(ledger, request, answer, now) if request.calls else ledger), answer
+    ledger = replace(ledger, waiting=tuple(each for each in ledger.waiting if each.service != service))
     before = tuple(each.request.token for each in ledger.grants if each.request.moving.service == service)
     ledger = release(ledger, *before)
     return replace(ledger, grants=(*ledger.grants, Grant(request, now, until, answer.objections))), answer
+
+
+def _waiting(ledger: Ledger, request: SlotRequest, answer: SlotAnswer, now: datetime) -> Ledger:
+    """*ledger* with the service of *request* among those that wait; its choices in one decision have one token."""
+    service = request.moving.service
+    before = tuple(each for each in ledger.waiting if each.service == service and each.token == request.token)
+    short = tuple((pool, amount) for pool, amount, _ in _short(ledger, request, answer.promised))
+    wishes = dict.fromkeys((*(wish for each in before for wish in each.wishes), short))
+    others = (each for each in ledger.waiting if each.service != service)
+    waits = (*others, Refused(service, request.tier, now, request.token, tuple(wishes)))
+    return replace(ledger, waiting=tuple(sorted(waits, key=lambda each: (each.tier, each.since))))
 
 
 def release(ledger: Ledger, *tokens: RunId) -> Ledger:
@@ -274,9 +286,23 @@ def stands(ledger: Ledger, service: ServiceId, needs: Needs) -> Ledger:
 
 
 def called(ledger: Ledger) -> tuple[Ledger, tuple[ServiceId, ...]]:
-    """The services that are told to look again now, no more than there are places; they wait no longer."""
+    """The services that are told to look again now, no more than there are places; they wait no longer.
+
+    Who was refused for a full pool is told when it has room: hundreds may wait for one, while everything else moves.
+    """
     free = max(0, ledger.limits.at_once - len(ledger.grants))
-    return replace(ledger, waiting=ledger.waiting[free:]), tuple(each.service for each in ledger.waiting[:free])
+    taken = {each.pool: each.amount for each in promised(ledger)} if ledger.waiting and free else {}
+    room = {pool.id: pool.capacity - taken.get(pool.id, 0) for pool in ledger.pools}
+    own = {(each.service, pool): amount for each in ledger.standing for pool, amount in each.needs}
+    ready = tuple(
+        each.service
+        for each in ledger.waiting
+        if any(
+            all(amount <= room.get(pool, 0) + own.get((each.service, pool), 0) for pool, amount in wish)
+            for wish in each.wishes
+        )
+    )[:free]
+    return replace(ledger, waiting=tuple(each for each in ledger.waiting if each.service not in ready)), ready
 
 
 def configured(
@@ -313,6 +339,19 @@ def promised(ledger: Ledger, besides: ServiceId | None = None) -> tuple[Promise,
 
 
 def _too_full(ledger: Ledger, request: SlotRequest, promises: tuple[Promise, ...]) -> Iterator[Objection]:
+    carries = {each.id: each.capacity for each in ledger.pools}
+    for pool, coming, before in _short(ledger, request, promises):
+        yield Objection(
+            "pool-full",
+            f"pool '{pool}' carries {carries.get(pool, 0)} requests in flight, {before.amount} are promised to "
+            f"{before.to} and {coming} would come to it; free some of it or "
+            "choose a target elsewhere",
+            asks=True,
+        )
+
+
+def _short(ledger: Ledger, request: SlotRequest, promises: tuple[Promise, ...]) -> Iterator[tuple[str, int, Promise]]:
+    """The pools that have no room for *request*, with what would come to each and what is promised of it already."""
     taken = {each.pool: each for each in promises}
     carries = {each.id: each.capacity for each in ledger.pools}
     own = {
@@ -325,10 +364,4 @@ def _too_full(ledger: Ledger, request: SlotRequest, promises: tuple[Promise, ...
         before = taken.get(pool, Promise(pool, 0, "nobody"))
         # What it takes already is no less there for a move that stays below it.
         if coming > own.get(pool, 0) and before.amount + coming > carries.get(pool, 0):
-            yield Objection(
-                "pool-full",
-                f"pool '{pool}' carries {carries.get(pool, 0)} requests in flight, {before.amount} are promised to "
-                f"{before.to} and {coming} would come to it; free some of it or "
-                "choose a target elsewhere",
-                asks=True,
-            )
+            yield pool, coming, before

@@ -31,7 +31,7 @@ from orchestrator.runtime.schedules import DrillSchedule
 from providers.base import FaultKind
 from runbooks.plan import Plan
 from workflows.activities.documents import pack, unpack
-from workflows.activities.looking import heartbeats, look
+from workflows.activities.looking import Pulses, look
 from workflows.options import TASK_TIMEOUT
 from workflows.wire import (
     CONTROL_QUEUE,
@@ -78,8 +78,8 @@ __all__ = [
 
 FOLLOW_S = 0.15
 STUCK_ATTEMPTS = 4
-_T = TypeVar("_T")
 """Attempts at one workflow task from which it is not bad luck any more."""
+_T = TypeVar("_T")
 
 
 class ControlPlane:
@@ -89,6 +89,7 @@ class ControlPlane:
         self.client = client
         self._temporal = Asking(client)
         self.evacuations = Evacuations(client)
+        self._pulses = Pulses(client)
 
     @classmethod
     async def connect(cls, address: str | None = None, namespace: str | None = None) -> ControlPlane:
@@ -128,7 +129,7 @@ class ControlPlane:
         except NoSuch:
             return ()
         vantages = tuple(vantage.id for vantage in topology.vantages)
-        heard = await asyncio.gather(*(heartbeats(self.client, vantages, shard) for shard in range(topology.shards)))
+        heard = await asyncio.gather(*(self._pulses.heard(vantages, shard) for shard in range(topology.shards)))
         return await glance(
             lambda service: self._status(service.id, heard[shard_of(service.id, topology.shards)]), topology.services
         )
@@ -157,7 +158,7 @@ class ControlPlane:
         """One service, in the light of the probers' heartbeats as of now."""
         piece = await self._slice(service)
         vantages = tuple(vantage.id for vantage in piece.vantages)
-        return await self._status(service, await heartbeats(self.client, vantages, shard_of(service, piece.shards)))
+        return await self._status(service, await self._pulses.heard(vantages, shard_of(service, piece.shards)))
 
     async def explain(self, service: ServiceId) -> Explanation:
         """What the orchestrator would do by itself now, and why (not)."""
@@ -330,7 +331,7 @@ class ControlPlane:
     async def _preview(self, service: ServiceId, request: Request | None) -> Explanation:
         piece = await self._slice(service)
         seen = await look(
-            self.client,
+            self._pulses,
             LookRequest(
                 service=service,
                 vantages=tuple(vantage.id for vantage in piece.vantages),

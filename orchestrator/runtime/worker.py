@@ -37,7 +37,7 @@ from workflows.activities.dry import Dry
 from workflows.activities.evacuating import Evacuating
 from workflows.activities.governing import Governing
 from workflows.activities.leading import Leading
-from workflows.activities.looking import Looking
+from workflows.activities.looking import Looking, Pulses, look
 from workflows.activities.probing import Probing
 from workflows.activities.publishing import Publishing
 from workflows.activities.rehearsing import Rehearsing
@@ -104,9 +104,10 @@ async def workers(client: Client, post: Post) -> AsyncIterator[None]:
     stack = contextlib.AsyncExitStack()
     state = post.state or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="failover-worker-")))
     probes = Probes()
-    looking, steps = Looking(client), Steps(probes, Weighing(client))
+    pulses = Pulses(client)
+    looking, steps = Looking(client, pulses), Steps(probes, Weighing(client, partial(look, pulses)))
     governing = Governing(client)
-    leading = Leading(client, Verbs(probes, lambda *_found: None).do, looking.recheck, governing)
+    leading = Leading(client, Verbs(probes, lambda *_found: None).do, looking.recheck, governing, pulses)
     publishing, rehearsing, evacuating = Publishing(client), Rehearsing(client), Evacuating(client)
     dry = Dry(client)
     host = post.host or socket.gethostname()

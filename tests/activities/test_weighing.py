@@ -6,7 +6,6 @@ from collections.abc import AsyncIterator
 from dataclasses import replace
 
 import pytest
-from temporalio.client import Client
 
 from orchestrator.core import easing
 from orchestrator.core.easing import Return
@@ -53,7 +52,7 @@ def task(play: Stage, *rules: str, overrides: tuple[str, ...] = (), kind: MoveKi
 async def weighed(play: Stage, asked: StepTask) -> list[str]:
     """The rules that stand against it."""
 
-    async def read(_: Client, request: LookRequest) -> Look:
+    async def read(request: LookRequest) -> Look:
         look: Look = await play.world.look(request)
         return look
 

@@ -29,6 +29,7 @@ from real.town import Town
 from workflows import options
 from workflows.activities.governing import Governing
 from workflows.activities.leading import AGAIN, Leading
+from workflows.activities.looking import Pulses
 from workflows.wire import (
     CONTROL_QUEUE,
     GOVERNOR_ID,
@@ -157,7 +158,7 @@ async def region(
             except ApplicationError as error:
                 raise Transient(error.message) from error
 
-        usual = Leading(client, do, town.recheck, town.governing)
+        usual = Leading(client, do, town.recheck, town.governing, Pulses(client))
         acts = leading(play, usual) if leading else dict.fromkeys(EVERYWHERE, usual.lead)
         control = [acts[CONTROL_QUEUE]] if CONTROL_QUEUE in acts else []
         await stack.enter_async_context(desk(client, town, *town.activities(), usual.hand_over, *control))

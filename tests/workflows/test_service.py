@@ -21,7 +21,7 @@ from orchestrator.core.topology import Answer, Mode
 from real.scenery import AT_HOME, EU, US, World, refusal, service
 from real.stage import RealTime, Stage, endpoint, real_time, staff, stage, until
 from workflows import options
-from workflows.activities.looking import Looking
+from workflows.activities.looking import Looking, Pulses
 from workflows.wire import (
     ActiveRun,
     AdoptRequest,
@@ -645,7 +645,7 @@ async def test_a_terminated_run_is_known_as_that() -> None:
     """Somebody terminates a run from outside, on a real server: whoever asks after it is told so."""
     async with real_time() as client:
         handle = await client.start_workflow("failover", id="failover/chat/gone", task_queue="nobody")
-        assert await Looking(client).describe_run(handle.id) == "RUNNING"
+        assert await Looking(client, Pulses(client)).describe_run(handle.id) == "RUNNING"
         await handle.terminate("by a test")
-        assert await Looking(client).describe_run(handle.id) == "TERMINATED"
-        assert await Looking(client).describe_run("failover/chat/never") == "GONE"
+        assert await Looking(client, Pulses(client)).describe_run(handle.id) == "TERMINATED"
+        assert await Looking(client, Pulses(client)).describe_run("failover/chat/never") == "GONE"

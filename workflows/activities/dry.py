@@ -16,7 +16,7 @@ from orchestrator.core.topology import Service
 from providers import registry
 from runbooks.plan import Plan, Promote
 from workflows import options
-from workflows.activities.looking import look
+from workflows.activities.looking import Pulses, look
 from workflows.activities.translate import translated
 from workflows.wire import Explanation, LookRequest, PlanQuestion, Slice, service_id, shard_of
 from workflows.wire.drill import DryDecision, DryQuestion, DrySeen
@@ -43,7 +43,7 @@ class Dry:
             raise ApplicationError(text, type="NotFound") from error
         service = piece.service
         seen = await look(
-            self._client,
+            Pulses(self._client),
             LookRequest(
                 service.id,
                 tuple(vantage.id for vantage in piece.vantages),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 
 from temporalio import activity
 from temporalio.client import Client, WorkflowUpdateFailedError, WorkflowUpdateRPCTimeoutOrCancelledError
@@ -19,6 +18,8 @@ TOGETHER = 50
 """Services that are asked for in one update, at most."""
 PAUSE_S = 0.02
 """Before the governor is asked once more: it may just have continued as new."""
+TELL_TRIES = 5
+TELL_AGAIN_S = 0.2
 
 
 class Governing:
@@ -58,10 +59,16 @@ class Governing:
             self._telling = asyncio.create_task(self._tell_all())
 
     async def _tell_all(self) -> None:
-        while self._arrivals:
-            arrived, self._arrivals = tuple(self._arrivals), []
-            with contextlib.suppress(RPCError):
-                await self._client.get_workflow_handle(GOVERNOR_ID).signal("arrived", Arrivals(arrived))
+        failures = 0
+        while self._arrivals and failures < TELL_TRIES:
+            arrived, self._arrivals = self._arrivals, []
+            try:
+                await self._client.get_workflow_handle(GOVERNOR_ID).signal("arrived", Arrivals(tuple(arrived)))
+                failures = 0
+            except RPCError:
+                # Twice is once; given up, they go with the next that arrive.
+                self._arrivals, failures = [*arrived, *self._arrivals], failures + 1
+                await asyncio.sleep(TELL_AGAIN_S * failures)
 
     async def _ask_all(self) -> None:
         while self._waiting:

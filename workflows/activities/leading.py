@@ -29,7 +29,7 @@ from runbooks.plan import Plan, Promote, Steer, Step, Verify
 from runbooks.progress import Event, advance, begin
 from workflows import options
 from workflows.activities.governing import Governing
-from workflows.activities.looking import heartbeats
+from workflows.activities.looking import Pulses
 from workflows.wire import (
     Carry,
     Heartbeats,
@@ -72,7 +72,10 @@ further one is heard after a second."""
 AGAIN = 3
 """Tries at a first step that fails for a passing reason."""
 _LATER = "it waits for its turn"
-PLACE_S = 0.05
+PLACE_S = (0.05, 0.8)
+"""Before the governor is asked again for a place: soon at first, then more rarely, for others ask as well."""
+AGAIN_S = 0.05
+"""Before a step that failed for a passing reason is tried again."""
 BEAT_S = 0.5
 AT_ONCE = 10
 """Signals under way at one time."""
@@ -85,8 +88,9 @@ Recheck = Callable[[RecheckRequest], Awaitable[str]]
 class Leading:
     """Activities of the workflow that leads services out of a lost region."""
 
-    def __init__(self, client: Client, do: DoStep, recheck: Recheck, governing: Governing) -> None:
+    def __init__(self, client: Client, do: DoStep, recheck: Recheck, governing: Governing, pulses: Pulses) -> None:
         self._client = client
+        self._pulses = pulses
         self._governing = governing
         self._recheck = recheck
         self._writes = asyncio.Semaphore(WRITES)
@@ -108,9 +112,7 @@ class Leading:
         asked = {(report.vantage, report.shard) for each in task.services for report in each.reports}
         shards = sorted({shard for _, shard in asked})
         vantages = tuple(sorted({vantage for vantage, _ in asked}))
-        heard = dict(
-            zip(shards, await asyncio.gather(*(heartbeats(self._client, vantages, s) for s in shards)), strict=True)
-        )
+        heard = dict(zip(shards, await asyncio.gather(*(self._pulses.heard(vantages, s) for s in shards)), strict=True))
         found = await asyncio.gather(*(self._one(task, each, heard) for each in task.services))
         told: dict[Notify, None] = {}
         for _, notify in found:
@@ -176,7 +178,7 @@ class Leading:
         Asking again is harmless: the same token gets the same answer. A leader keeps no workflow waiting meanwhile.
         """
         loop = asyncio.get_running_loop()
-        begun, answer = loop.time(), None
+        begun, answer, (pause_s, longest_s) = loop.time(), None, PLACE_S
         while loop.time() < begun + (SILENT_S if answer is None else CROWDED_S):
             try:
                 answer = await self._governing.acquire(slot)
@@ -185,7 +187,8 @@ class Leading:
             else:
                 if not _crowded(answer):
                     return answer
-            await asyncio.sleep(PLACE_S)
+            await asyncio.sleep(pause_s)
+            pause_s = min(2 * pause_s, longest_s)
         return answer
 
     async def _led(self, carry: Carry, slot: SlotRequest) -> Lead:
@@ -236,7 +239,7 @@ class Leading:
             async with places:
                 with contextlib.suppress(Transient):
                     return await self._do(task)
-            await asyncio.sleep(PLACE_S)
+            await asyncio.sleep(AGAIN_S)
         async with places:
             return await self._do(task)
 

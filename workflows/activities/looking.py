@@ -28,13 +28,37 @@ from workflows.wire import (
     watch_id,
 )
 
+SAME_S = 0.1
+"""So old an answer is given to others who ask: a prober's heart beats every 0.8 s."""
 
-async def heartbeats(client: Client, vantages: tuple[VantageId, ...], shard: int) -> Heartbeats:
-    """The server-stamped last heartbeat of each vantage's prober; those that do not probe are left out."""
 
-    async def one(vantage: VantageId) -> tuple[VantageId, datetime] | None:
+class Pulses:
+    """Reads heartbeats for everybody in this process: when a region is lost, hundreds ask at the same time.
+
+    Each question holds the prober's workflow still at the server for a moment, and the answers would be the same.
+    """
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+        self._read: dict[tuple[VantageId, int], tuple[float, asyncio.Task[datetime | None]]] = {}
+
+    async def heard(self, vantages: tuple[VantageId, ...], shard: int) -> Heartbeats:
+        """The last heartbeat of each, by the server's clock, as it was ``SAME_S`` ago at most."""
+        stamps = await asyncio.gather(*(self._last(vantage, shard) for vantage in vantages))
+        return Heartbeats(tuple((v, at) for v, at in zip(vantages, stamps, strict=True) if at is not None))
+
+    async def _last(self, vantage: VantageId, shard: int) -> datetime | None:
+        now = asyncio.get_running_loop().time()
+        begun, reading = self._read.get((vantage, shard), (0.0, None))
+        if reading is None or now - begun > SAME_S:
+            reading = asyncio.create_task(self._ask(vantage, shard))
+            self._read[vantage, shard] = (now, reading)
+        # Whoever asked first may give up before the others do.
+        return await asyncio.shield(reading)
+
+    async def _ask(self, vantage: VantageId, shard: int) -> datetime | None:
         try:
-            described = await client.get_workflow_handle(watch_id(vantage, shard)).describe()
+            described = await self._client.get_workflow_handle(watch_id(vantage, shard)).describe()
         except RPCError:
             return None
         stamps = [
@@ -42,10 +66,7 @@ async def heartbeats(client: Client, vantages: tuple[VantageId, ...], shard: int
             for pending in described.raw_description.pending_activities
             if pending.HasField("last_heartbeat_time")
         ]
-        return (vantage, max(stamps)) if stamps else None
-
-    heard = await asyncio.gather(*(one(vantage) for vantage in vantages))
-    return Heartbeats(tuple(each for each in heard if each is not None))
+        return max(stamps, default=None)
 
 
 async def routing(steering: SteeringSpec | None, budget_s: float) -> tuple[Routing | None, str]:
@@ -61,10 +82,10 @@ async def routing(steering: SteeringSpec | None, budget_s: float) -> tuple[Routi
         return None, str(error)
 
 
-async def look(client: Client, request: LookRequest) -> Look:
+async def look(pulses: Pulses, request: LookRequest) -> Look:
     """Heartbeats and routing, side by side, within the request's budget."""
     heard, (read, error) = await asyncio.gather(
-        _within(heartbeats(client, request.vantages, request.shard), request.budget_s),
+        _within(pulses.heard(request.vantages, request.shard), request.budget_s),
         routing(request.steering, request.budget_s),
     )
     return Look(heard, read, error)
@@ -82,13 +103,14 @@ async def _within(reading: object, budget_s: float) -> Heartbeats:
 class Looking:
     """Local activities of the service and failover workflows."""
 
-    def __init__(self, client: Client) -> None:
+    def __init__(self, client: Client, pulses: Pulses) -> None:
         self._client = client
+        self._pulses = pulses
 
     @activity.defn(name=options.LOOK_ACTIVITY)
     async def look(self, request: LookRequest) -> Look:
         """Never raises for what cannot be read: it says so."""
-        return await look(self._client, request)
+        return await look(self._pulses, request)
 
     @activity.defn(name=options.DESCRIBE_RUN)
     async def describe_run(self, workflow_id: str) -> str:
@@ -107,7 +129,7 @@ class Looking:
         handle = self._client.get_workflow_handle(service_id(request.service))
         status = await handle.query("status", StatusQuestion(datetime.now(UTC)), result_type=ServiceStatus)
         vantages = tuple(view.vantage for view in status.views)
-        heard = await heartbeats(self._client, vantages, shard_of(request.service, status.shards))
+        heard = await self._pulses.heard(vantages, shard_of(request.service, status.shards))
         question = StatusQuestion(datetime.now(UTC), heard)
         status = await handle.query("status", question, result_type=ServiceStatus)
         well = [

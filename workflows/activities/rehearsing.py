@@ -22,7 +22,7 @@ from orchestrator.core.waiting import no_drill
 from providers import registry
 from providers.base import FaultKind
 from workflows import options
-from workflows.activities.looking import heartbeats
+from workflows.activities.looking import Pulses
 from workflows.activities.translate import translated
 from workflows.wire import (
     FailbackTask,
@@ -145,7 +145,7 @@ class Rehearsing:
 
     async def _status(self, service: ServiceId, piece: Slice) -> ServiceStatus:
         vantages = tuple(vantage.id for vantage in piece.vantages)
-        heard = await heartbeats(self._client, vantages, shard_of(service, piece.shards))
+        heard = await Pulses(self._client).heard(vantages, shard_of(service, piece.shards))
         question = StatusQuestion(datetime.now(UTC), heard)
         handle = self._client.get_workflow_handle(service_id(service))
         status: ServiceStatus = await handle.query("status", question, result_type=ServiceStatus)

@@ -14,7 +14,6 @@ from orchestrator.core.move import Move, MoveKind, Objection
 from orchestrator.core.underway import UnderWay
 from providers.base import Refused, Transient
 from runbooks.plan import Check
-from workflows.activities.looking import look
 from workflows.wire import (
     GOVERNOR_ID,
     Explanation,
@@ -27,7 +26,7 @@ from workflows.wire import (
     shard_of,
 )
 
-Read = Callable[[Client, LookRequest], Awaitable[Look]]
+Read = Callable[[LookRequest], Awaitable[Look]]
 """Reads heartbeats and routing."""
 READ_S = 1.0
 """How long the routing and the probers' heartbeats may take to read."""
@@ -36,7 +35,7 @@ READ_S = 1.0
 class Weighing:
     """Weighs a step's move, by asking the workflow of its service."""
 
-    def __init__(self, client: Client, read: Read = look) -> None:
+    def __init__(self, client: Client, read: Read) -> None:
         self._client = client
         self._read = read
 
@@ -56,7 +55,7 @@ class Weighing:
                 steering=piece.service.steering,
                 budget_s=READ_S,
             )
-            seen = await self._read(self._client, request)
+            seen = await self._read(request)
             if not seen.heartbeats.heard:
                 raise Transient(f"no vantage of service '{task.service}' could be heard within {READ_S:g} s")
             way = UnderWay(task.run, move, rules, task.overrides)
