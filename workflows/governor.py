@@ -16,12 +16,17 @@ with workflow.unsafe.imports_passed_through():
     from orchestrator.core.names import ServiceId
     from workflows import options, reading
     from workflows.wire import service_id
-    from workflows.wire.governor import Arrivals, GiveBack, GovernorState, Regime, SlotAnswers, SlotRequests, Stand
+    from workflows.wire.governor import Arrival, Arrivals, GovernorState, News, Regime, SlotAnswers, SlotRequests
 
 LEASE = timedelta(minutes=2)
 """How long a grant is believed before its run is asked after."""
 ASK_AGAIN = timedelta(seconds=30)
 """After a run that could not be asked after."""
+QUIET = timedelta(seconds=1)
+"""So long nothing was said when it continues as new. What is said in that moment undoes it, and while its history is
+then read again more is said: it would never get anywhere."""
+TOO_LONG = 20
+"""So many times ``CONTINUE_AT`` is too long to wait for that: Temporal ends a workflow of 51,200 events."""
 OVER = frozenset({"COMPLETED", "FAILED", "CANCELED", "TERMINATED", "TIMED_OUT", "GONE"})
 """What a run may be that moves nothing any more. All else counts as alive: silence is not an end."""
 
@@ -34,20 +39,30 @@ class GovernorWorkflow:
     def __init__(self, state: GovernorState) -> None:
         self._ledger = state.ledger
         self._freed = False
+        self._said = 0
 
     @workflow.run
     async def run(self, state: GovernorState) -> None:
         while True:
-            busy = bool(self._ledger.grants)
-            with contextlib.suppress(TimeoutError):
-                await workflow.wait_condition(
-                    lambda held=busy: self._freed or bool(self._ledger.grants) is not held or self._is_long(),  # type: ignore[misc]  # bound on purpose
-                    timeout=ASK_AGAIN if busy else None,
-                )
+            quiet = await self._rest()
             await self._ask_after_runs()
             await self._call_who_waits()
-            if self._is_long() and not self._freed and workflow.all_handlers_finished():
+            due = self._is_long() if quiet else self._is_long(TOO_LONG)
+            if due and not self._freed and workflow.all_handlers_finished():
                 workflow.continue_as_new(replace(state, ledger=self._ledger))
+
+    async def _rest(self) -> bool:
+        """Until something is to be done; whether nothing was said for a while."""
+        said, busy, long = self._said, bool(self._ledger.grants), self._is_long()
+        pause = QUIET if long else ASK_AGAIN if busy else None
+        try:
+            await workflow.wait_condition(
+                lambda: self._freed or bool(self._ledger.grants) is not busy or self._is_long() is not long,
+                timeout=pause,
+            )
+        except TimeoutError:
+            return self._said == said
+        return False
 
     async def _call_who_waits(self) -> None:
         """Where something was given back, those who were refused look again: they need not wait for their own pause."""
@@ -57,8 +72,8 @@ class GovernorWorkflow:
         self._ledger, services = governing.called(self._ledger)
         await asyncio.gather(*(_look_again(service) for service in services))
 
-    def _is_long(self) -> bool:
-        return workflow.info().get_current_history_length() > options.CONTINUE_AT
+    def _is_long(self, times: int = 1) -> bool:
+        return workflow.info().get_current_history_length() > options.CONTINUE_AT * times
 
     async def _ask_after_runs(self) -> None:
         """Free what belongs to runs that ended without a word; a run that lives keeps what it has."""
@@ -76,6 +91,9 @@ class GovernorWorkflow:
     @workflow.update
     def acquire(self, asked: SlotRequests) -> SlotAnswers:
         """May these runs start, one after the other? The same token again gets the same answer."""
+        self._said += 1
+        if asked.arrivals:
+            self._arrive(asked.arrivals)
         now = workflow.now()
         answers = []
         for request in asked.requests:
@@ -84,31 +102,35 @@ class GovernorWorkflow:
         return SlotAnswers(tuple(answers))
 
     @workflow.signal
-    def release(self, back: GiveBack) -> None:
-        """A run is over. Twice is once; before it was granted means never."""
-        self._ledger = governing.release(self._ledger, back.token)
-        if back.end is not None:
-            self._ledger = governing.ended(self._ledger, back.end, now=workflow.now())
-        self._freed = bool(self._ledger.waiting)
-
-    @workflow.signal
-    def stands(self, stand: Stand) -> None:
-        """A service's traffic takes this of shared pools now."""
-        self._ledger = governing.stands(self._ledger, stand.service, stand.needs)
-        self._freed = bool(self._ledger.waiting)
+    def told(self, news: News) -> None:
+        """A run is over, or a service takes something else now. Twice is once; before it was granted means never."""
+        if news.stand is not None:
+            self._ledger = governing.stands(self._ledger, news.stand.service, news.stand.needs)
+        for back in news.back:
+            self._ledger = governing.release(self._ledger, back.token)
+            if back.end is not None:
+                self._ledger = governing.ended(self._ledger, back.end, now=workflow.now())
+        self._hear()
 
     @workflow.signal
     def arrived(self, arrivals: Arrivals) -> None:
         """Services that were led have arrived: what they take stands, and others may have their places."""
-        for each in arrivals.arrivals:
+        self._arrive(arrivals.arrivals)
+
+    def _arrive(self, arrivals: tuple[Arrival, ...]) -> None:
+        for each in arrivals:
             self._ledger = governing.release(governing.stands(self._ledger, each.service, each.needs), each.token)
+        self._hear()
+
+    def _hear(self) -> None:
+        self._said += 1
         self._freed = bool(self._ledger.waiting)
 
     @workflow.signal
     def configure(self, regime: Regime) -> None:
         """The topology changed. An older revision arriving late changes nothing."""
         self._ledger = governing.configured(self._ledger, regime.revision, regime.limits, regime.pools, regime.services)
-        self._freed = bool(self._ledger.waiting)
+        self._hear()
 
     # ------------------------------------------------------------------ questions
 

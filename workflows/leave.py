@@ -18,7 +18,7 @@ with workflow.unsafe.imports_passed_through():
     from orchestrator.core.names import Domain, RunId, ServiceId
     from workflows import options
     from workflows.wire import GOVERNOR_ID, run_workflow_id
-    from workflows.wire.governor import GiveBack, Stand
+    from workflows.wire.governor import GiveBack, News, Stand
 
 SILENT = "governor-silent"
 
@@ -98,12 +98,12 @@ class Leave:
         Where there is no governor, nobody is told: it asks after runs by itself.
         """
         governor = workflow.get_external_workflow_handle(GOVERNOR_ID)
+        if not self.owes(needs):
+            return
+        new, back = needs if needs != self._told else None, tuple(self._back)
+        self._told, self._back = self._told if new is None else new, []
         with contextlib.suppress(FailureError):
-            if needs is not None and needs != self._told:
-                self._told = needs
-                await governor.signal("stands", Stand(service, needs))
-            while self._back:
-                await governor.signal("release", self._back.pop(0))
+            await governor.signal("told", News(None if new is None else Stand(service, new), back))
 
     def forget(self) -> None:
         """The governor may be another one: tell it again what the service takes."""

@@ -41,6 +41,7 @@ from workflows import options
 from workflows.activities.documents import pack
 from workflows.activities.governing import Governing
 from workflows.activities.leading import Leading
+from workflows.activities.looking import Pulses
 from workflows.activities.publishing import Publishing
 from workflows.wire import (
     CONTROL_QUEUE,
@@ -66,7 +67,7 @@ from workflows.wire import (
     run_workflow_id,
 )
 from workflows.wire.evacuation import Departed, EvacuationRequest, Fate
-from workflows.wire.governor import Arrival, GiveBack, GovernorState, Regime, SlotAnswers, SlotRequests, Stand
+from workflows.wire.governor import Arrival, GiveBack, GovernorState, News, Regime, SlotAnswers, SlotRequests, Stand
 from workflows.wire.lost import Bundle, Fallen
 
 HERE = Path(__file__).parent
@@ -112,7 +113,7 @@ async def theatre() -> AsyncIterator[tuple[Stage, Prober, Rehearsal, Region]]:
         region = Region()
         acts = (publishing.running_endpoints, publishing.publish_topology, *rehearsal.activities())
         acts = (*acts, region.list_inside, region.depart, region.await_arrival)
-        leading = Leading(client, world.step, world.recheck, cast("Governing", Granting()))
+        leading = Leading(client, world.step, world.recheck, cast("Governing", Granting()), Pulses(client))
         acts = (*acts, leading.lead, leading.hand_over)
         async with staff(client, world, *acts):
             yield Stage(clock, world, service(cooldown_s=0.0)), prober, rehearsal, region
@@ -325,8 +326,8 @@ async def governed(client: Client, recorder: Recorder) -> None:
         run = RunId(f"{name}-run")
         asked = SlotRequest(run, run_workflow_id(name, run), Moving(name, (Domain("beta/ohio"),)))
         await handle.execute_update("acquire", SlotRequests((asked,)), result_type=SlotAnswers)
-    await handle.signal("stands", Stand(names[0], ()))
-    await handle.signal("release", GiveBack(RunId("chat-run")))
+    await handle.signal("told", News(Stand(names[0], ())))
+    await handle.signal("told", News(back=(GiveBack(RunId("chat-run")),)))
     await handle.query("held", result_type=Ledger)
     await recorder.keep("governor", handle.id)
 

@@ -41,7 +41,7 @@ from workflows.wire import (
     Started,
     service_id,
 )
-from workflows.wire.governor import GiveBack, GovernorState, Regime, SlotAnswers, SlotRequests
+from workflows.wire.governor import GiveBack, GovernorState, News, Regime, SlotAnswers, SlotRequests
 
 ANSWER: Any = Started | Refusal
 CHAT, CODE = ServiceId("chat"), ServiceId("code")
@@ -205,7 +205,7 @@ async def test_the_whole_lot_at_once_is_a_persons_to_decide(play: Play) -> None:
     refused = await ask(play.chat)
     assert isinstance(refused, Refusal)
     assert [reason.rule for reason in refused.reasons] == ["change-guard"]
-    await play.governor.signal("release", GiveBack(RunId("other-1")))
+    await play.governor.signal("told", News(back=(GiveBack(RunId("other-1")),)))
     assert isinstance(await ask(play.chat, 2, evacuating=PARIS), Started)
     assert isinstance(await ask(play.code, 2, evacuating=PARIS), Started)
     await play.chat.closed()
@@ -324,7 +324,12 @@ async def test_what_is_granted_outlives_the_execution(play: Play, monkeypatch: p
     assert (await play.wish("chat")).granted
     for number in range(40):
         assert (await play.wish("code", number, needs=(("h100", 50),))).granted
-    assert (await play.governor.describe()).run_id != first
+
+    async def execution() -> str | None:
+        await play.chat.pass_(seconds=1)
+        return (await play.governor.describe()).run_id
+
+    assert await until(execution, lambda now: now != first), "as soon as nobody asks for a while"
     assert (await play.wish("chat")).granted
     assert not (await play.wish("more")).granted
     assert not (await play.wish("code", 3)).granted, "its run was over before the last one began"

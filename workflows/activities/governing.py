@@ -18,6 +18,8 @@ TOGETHER = 50
 """Services that are asked for in one update, at most."""
 PAUSE_S = 0.02
 """Before the governor is asked once more: it may just have continued as new."""
+LINGER_S = 0.2
+"""Whoever asks within this long takes with him what has arrived."""
 TELL_TRIES = 5
 TELL_AGAIN_S = 0.2
 
@@ -60,6 +62,7 @@ class Governing:
 
     async def _tell_all(self) -> None:
         failures = 0
+        await asyncio.sleep(LINGER_S)
         while self._arrivals and failures < TELL_TRIES:
             arrived, self._arrivals = self._arrivals, []
             try:
@@ -77,10 +80,13 @@ class Governing:
             batch = [each for each in batch if not each[1].done()]
             if not batch:
                 continue
+            arrived, self._arrivals = tuple(self._arrivals), []
             try:
                 async with asyncio.timeout(options.GOVERNOR_ANSWERS.total_seconds()):
-                    said = await self._ask(SlotRequests(tuple(request for request, _ in batch)))
+                    said = await self._ask(SlotRequests(tuple(request for request, _ in batch), arrived))
             except Exception as error:
+                for each in arrived:
+                    self.arrived(each)  # twice is once
                 for _, answer in batch:
                     if not answer.done():
                         answer.set_exception(error if isinstance(error, ApplicationError) else _silent())

@@ -28,10 +28,21 @@ class Regime:
 
 
 @dataclass(frozen=True, slots=True)
+class Arrival:
+    """The traffic of one service that was led has moved, and takes this of shared pools where it goes now."""
+
+    token: RunId
+    service: ServiceId
+    needs: Needs
+
+
+@dataclass(frozen=True, slots=True)
 class SlotRequests:
     """Update ``acquire``: the runs that are about to start on one worker, each with its own token."""
 
     requests: tuple[SlotRequest, ...]
+    arrivals: tuple[Arrival, ...] = ()
+    """What has arrived before; a signal would be one task more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +54,7 @@ class SlotAnswers:
 
 @dataclass(frozen=True, slots=True)
 class Stand:
-    """Signal ``stands``: what a service's traffic takes of shared pools where it goes now."""
+    """What a service's traffic takes of shared pools where it goes now."""
 
     service: ServiceId
     needs: Needs
@@ -51,7 +62,7 @@ class Stand:
 
 @dataclass(frozen=True, slots=True)
 class GiveBack:
-    """Signal ``release``: a run is over, or never began."""
+    """A run is over, has moved its traffic, or never began."""
 
     token: RunId
     end: Return | None = None
@@ -59,12 +70,12 @@ class GiveBack:
 
 
 @dataclass(frozen=True, slots=True)
-class Arrival:
-    """The traffic of one service that was led has moved, and takes this of shared pools where it goes now."""
+class News:
+    """Signal ``told``: what one service has to tell."""
 
-    token: RunId
-    service: ServiceId
-    needs: Needs
+    stand: Stand | None = None
+    """None: it takes what it took."""
+    back: tuple[GiveBack, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
