@@ -326,7 +326,7 @@ async def test_what_is_granted_outlives_the_execution(play: Play, monkeypatch: p
         assert (await play.wish("code", number, needs=(("h100", 50),))).granted
 
     async def execution() -> str | None:
-        await play.chat.pass_(seconds=1)
+        await play.env.sleep(1)
         return (await play.governor.describe()).run_id
 
     assert await until(execution, lambda now: now != first), "as soon as nobody asks for a while"
