@@ -182,7 +182,8 @@ class LostWorkflow:
             Following(service, tuple(heard.reports.values()), heard.before, last=heard.tries >= TRIES)
             for service, heard in batch
         )
-        task = LeadTask(f"{workflow.info().run_id}/{number}", self._domain, services)
+        crowd = len(self._waiting) + len(self._departures)
+        task = LeadTask(f"{workflow.info().run_id}/{number}", self._domain, services, crowd)
         began = workflow.now()
         answer = await self._somewhere(task)
         quick = workflow.now() - began <= SLOW

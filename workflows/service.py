@@ -187,7 +187,6 @@ class ServiceWorkflow(Attended):
         self._state = replace(self._state, hold=decision.reasons, question=None)
         if not decision.reasons:
             self._state = replace(self._state, told=(), detected=())
-            self._pace.anew()
             return
         telling = situation.wants_telling(decision)
         self._unheard = (self._unheard or workflow.now()) if telling and telling[0] == "unknown" else None

@@ -58,6 +58,8 @@ log = structlog.get_logger()
 
 BY_ITSELF = timedelta(seconds=150)
 """After so long a service begins its run by itself: its leader has fallen silent."""
+EACH = timedelta(seconds=0.5)
+"""And so much later for each service that leaves the region: their runs go on one after the other."""
 DECIDED_FOR_S = 2.0
 """A verdict older than this is asked for again before traffic moves."""
 STEP_S = 4.0
@@ -140,7 +142,7 @@ class Leading:
             task.domain,
             each.reports,
             heard,
-            until=datetime.now(UTC).replace(microsecond=0) + BY_ITSELF,
+            until=datetime.now(UTC).replace(microsecond=0) + BY_ITSELF + task.crowd * EACH,
             instead=each.before,
         )
         led = Led(text="nothing was chosen")

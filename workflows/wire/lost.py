@@ -86,6 +86,8 @@ class LeadTask:
     id: str
     domain: Domain
     services: tuple[Following, ...]
+    crowd: int = 0
+    """How many services leave it in all."""
 
 
 @dataclass(frozen=True, slots=True)
