@@ -30,7 +30,7 @@ STEADY_S = 10.0
 CLOSE_S = 600.0
 """Runs write their records to the end after the storm, when there is time for it."""
 ASK_S = 300.0
-RUNNING = 'WorkflowType="failover" AND ExecutionStatus="Running"'
+RUNNING = 'WorkflowType IN ("failover", "lost") AND ExecutionStatus="Running"'
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,6 +28,9 @@ with workflow.unsafe.imports_passed_through():
 
 BATCH = 10
 """Services that one leader takes at a time, at most."""
+FIRST = 3
+"""Services in the first batch. It goes alone for a moment: what matters most is not to wait for all the rest."""
+ALONE_FOR = timedelta(seconds=0.5)
 LEADERS = 4
 """Batches under way at one time, at most."""
 SLOW = timedelta(seconds=2)
@@ -79,6 +82,9 @@ class LostWorkflow:
         self._leading: list[asyncio.Task[None]] = []
         self._batches = 0
         self._leaders = LEADERS
+        self._together = False
+        """Whether more than the first batch may be under way."""
+        self._first: asyncio.Task[None] | None = None
         self._departures: dict[ServiceId, Departure] = {}
         self._heads: list[tuple[datetime, ServiceId, HeadStart]] = []
         self._late: dict[tuple[ServiceId, VantageId], Report] = {}
@@ -160,9 +166,17 @@ class LostWorkflow:
 
     def _begin_leading(self) -> None:
         self._leading = [task for task in self._leading if not task.done()]
-        while len(self._leading) < self._leaders and (batch := self._next()):
+        while len(self._leading) < (self._leaders if self._together else 1) and (batch := self._next()):
+            if not self._batches:
+                self._first = asyncio.create_task(self._let_others_begin())
             self._batches += 1
             self._leading.append(asyncio.create_task(self._lead(self._batches, batch)))
+
+    async def _let_others_begin(self) -> None:
+        with contextlib.suppress(TimeoutError):
+            await workflow.wait_condition(lambda: self._together, timeout=ALONE_FOR)
+        self._together = True
+        self._hear()
 
     def _next(self) -> tuple[tuple[ServiceId, _Heard], ...]:
         """The services that a majority speaks of, the most important first; they wait no longer."""
@@ -170,7 +184,7 @@ class LostWorkflow:
             return ()
         ready = [item for item in self._waiting.items() if self._votes(item[1].reports) >= self._majority]
         ready.sort(key=lambda item: (item[1].tier, item[1].since, item[0]))
-        size = min(self._at_once, BATCH)
+        size = min(self._at_once, BATCH if self._batches else FIRST)
         taken = tuple(ready[:size])
         for service, heard in taken:
             del self._waiting[service]
@@ -186,6 +200,7 @@ class LostWorkflow:
         task = LeadTask(f"{workflow.info().run_id}/{number}", self._domain, services, crowd)
         began = workflow.now()
         answer = await self._somewhere(task)
+        self._together = True
         quick = workflow.now() - began <= SLOW
         self._leaders = min(LEADERS, self._leaders + 1) if quick else max(1, self._leaders - 1)
         if answer is None:
