@@ -22,7 +22,7 @@ LEASE = timedelta(minutes=2)
 """How long a grant is believed before its run is asked after."""
 ASK_AGAIN = timedelta(seconds=30)
 """After a run that could not be asked after."""
-QUIET = timedelta(seconds=1)
+QUIET = timedelta(seconds=0.25)
 """So long nothing was said when it continues as new. What is said in that moment undoes it, and while its history is
 then read again more is said: it would never get anywhere."""
 TOO_LONG = 20

@@ -11,6 +11,9 @@ from datetime import timedelta
 from temporalio.common import RetryPolicy
 
 TASK_TIMEOUT = timedelta(seconds=1)
+CROWD_TASK_TIMEOUT = timedelta(seconds=3)
+"""Where a crowd speaks with one workflow: another worker needs a while to read the history of its thousands of events,
+and one that gets no time for that begins again and again."""
 STICKY_TIMEOUT = timedelta(seconds=1)
 
 PROBE_HEARTBEAT = timedelta(seconds=3)

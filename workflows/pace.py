@@ -13,8 +13,9 @@ REST_FROM_S = 30.0
 REST_S = 900.0
 """The longest of these pauses where nothing will be done: every endpoint is well, or people start every run."""
 
-SILENT_AGAIN = 5
-"""Where the governor is silent, or nothing could be read in time: after one second, after two, ... after so many."""
+SILENT_AGAIN_S = 30.0
+"""Where the governor is silent, or nothing could be read in time: after one second, then doubling up to that long.
+Hundreds that ask again every few seconds would keep it silent."""
 
 
 class Pace:
@@ -23,7 +24,7 @@ class Pace:
     def __init__(self) -> None:
         self._pause_s = LOOK_AGAIN_S[0]
         self._concerned = False
-        self._silent = 0
+        self._silent_s = 0.0
         self._blind = False
 
     def anew(self) -> None:
@@ -43,10 +44,9 @@ class Pace:
         concerning = concerning and bool(facts.dead or hold)
         if concerning and (self._blind or any(each.rule == "governor-silent" for each in hold)):
             # A worker that froze with the governor keeps it for some seconds; a long pause would be added to them.
-            # Where it is not heard because hundreds ask, asking every second would keep it so.
-            self._silent = min(self._silent + 1, SILENT_AGAIN)
-            return LOOK_AGAIN_S[0] * self._silent
-        self._silent = 0
+            self._silent_s = min(2 * self._silent_s, SILENT_AGAIN_S) or LOOK_AGAIN_S[0]
+            return self._silent_s
+        self._silent_s = 0.0
         if concerning is not self._concerned:
             # A pause that grew while all was well must not delay the next look at an outage.
             self._concerned, self._pause_s = concerning, LOOK_AGAIN_S[0]

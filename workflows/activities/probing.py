@@ -179,7 +179,7 @@ class _Bundles:
             region,
             id=lost_id(region),
             task_queue=CONTROL_QUEUE,
-            task_timeout=options.TASK_TIMEOUT,
+            task_timeout=options.CROWD_TASK_TIMEOUT,
             id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE,
             start_signal="heard",
             start_signal_args=[bundle],

@@ -138,7 +138,7 @@ class Publishing:
             GovernorState(Ledger()),
             id=GOVERNOR_ID,
             task_queue=CONTROL_QUEUE,
-            task_timeout=options.TASK_TIMEOUT,
+            task_timeout=options.CROWD_TASK_TIMEOUT,
             id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
             id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE,
             start_signal="configure",
