@@ -1,4 +1,7 @@
-"""The order of all tests: those that run whole systems come first, and no test process waits long for the last one."""
+"""The order of all tests: those that run whole systems come first, and no test process waits long for the last one.
+
+Property tests run on shared machines: a slow example is no failure.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,10 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+settings.register_profile("shared-machine", deadline=None)
+settings.load_profile("shared-machine")
 
 HERE = Path(__file__).parent
 LONG = frozenset({"system", "crashes", "breakglass"})

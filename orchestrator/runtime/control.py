@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import AsyncIterator, Awaitable
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -203,16 +202,20 @@ class ControlPlane:
     async def record(self, run: RunId, service: ServiceId | None = None) -> Record:
         """A run's record, running or closed (as long as Temporal keeps it)."""
         owner = service or _owner(run)
-        missing = f"there is no run '{run}': failover history shows those there were"
         try:
-            return await self._temporal.query(run_workflow_id(owner, run), "record", Record, missing=missing)
+            return await self._record(run, owner)
         except NoSuch:
-            # The service guessed from the run's id may be none: what is wrong then is still the run.
-            with contextlib.suppress(*(() if service else (NoSuch,))):
-                for known in (await self.status(owner)).last_runs:
-                    if known.run == run:
-                        return known
-            raise
+            try:
+                status = await self.status(owner)
+            except NoSuch as error:
+                # The service guessed from the run's id may be none: what is wrong then is still the run.
+                raise error if service else NoSuch(_no_run(run)) from None
+            if status.run == run:
+                raise NoSuch(_to_begin(run)) from None
+            known = next((record for record in status.last_runs if record.run == run), None)
+            if known is None:
+                raise
+            return known
 
     async def follow(self, service: ServiceId, run: RunId) -> AsyncIterator[Record]:
         """The record each time it grows, until it is closed."""
@@ -228,9 +231,8 @@ class ControlPlane:
 
     async def run_state(self, run: RunId, service: ServiceId | None = None) -> RunState:
         """What a run waits for, and what people may do with it now."""
-        missing = f"there is no run '{run}': failover history shows those there were"
         return await self._temporal.query(
-            run_workflow_id(service or _owner(run), run), "state", RunState, missing=missing
+            run_workflow_id(service or _owner(run), run), "state", RunState, missing=_no_run(run)
         )
 
     async def act(self, run: RunId, act: RunAct, service: ServiceId | None = None) -> Acted:
@@ -323,10 +325,13 @@ class ControlPlane:
         if status.run is None or any(record.run == status.run for record in status.last_runs):
             return status
         try:
-            record = await self.record(status.run, service)
+            record = await self._record(status.run, service)
         except NoSuch:
-            return status
+            return status  # it is led out of a lost region with others, and is still to begin
         return replace(status, last_runs=(record, *status.last_runs))
+
+    async def _record(self, run: RunId, service: ServiceId) -> Record:
+        return await self._temporal.query(run_workflow_id(service, run), "record", Record, missing=_no_run(run))
 
     async def _preview(self, service: ServiceId, request: Request | None) -> Explanation:
         piece = await self._slice(service)
@@ -358,6 +363,17 @@ class ControlPlane:
         names = [schedule.name for schedule in await self.drill_schedules()]
         close = nearest(name, names)
         return f"there is no drill schedule '{name}'" + (f"; did you mean '{close}'?" if close else "")
+
+
+def _no_run(run: RunId) -> str:
+    return f"there is no run '{run}': failover history shows those there were"
+
+
+def _to_begin(run: RunId) -> str:
+    return (
+        f"run {run} is led out of a lost region together with others, and is still to begin, within minutes: until "
+        "then failover status and failover evacuation show where its service stands"
+    )
 
 
 def _owner(run: RunId) -> ServiceId:

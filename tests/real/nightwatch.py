@@ -130,6 +130,7 @@ class Night:
             interval="400ms",
             chat_timeout="1s",
             load_s=0.2,
+            longest_s=200.0,
         ) as system:
             night = cls(system)
             names = [service.id for service in system.topology.services if service.id != "chat"]

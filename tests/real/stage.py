@@ -144,11 +144,11 @@ class Stage:
         status: ServiceStatus = await self.handle.query("status", StatusQuestion(now, heard), result_type=ServiceStatus)
         return status
 
-    async def until(self, true: Callable[[ServiceStatus], bool], within_s: float = 20.0) -> ServiceStatus:
+    async def until(self, true: Callable[[ServiceStatus], bool], within_s: float = 45.0) -> ServiceStatus:
         """The status as soon as *true* of it."""
         return await until(self.status, true, within_s)
 
-    async def closed(self, runs: int = 1, within_s: float = 20.0) -> ServiceStatus:
+    async def closed(self, runs: int = 1, within_s: float = 45.0) -> ServiceStatus:
         """The status as soon as so many runs are closed and none is in progress; time is skipped."""
 
         async def ask() -> ServiceStatus:
@@ -194,7 +194,7 @@ UNSETTLED = (
 )
 
 
-async def until(ask: Callable[[], Awaitable[Any]], true: Callable[[Any], bool], within_s: float = 20.0) -> Any:
+async def until(ask: Callable[[], Awaitable[Any]], true: Callable[[Any], bool], within_s: float = 45.0) -> Any:
     """What *ask* answers, as soon as it is *true*. A server that is too busy to answer in time has not answered yet."""
     deadline = asyncio.get_running_loop().time() + within_s
     while True:

@@ -58,7 +58,7 @@ LONGEST_S = 100.0
 _T = TypeVar("_T")
 
 
-async def until(ask: Callable[[], Awaitable[_T]], true: Callable[[_T], bool], what: str, within_s: float = 30.0) -> _T:
+async def until(ask: Callable[[], Awaitable[_T]], true: Callable[[_T], bool], what: str, within_s: float = 45.0) -> _T:
     """What *ask* answers, as soon as it is *true*; what it raises for a passing reason counts as not yet."""
     deadline = time.monotonic() + within_s
     said: object = None
@@ -343,11 +343,11 @@ class System:
         found = [each async for each in self.plane.client.list_workflows("WorkflowType = 'failover'")]
         return [each.id for each in sorted(found, key=lambda each: each.start_time, reverse=True)]
 
-    async def run(self, *, nth: int = 1, within_s: float = 30.0) -> str:
+    async def run(self, *, nth: int = 1, within_s: float = 45.0) -> str:
         """Workflow id of the *nth* run, as soon as it has been started."""
         return (await until(self.runs, lambda found: len(found) >= nth, "a run", within_s))[0]
 
-    async def closed(self, run: str, *, within_s: float = 30.0) -> Record:
+    async def closed(self, run: str, *, within_s: float = 45.0) -> Record:
         """The record of the run *run* when it is over."""
         handle = self.plane.client.get_workflow_handle(run, result_type=Record)
         async with asyncio.timeout(within_s):

@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 
+import pytest
+
 from orchestrator.core.quorum import Verdict
 from orchestrator.core.record import RunStatus
 from real.nightwatch import Night
@@ -163,6 +165,7 @@ STORIES: tuple[Callable[[Night], Coroutine[None, None, None]], ...] = (
 )
 
 
+@pytest.mark.timeout(240)
 async def test_what_an_operator_reads_at_two_in_the_morning(tmp_path: Path) -> None:
     """Approver absent, undo fails, target dies, no capacity, all down, a flapping region: words, world and ways out."""
     async with Night.begin(tmp_path) as night, asyncio.TaskGroup() as stories:

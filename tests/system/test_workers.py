@@ -98,7 +98,7 @@ async def test_a_frozen_worker_delays_the_decision_by_three_seconds_at_most(tmp_
         record = await system.closed(await system.run(nth=3))
         assert record.status is RunStatus.COMPLETED, record.entries
         # What a loaded machine adds, it adds to both.
-        assert await system.moved_once(fault) < 1.3 * undisturbed + 3.0, record.entries
+        assert await system.moved_once(fault) < 1.5 * undisturbed + 3.0, record.entries
 
 
 @BOTH

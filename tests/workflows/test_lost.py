@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import pytest
 from temporalio import activity
 from temporalio.client import Client
 from temporalio.exceptions import ApplicationError
@@ -22,6 +23,7 @@ from orchestrator.core.orders import Limits, Orders, Pool
 from orchestrator.core.quorum import Report
 from orchestrator.core.record import Mark, Record, RunStatus
 from orchestrator.core.topology import Mode
+from orchestrator.runtime.control import ControlPlane, NoSuch
 from providers.base import Transient
 from real.scenery import EU, TOLD, US, VANTAGES, World, service
 from real.stage import RealTime, Stage, desk, real_time, stage, until
@@ -42,6 +44,7 @@ from workflows.wire import (
     service_id,
     steps_queue,
 )
+from workflows.wire.acts import ActKind, RunAct
 from workflows.wire.evacuation import EvacuationReport, EvacuationStop, Fate
 from workflows.wire.governor import GiveBack, GovernorState, Regime
 from workflows.wire.lost import Bundle, Fallen, LeadAnswer, LeadRequest, LeadTask, Led
@@ -376,6 +379,21 @@ async def test_a_service_is_led_once_and_says_which_run_holds_it() -> None:
         assert third.run not in {None, first.run}
         assert third.carry is not None
         assert (await play.status()).run == third.run
+
+
+async def test_who_asks_for_a_run_that_is_still_to_begin_is_told_so() -> None:
+    """Its leader has done the first steps, and many others go first: no question about it hangs, or finds nothing."""
+    async with stage() as play:
+        await play.open()
+        await play.all_say(eu="healthy", us="healthy")
+        led = await ask(play)
+        assert led.run is not None
+        plane = ControlPlane(play.env.client)
+        assert (await plane.status(ServiceId("chat"))).run == led.run
+        with pytest.raises(NoSuch, match=f"run {led.run} is led out of a lost region together with others"):
+            await plane.record(led.run)
+        with pytest.raises(NoSuch, match="is still to begin, within minutes"):
+            await plane.act(led.run, RunAct("a-1", ActKind.ABORT, "ann@laptop", "not today"))
 
 
 async def test_a_service_that_is_left_behind_sees_to_it_by_itself() -> None:

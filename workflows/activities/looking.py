@@ -10,7 +10,7 @@ from temporalio.client import Client
 from temporalio.service import RPCError, RPCStatusCode
 
 from orchestrator.core.errors import FailoverError
-from orchestrator.core.names import VantageId
+from orchestrator.core.names import RunId, ServiceId, VantageId
 from orchestrator.core.quorum import Verdict
 from orchestrator.core.steering import Routing
 from orchestrator.core.topology import SteeringSpec
@@ -98,6 +98,20 @@ async def _within(reading: object, budget_s: float) -> Heartbeats:
             return result
     except TimeoutError:
         return Heartbeats()
+
+
+async def run_of(client: Client, service: ServiceId) -> RunId | None:
+    """The run that holds *service*; None also where the service is not there. Raises RPCError."""
+    handle = client.get_workflow_handle(service_id(service))
+    try:
+        status: ServiceStatus = await handle.query(
+            "status", StatusQuestion(datetime.now(UTC)), result_type=ServiceStatus
+        )
+    except RPCError as error:
+        if error.status is RPCStatusCode.NOT_FOUND:
+            return None
+        raise
+    return status.run
 
 
 class Looking:

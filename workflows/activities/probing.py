@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from pathlib import Path
+from typing import Any
 
 import structlog
 from temporalio import activity
@@ -34,6 +35,23 @@ PACE = Pace(beat_s=0.5)
 RETURN_S = options.PROBE_EPOCH.total_seconds() - 600
 
 
+async def epoch(engine: Engine, outbox: Outbox, clients: Probes, *besides: Coroutine[Any, Any, None]) -> Seed:
+    """Probe until the epoch is over, with what goes on *besides*, and close *clients*.
+
+    Heartbeats come from the engine's own tick: a stuck engine is noticed.
+    """
+    ticking = engine.run(on_tick=lambda: activity.heartbeat(engine.beat()), pace=PACE)
+    try:
+        async with asyncio.timeout(RETURN_S), asyncio.TaskGroup() as group:
+            for each in (ticking, outbox.run(), *besides):
+                group.create_task(each)
+    except TimeoutError:
+        return engine.beat()
+    finally:
+        await clients.close()
+    return engine.beat()
+
+
 class Probing:
     """The activity of the watch workflows."""
 
@@ -44,7 +62,7 @@ class Probing:
 
     @activity.defn(name=options.PROBE_ACTIVITY)
     async def probe(self, watch: Watch) -> Seed:
-        """Probe until the epoch is over. Heartbeats come from the engine's own tick: a stuck engine is noticed."""
+        """Probe until the epoch is over."""
         clients = Probes()
         engine = Engine(
             vantage=watch.vantage,
@@ -70,17 +88,7 @@ class Probing:
         applied, topology = await self._topology()
         configure(topology, applied.revision)
         log.info("probe.started", vantage=watch.vantage.id, epoch=watch.epoch, revision=applied.revision)
-        try:
-            async with asyncio.timeout(RETURN_S), asyncio.TaskGroup() as group:
-                group.create_task(engine.run(on_tick=lambda: activity.heartbeat(engine.beat()), pace=PACE))
-                group.create_task(outbox.run())
-                group.create_task(answers.run())
-                group.create_task(self._follow(configure, watch, applied.revision))
-        except TimeoutError:
-            return engine.beat()
-        finally:
-            await clients.close()
-        return engine.beat()
+        return await epoch(engine, outbox, clients, answers.run(), self._follow(configure, watch, applied.revision))
 
     async def _look_again(self, service: ServiceId) -> None:
         """The answer changed. A signal that is lost is made up for by the next change, or by any other news."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import UTC, datetime
 
 from temporalio import activity
 from temporalio.client import Client
@@ -13,19 +12,17 @@ from temporalio.service import RPCError, RPCStatusCode
 from orchestrator.config import restore
 from orchestrator.core.governing import Ledger
 from orchestrator.core.move import Objection
-from orchestrator.core.names import ServiceId
 from orchestrator.core.topology import Service, Topology
 from runbooks.books import packed
 from workflows import options
 from workflows.activities.documents import unpack
+from workflows.activities.looking import run_of
 from workflows.wire import (
     CONTROL_QUEUE,
     GOVERNOR_ID,
     Replace,
     ServiceState,
-    ServiceStatus,
     Slice,
-    StatusQuestion,
     WatchState,
     service_id,
     watch_id,
@@ -52,7 +49,7 @@ class Publishing:
         for service in before.services:
             activity.heartbeat()
             lost = [endpoint.id for endpoint in service.endpoints if (service.id, endpoint.id) not in kept]
-            run = await self._run_of(service.id) if lost else None
+            run = await run_of(self._client, service.id) if lost else None
             if run:
                 return (
                     f"run {run} holds service '{service.id}', and this topology removes its endpoint "
@@ -144,18 +141,6 @@ class Publishing:
             start_signal="configure",
             start_signal_args=[Regime(revision, orders.limits, orders.pools, services)],
         )
-
-    async def _run_of(self, service: ServiceId) -> str | None:
-        handle = self._client.get_workflow_handle(service_id(service))
-        try:
-            status: ServiceStatus = await handle.query(
-                "status", StatusQuestion(datetime.now(UTC)), result_type=ServiceStatus
-            )
-        except RPCError as error:
-            if error.status is RPCStatusCode.NOT_FOUND:
-                return None
-            raise
-        return status.run
 
     async def _quietly(self, workflow_id: str, signal: str) -> None:
         """Signal a workflow that may be gone already."""

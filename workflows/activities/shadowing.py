@@ -7,7 +7,6 @@ import re
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
-from datetime import UTC, datetime
 from typing import TypeVar
 
 import structlog
@@ -27,9 +26,9 @@ from providers import registry
 from providers.base import Refused, Steering, Transient
 from providers.dns.grants import least_grant
 from workflows import options
-from workflows.activities.looking import routing
-from workflows.activities.probing import PACE, RETURN_S
-from workflows.wire import ServiceStatus, Slice, StatusQuestion, Watch, run_workflow_id, service_id
+from workflows.activities.looking import routing, run_of
+from workflows.activities.probing import epoch
+from workflows.wire import Slice, Watch, run_workflow_id, service_id
 from workflows.wire.drill import CanaryTask, DrySeen, ShadowQuestion, ShadowSeen, Told
 
 log = structlog.get_logger()
@@ -89,7 +88,7 @@ class Shadowing:
         """Wait until no run moves the canary any more, and leave it at home."""
         deadline = time.monotonic() + RUN_OVER_S
         cancelled = False
-        while (run := await self._run_of(task.service.id)) is not None:
+        while (run := await run_of(self._client, task.service.id)) is not None:
             activity.heartbeat()
             if time.monotonic() > deadline and cancelled:
                 break
@@ -127,16 +126,7 @@ class Shadowing:
         clients.pretend(await self._told(watch.rehearsed.drill))
         engine.configure((watch.rehearsed.service,), watch.rehearsed.revision)
         log.info("rehearsal.started", vantage=watch.vantage.id, epoch=watch.epoch, drill=watch.rehearsed.drill)
-        try:
-            async with asyncio.timeout(RETURN_S), asyncio.TaskGroup() as group:
-                group.create_task(engine.run(on_tick=lambda: activity.heartbeat(engine.beat()), pace=PACE))
-                group.create_task(outbox.run())
-                group.create_task(self._listen(clients, watch.rehearsed.drill))
-        except TimeoutError:
-            return engine.beat()
-        finally:
-            await clients.close()
-        return engine.beat()
+        return await epoch(engine, outbox, clients, self._listen(clients, watch.rehearsed.drill))
 
     async def _listen(self, clients: PretendingProbes, drill: str) -> None:
         """Ask the drill, again and again. While nobody answers, what was said last is true until its deadline."""
@@ -172,19 +162,6 @@ class Shadowing:
         except RPCError as error:
             raise ApplicationError(f"service '{service}' is not there: {error.message}", type="NotFound") from error
         return piece
-
-    async def _run_of(self, service: ServiceId) -> RunId | None:
-        """The run that holds *service*, if it is there."""
-        handle = self._client.get_workflow_handle(service_id(service))
-        try:
-            status: ServiceStatus = await handle.query(
-                "status", StatusQuestion(datetime.now(UTC)), result_type=ServiceStatus
-            )
-        except RPCError as error:
-            if error.status is RPCStatusCode.NOT_FOUND:
-                return None
-            raise
-        return status.run
 
 
 async def put_home(task: CanaryTask, step: str, *, anew: bool) -> Routing:
