@@ -135,6 +135,34 @@ def test_who_was_refused_is_called_when_something_is_free() -> None:
     assert not ledger.waiting
 
 
+def test_who_waits_for_a_pool_is_called_when_it_has_room() -> None:
+    """A place that is free elsewhere is nothing to him; what he takes there already counts for him."""
+    ledger = replace(CALM, pools=(*H100, Pool("a100", 50)))
+    ledger, _ = asking(ledger, wish("chat", 80), wish("other", into="cloud/ap"))
+    ledger, answer = asking(ledger, wish("code", 40))
+    assert rules(answer.objections) == ["pool-full"]
+    ledger = governing.release(ledger, RunId("other-1"))
+    assert governing.called(ledger) == (ledger, ())
+    assert governing.called(governing.release(ledger, RunId("chat-1")))[1] == ("code",)
+    there = governing.stands(ledger, ServiceId("code"), (("h100", 20),))
+    assert governing.called(there)[1] == (), "80 and 40 are too many, though 20 of them are there"
+
+
+def test_whoever_had_several_choices_is_called_for_any_of_them() -> None:
+    """The first choice's pool was full, and the second choice's as well: room in either of them calls."""
+    ledger = replace(CALM, pools=(*H100, Pool("a100", 50)))
+    elsewhere = replace(wish("code", into="cloud/ap"), needs=(("a100", 40),))
+    taken = governing.stands(governing.stands(ledger, ServiceId("x"), (("h100", 90),)), ServiceId("y"), (("a100", 45),))
+    waiting, answer = asking(taken, wish("code", 40), elsewhere)
+    assert rules(answer.objections) == ["pool-full"]
+    assert [each.service for each in waiting.waiting] == ["code"]
+    assert governing.called(waiting)[1] == ()
+    for gone in ("x", "y"):
+        assert governing.called(governing.stands(waiting, ServiceId(gone), ()))[1] == ("code",)
+    again, _ = asking(waiting, replace(elsewhere, token=RunId("code-2")))
+    assert governing.called(governing.stands(again, ServiceId("x"), ()))[1] == (), "that was another decision"
+
+
 def test_a_pool_that_nobody_declared_carries_nothing() -> None:
     """What a pool carries must be known to be promised."""
     assert rules(asking(replace(CALM, pools=()), wish("chat", 1))[1].objections) == ["pool-full"]
