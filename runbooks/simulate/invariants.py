@@ -249,7 +249,7 @@ def _halted(fact: Ended) -> Iterator[str]:
 
 def _overtaken(history: History, fact: Ended) -> Iterator[str]:
     if not history.service.runs[fact.plan.run].overtaken:
-        yield f"run {fact.plan.run} says that somebody else is ahead, and nobody has written since it was planned"
+        yield f"run {fact.plan.run} says that somebody else is ahead, and nobody is: since its plan, or by hand before"
 
 
 def quiet_once_over(history: History) -> Iterator[str]:

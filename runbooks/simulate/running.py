@@ -88,7 +88,7 @@ class Run:
 
     @property
     def overtaken(self) -> bool:
-        """Whether anybody else has changed the record since the routing that its plan was made from."""
+        """Whether anybody else has changed the record since its plan was made, or by hand before."""
         return self._ties.overtaken()
 
     @property

@@ -275,9 +275,11 @@ class ServiceSide:
         stage.count(f"run begun: {move.kind}")
         stage.tell(Began(plan))
         known, fresh = len(self._world.changes), self.routing == self._world.record
+        # A run that writes nothing may begin on a record as a hand left it, and meet that hand in the end.
+        edited = known > 0 and self._world.changes[-1].by == "hand"
 
         def overtaken() -> bool:
-            return not fresh or any(each.by != run for each in self._world.changes[known:])
+            return edited or not fresh or any(each.by != run for each in self._world.changes[known:])
 
         ties = Ties(self._recheck, overtaken, self._close)
         self.runs[run] = Run(stage, self._hands, plan, service, faults=self._faults, ties=ties)
