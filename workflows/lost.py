@@ -7,24 +7,35 @@ is saved is the way of a thousand reports, children and steps through a thousand
 from __future__ import annotations
 
 import asyncio
+import base64
 import contextlib
+import zlib
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from temporalio import workflow
+from temporalio.api.common.v1 import Payload
 from temporalio.exceptions import ActivityError, ApplicationError, is_cancelled_exception
 
 with workflow.unsafe.imports_passed_through():
-    from orchestrator.core.names import Domain, RunId, ServiceId, VantageId, encloses
+    from orchestrator.core.names import Domain, ServiceId, VantageId, encloses
     from orchestrator.core.quorum import Report
-    from orchestrator.core.topology import Notify
     from workflows import options
     from workflows.herald import Heralds
     from workflows.wire import CONTROL_QUEUE, Telling, steps_queue
     from workflows.wire.evacuation import OVER, Departure, EvacuationReport, EvacuationStop, Fate
-    from workflows.wire.lost import Bundle, Following, HandOver, Lead, LeadAnswer, LeadTask
-    from workflows.wire.run import HeadStart
+    from workflows.wire.lost import (
+        Bundle,
+        Following,
+        HandOver,
+        Heard,
+        Lead,
+        LeadAnswer,
+        LeadTask,
+        LostState,
+        Vantage,
+    )
 
 BATCH = 10
 """Services that one leader takes at a time, at most."""
@@ -47,24 +58,16 @@ TOGETHER = timedelta(seconds=10)
 """So long they wait for a majority where most vantages speak of it."""
 KEPT = timedelta(seconds=45)
 """A run that was led goes on after so long at the latest, though others are still to be led."""
-HANDED = 20
-"""Services that are told at a time."""
+HANDED = (20, 100)
+"""Services that are told at a time: so many at first, and at most."""
 BREATH = timedelta(seconds=2)
 """From one time to the next: what runs still have to do takes a while, and another region may fall meanwhile."""
+EASY, HARD = timedelta(seconds=0.4), timedelta(seconds=1)
+"""Telling them took less: more can be told the next time. It took more: fewer."""
 QUIET = timedelta(seconds=15)
 """After so long without news the event is over."""
-
-
-@dataclass(slots=True)
-class _Heard:
-    """One service of which something is down here, and that nobody leads yet."""
-
-    since: datetime
-    tier: int
-    reports: dict[VantageId, Report] = field(default_factory=dict)
-    before: RunId | None = None
-    """The run that could not be granted at the last try."""
-    tries: int = 0
+CARRIED = 1_500_000
+"""Characters of its state that it takes along, at most: Temporal refuses more than 2 MB."""
 
 
 @workflow.defn(name="lost")
@@ -72,33 +75,42 @@ class LostWorkflow:
     """``lost/<region>``: begins with the first bundle of reports, and ends when all is quiet."""
 
     @workflow.init
-    def __init__(self, domain: Domain) -> None:
+    def __init__(self, domain: Domain, carried: str = "") -> None:
+        now = workflow.now()
+        state = _unpacked(carried) if carried else None
         self._domain = domain
         self._heralds = Heralds()
-        self._spoke: dict[VantageId, tuple[datetime, Domain]] = {}
-        self._majority = 2
-        self._at_once = BATCH
-        self._waiting: dict[ServiceId, _Heard] = {}
+        self._id = state.id if state else workflow.info().run_id
+        self._started = state.started if state else now
+        self._spoke = {each.id: each for each in state.spoke} if state else {}
+        self._majority = state.majority if state else 2
+        self._at_once = state.at_once if state else BATCH
+        self._waiting = {each.service: each for each in state.waiting} if state else {}
         self._leading: list[asyncio.Task[None]] = []
-        self._batches = 0
+        self._batches = state.batches if state else 0
         self._leaders = LEADERS
-        self._together = False
+        self._together = state is not None
         """Whether more than the first batch may be under way."""
         self._first: asyncio.Task[None] | None = None
-        self._departures: dict[ServiceId, Departure] = {}
-        self._heads: list[tuple[datetime, ServiceId, HeadStart]] = []
-        self._late: dict[tuple[ServiceId, VantageId], Report] = {}
-        self._notify: tuple[Notify, ...] | None = None
+        self._departures = {each.service: each for each in state.departures} if state else {}
+        self._heads = list(state.heads) if state else []
+        self._late = {(each.service, each.vantage): each for each in state.late} if state else {}
+        self._notify = state.notify if state else None
+        self._handed = HANDED[0]
         self._news = 0
-        self._last_news = workflow.now()
-        self._stopped = ""
-        self._started = workflow.now()
+        self._last_news = now
+        self._stopped = state.stopped if state else ""
         self._ended: datetime | None = None
+        self._long = options.LOST_LONG + len(carried)
 
     @workflow.run
-    async def run(self, domain: Domain) -> EvacuationReport:
+    async def run(self, domain: Domain, carried: str = "") -> EvacuationReport:
         while True:
-            self._begin_leading()
+            long = workflow.info().get_current_history_size() > self._long
+            if long and not self._begun():
+                await self._continue_as_new()
+            if not long:
+                self._begin_leading()
             over = self._to_hand_over()
             if over is not None:
                 await self._hand_over(over)
@@ -113,6 +125,29 @@ class LostWorkflow:
         await workflow.wait_condition(workflow.all_handlers_finished)
         return self.report()
 
+    async def _continue_as_new(self) -> None:
+        """Go on with an empty history, while nobody leads; later, if there is too much to take along."""
+        await self._heralds.sent()
+        carried = _packed(
+            LostState(
+                self._id,
+                self._started,
+                tuple(self._spoke.values()),
+                self._majority,
+                self._at_once,
+                self._batches,
+                tuple(self._waiting.values()),
+                tuple(self._departures.values()),
+                tuple(self._heads),
+                tuple(self._late.values()),
+                self._notify,
+                self._stopped,
+            )
+        )
+        if len(carried) <= CARRIED:
+            workflow.continue_as_new(args=[self._domain, carried])
+        self._long += options.LOST_LONG // 4
+
     async def _news_within(self, span: timedelta) -> None:
         seen = self._news
         with contextlib.suppress(TimeoutError):
@@ -123,7 +158,7 @@ class LostWorkflow:
         """What a vantage says of many services at once."""
         now = workflow.now()
         self._hear()
-        self._spoke[bundle.vantage] = (now, bundle.region)
+        self._spoke[bundle.vantage] = Vantage(bundle.vantage, bundle.region, now)
         self._majority = max(2, bundle.vantages // 2 + 1)
         self._at_once = max(1, bundle.at_once)
         for each in bundle.fallen:
@@ -132,15 +167,16 @@ class LostWorkflow:
                 # It was led already: what is still said of it waits until the others are out.
                 self._late[service, bundle.vantage] = each.report
                 continue
-            heard = self._waiting.setdefault(service, _Heard(now, each.tier))
-            heard.reports[bundle.vantage] = each.report
+            heard = self._waiting.get(service) or Heard(service, now, each.tier)
+            others = (report for report in heard.reports if report.vantage != bundle.vantage)
+            self._waiting[service] = replace(heard, reports=(*others, each.report))
 
     @workflow.query
     def report(self) -> EvacuationReport:
         """The event so far."""
         who = ", ".join(self._spoke)
         return EvacuationReport(
-            id=workflow.info().run_id,
+            id=self._id,
             domain=self._domain,
             by="automatic",
             reason=f"endpoints of many services are down there, say {who}",
@@ -164,8 +200,13 @@ class LostWorkflow:
 
     # ------------------------------------------------------------------ leading
 
-    def _begin_leading(self) -> None:
+    def _begun(self) -> bool:
+        """Whether somebody leads."""
         self._leading = [task for task in self._leading if not task.done()]
+        return bool(self._leading)
+
+    def _begin_leading(self) -> None:
+        self._begun()
         while len(self._leading) < (self._leaders if self._together else 1) and (batch := self._next()):
             if not self._batches:
                 self._first = asyncio.create_task(self._let_others_begin())
@@ -178,26 +219,23 @@ class LostWorkflow:
         self._together = True
         self._hear()
 
-    def _next(self) -> tuple[tuple[ServiceId, _Heard], ...]:
+    def _next(self) -> tuple[Heard, ...]:
         """The services that a majority speaks of, the most important first; they wait no longer."""
         if self._stopped:
             return ()
-        ready = [item for item in self._waiting.items() if self._votes(item[1].reports) >= self._majority]
-        ready.sort(key=lambda item: (item[1].tier, item[1].since, item[0]))
+        ready = [each for each in self._waiting.values() if self._is_certain(each)]
+        ready.sort(key=lambda each: (each.tier, each.since, each.service))
         size = min(self._at_once, BATCH if self._batches else FIRST)
         taken = tuple(ready[:size])
-        for service, heard in taken:
-            del self._waiting[service]
-            self._departures[service] = Departure(service, 1, heard.tier, Fate.MOVING, began=workflow.now())
+        for each in taken:
+            del self._waiting[each.service]
+            self._departures[each.service] = Departure(each.service, 1, each.tier, Fate.MOVING, began=workflow.now())
         return taken
 
-    async def _lead(self, number: int, batch: tuple[tuple[ServiceId, _Heard], ...]) -> None:
-        services = tuple(
-            Following(service, tuple(heard.reports.values()), heard.before, last=heard.tries >= TRIES)
-            for service, heard in batch
-        )
+    async def _lead(self, number: int, batch: tuple[Heard, ...]) -> None:
+        services = tuple(Following(each.service, each.reports, each.before, last=each.tries >= TRIES) for each in batch)
         crowd = len(self._waiting) + len(self._departures)
-        task = LeadTask(f"{workflow.info().run_id}/{number}", self._domain, services, crowd)
+        task = LeadTask(f"{self._id}/{number}", self._domain, services, crowd)
         began = workflow.now()
         answer = await self._somewhere(task)
         self._together = True
@@ -205,22 +243,22 @@ class LostWorkflow:
         self._leaders = min(LEADERS, self._leaders + 1) if quick else max(1, self._leaders - 1)
         if answer is None:
             # Nobody could lead: the services hear what was said of them, and go by themselves.
-            leads = tuple(Lead(service, Fate.FAILED, text="nobody could lead it out") for service, _ in batch)
+            leads = tuple(Lead(each.service, Fate.FAILED, text="nobody could lead it out") for each in batch)
             answer = LeadAnswer(leads)
         now = workflow.now()
-        for (service, heard), lead in zip(batch, answer.leads, strict=True):
+        for heard, lead in zip(batch, answer.leads, strict=True):
+            service = heard.service
             ended = now if lead.fate in OVER else None
             self._departures[service] = replace(
                 self._departures[service], fate=lead.fate, run=lead.run, text=lead.text, ended=ended
             )
             if lead.fate is Fate.WAITING:
                 del self._departures[service]
-                heard.before, heard.tries = lead.run, heard.tries + 1
-                self._waiting[service] = heard
+                self._waiting[service] = replace(heard, before=lead.run, tries=heard.tries + 1)
             if lead.head is not None:
                 self._heads.append((now, service, lead.head))
             if lead.fate is Fate.FAILED:
-                self._late.update({(service, vantage): said for vantage, said in heard.reports.items()})
+                self._late.update({(service, said.vantage): said for said in heard.reports})
         self._hear()
         if any(lead.fate is Fate.MOVED for lead in answer.leads) and self._notify is None:
             self._notify = answer.notify
@@ -249,7 +287,8 @@ class LostWorkflow:
 
     def _queues(self) -> Iterator[str]:
         """Workers outside the region, each batch beginning with another one; then anybody, twice."""
-        outside = [steps_queue(region) for _, region in self._spoke.values() if not encloses(self._domain, region)]
+        stand = [each.region for each in self._spoke.values()]
+        outside = [steps_queue(region) for region in stand if not encloses(self._domain, region)]
         first = self._batches % max(1, len(outside))
         yield from dict.fromkeys((*outside[first:], *outside[:first]))
         yield CONTROL_QUEUE
@@ -261,10 +300,10 @@ class LostWorkflow:
         """What services are told now; None: nothing. Who is still to be led comes before them."""
         now = workflow.now()
         busy = bool(self._leading)
-        due = [item for item in self._heads if not busy or now - item[0] >= KEPT][:HANDED]
+        due = [item for item in self._heads if not busy or now - item[0] >= KEPT][: self._handed]
         reports = [*self._to_pass_on(now)]
         if not busy:
-            late = tuple(self._late)[: max(0, HANDED - len(due) - len(reports))]
+            late = tuple(self._late)[: max(0, self._handed - len(due) - len(reports))]
             reports.extend(self._late.pop(key) for key in late)
         if not due and not reports:
             return None
@@ -275,13 +314,13 @@ class LostWorkflow:
         """Reports of services of which no majority speaks: they decide nothing, and are to be known all the same."""
         patience = TOGETHER if self._votes(self._spoke) >= self._majority else ALONE
         for service, heard in tuple(self._waiting.items()):
-            waits = self._votes(heard.reports) >= self._majority
-            if not self._stopped and (waits or now - heard.since < patience):
+            if not self._stopped and (self._is_certain(heard) or now - heard.since < patience):
                 continue
-            yield from heard.reports.values()
+            yield from heard.reports
             del self._waiting[service]
 
     async def _hand_over(self, over: HandOver) -> None:
+        began = workflow.now()
         with contextlib.suppress(ActivityError):
             await workflow.execute_activity(
                 options.HAND_OVER,
@@ -291,6 +330,11 @@ class LostWorkflow:
                 heartbeat_timeout=timedelta(seconds=5),
                 retry_policy=options.PATIENT,
             )
+        took, (few, many) = workflow.now() - began, HANDED
+        if took <= EASY:
+            self._handed = min(many, self._handed + few // 2)
+        elif took > HARD:
+            self._handed = max(few, self._handed // 2)
 
     def _pause(self) -> timedelta:
         """Until something is due though no news comes."""
@@ -302,7 +346,11 @@ class LostWorkflow:
 
     def _votes(self, vantages: Iterable[VantageId]) -> int:
         """How many of *vantages* have a vote: those that stand in the region themselves have none."""
-        return sum(not encloses(self._domain, self._spoke[vantage][1]) for vantage in vantages)
+        return sum(not encloses(self._domain, self._spoke[vantage].region) for vantage in vantages)
+
+    def _is_certain(self, heard: Heard) -> bool:
+        """Whether a majority speaks of it."""
+        return self._votes(report.vantage for report in heard.reports) >= self._majority
 
     def _hear(self) -> None:
         self._news += 1
@@ -315,3 +363,14 @@ class LostWorkflow:
 
     def _tell(self, event: str, text: str) -> None:
         self._heralds.send(Telling(self._notify or (), ServiceId(""), event, text, workflow.now()))
+
+
+def _packed(state: LostState) -> str:
+    """*state* as text: a thousand services say much the same, and it shrinks to a tenth."""
+    return base64.b85encode(zlib.compress(workflow.payload_converter().to_payload(state).data)).decode()
+
+
+def _unpacked(text: str) -> LostState:
+    payload = Payload(metadata={"encoding": b"json/plain"}, data=zlib.decompress(base64.b85decode(text)))
+    state: LostState = workflow.payload_converter().from_payload(payload, LostState)
+    return state

@@ -42,6 +42,10 @@ GOVERNOR_ANSWERS = timedelta(milliseconds=500)
 CONTINUE_AT = 500
 """History events after which an entity workflow continues as new."""
 
+LOST_LONG = 8_000_000
+"""Bytes of history after which the workflow of a lost region continues as new: some 1,500 services. Temporal ends a
+workflow of 50 MB."""
+
 ONCE = RetryPolicy(maximum_attempts=1)
 PATIENT = RetryPolicy(
     initial_interval=timedelta(seconds=1), backoff_coefficient=2.0, maximum_interval=timedelta(minutes=1)

@@ -231,6 +231,27 @@ async def test_services_take_turns_where_few_may_move_at_once() -> None:
         assert play.wrote() == dict.fromkeys("abc", 1)
 
 
+async def test_the_loss_of_very_many_services_goes_on_in_a_new_execution(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The history has become too long in the middle of it: all are led, each once, and it stays one event."""
+    monkeypatch.setattr(options, "LOST_LONG", 20_000)
+    names = "abcdefghijkl"
+    async with region(*names) as play:
+        await play.open(Limits(at_once=3, per_domain=3, change_guard=100))
+        await play.falls("v2", "v3")
+        first = (await play.event()).id
+        event = await play.led()
+        now = await play.client.get_workflow_handle(lost_id(PARIS)).describe()
+        assert now.run_id != first, "it never went on in a new execution"
+        assert event.id == first
+        assert {each.service: each.fate for each in event.departures} == dict.fromkeys(names, Fate.MOVED)
+        for name in play.stages:
+            record = await play.closed(name)
+            assert record.status is RunStatus.COMPLETED
+            assert [entry.mark for entry in record.entries].count(Mark.STEERED) == 1
+        assert play.wrote() == dict.fromkeys(names, 1)
+        assert [each.event for each in play.town.told if each.event != "question"] == ["region-lost"]
+
+
 async def test_a_leader_that_falls_silent_is_followed_by_another() -> None:
     """A leader dies after its writes, unheard: the next one does all again under the same tokens; each landed once."""
 

@@ -10,7 +10,7 @@ from orchestrator.core.names import Domain, RunId, ServiceId, VantageId
 from orchestrator.core.quorum import Report
 from orchestrator.core.steering import Routing
 from orchestrator.core.topology import Notify
-from workflows.wire.evacuation import Fate
+from workflows.wire.evacuation import Departure, Fate
 from workflows.wire.run import Carry, HeadStart
 from workflows.wire.watching import Heartbeats
 
@@ -124,3 +124,47 @@ class Steered:
 
     run: RunId
     routing: Routing
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """One service of which something is down in the region, and that nobody leads yet."""
+
+    service: ServiceId
+    since: datetime
+    tier: int
+    reports: tuple[Report, ...] = ()
+    """One for each vantage."""
+    before: RunId | None = None
+    """The run that could not be granted at the last try."""
+    tries: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Vantage:
+    """A vantage that speaks of the region."""
+
+    id: VantageId
+    region: Domain
+    """Where it stands."""
+    at: datetime
+    """When it spoke last."""
+
+
+@dataclass(frozen=True, slots=True)
+class LostState:
+    """What the workflow of a lost region takes along when its history has become long."""
+
+    id: str
+    """Of the event; it stays the same."""
+    started: datetime
+    spoke: tuple[Vantage, ...]
+    majority: int
+    at_once: int
+    batches: int
+    waiting: tuple[Heard, ...]
+    departures: tuple[Departure, ...]
+    heads: tuple[tuple[datetime, ServiceId, HeadStart], ...]
+    late: tuple[Report, ...]
+    notify: tuple[Notify, ...] | None
+    stopped: str
