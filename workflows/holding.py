@@ -11,7 +11,7 @@ from temporalio import workflow
 from temporalio.exceptions import FailureError
 
 with workflow.unsafe.imports_passed_through():
-    from orchestrator.core.decision import Request, Situation, wait_s
+    from orchestrator.core.decision import Ask, Request, Situation, wait_s
     from orchestrator.core.easing import return_of
     from orchestrator.core.move import MoveKind
     from orchestrator.core.names import RunId
@@ -42,6 +42,8 @@ class Holding(Attended):
         self._heralds = Heralds()
         self._leave = Leave()
         self._led: led.Awaiting | None = None
+        self._refused: Ask | None = None
+        """What the governor left to ask people when a leader had asked it."""
         # Awaiting inside a decision lets another report or request in; the lock holds the decision still.
         self._deciding = asyncio.Lock()
 
@@ -141,7 +143,7 @@ class Holding(Attended):
         async with self._deciding:
             self._state = led.informed(self._state, asked, workflow.now())
             before = self._state.run
-            self._state, answer = led.led(self._state, asked, self._run_id(), workflow.now())
+            self._state, answer, self._refused = led.led(self._state, asked, self._run_id(), workflow.now())
             if answer.carry is not None:
                 self._led = led.Awaiting(answer.carry, asked.until)
             elif before is None or self._state.run is None:

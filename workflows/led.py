@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from orchestrator.core import governing
-from orchestrator.core.decision import Go, decide
+from orchestrator.core.decision import Ask, Go, decide
 from orchestrator.core.governing import SlotRequest
 from orchestrator.core.move import Trigger
 from orchestrator.core.names import RunId
@@ -36,18 +36,19 @@ def informed(state: ServiceState, asked: LeadRequest, now: datetime) -> ServiceS
     return situation.hearing(state, asked.heartbeats)
 
 
-def led(state: ServiceState, asked: LeadRequest, run: RunId, now: datetime) -> tuple[ServiceState, Led]:
+def led(state: ServiceState, asked: LeadRequest, run: RunId, now: datetime) -> tuple[ServiceState, Led, Ask | None]:
     """*state* held by *run*, which waits for its leader; or as it was, and why nobody is to be led.
 
+    The question to people, where the governor has refused a choice and there is no other: it need not be asked again.
     Where the governor refused the run before, it is let go, and another one is chosen in the light of that. What is
     known of the routing is taken for true: a write on a routing that has changed is refused by the fence.
     """
     held = state.run
     if held is not None and held.run != asked.instead:
-        return state, Led(run=held.run, text=f"run {held.run} is under way")
+        return state, Led(run=held.run, text=f"run {held.run} is under way"), None
     state = replace(state, run=None)
     if asked.instead is not None and held is None:
-        return state, Led(text=f"run {asked.instead} is over")
+        return state, Led(text=f"run {asked.instead} is over"), None
     found = situation.assessments(state, now)
     state = situation.standing(situation.detecting(state, found, now), found, now)
     facts = situation.situation(state, found, now)
@@ -55,12 +56,13 @@ def led(state: ServiceState, asked: LeadRequest, run: RunId, now: datetime) -> t
         facts = governing.told(facts, asked.refused)
     decision = decide(facts)
     if not isinstance(decision, Go):
-        return state, Led(text="; ".join(each.text for each in decision.reasons) or "nothing is to be moved")
+        text = "; ".join(each.text for each in decision.reasons) or "nothing is to be moved"
+        return state, Led(text=text), decision if asked.refused is not None and isinstance(decision, Ask) else None
     trigger = Trigger("automatic", planning.why(decision.move, found))
     try:
         carry = planning.start_of(state, decision, trigger, found, run=run, request=None, now=now)
     except Unplannable as error:
-        return state, Led(text=str(error))
+        return state, Led(text=str(error)), None
     carry = replace(carry, one_of_many=True)
     workflow = run_workflow_id(carry.plan.service, run)
     active = planning.holding(state, carry, decision.move, found)
@@ -69,6 +71,5 @@ def led(state: ServiceState, asked: LeadRequest, run: RunId, now: datetime) -> t
         aside=governing.aside(decision),
         calls=False,
     )
-    return replace(state, run=active, hold=(), question=None), Led(
-        run, carry, slot, may_proceed=governing.may_proceed(decision.move, facts)
-    )
+    answer = Led(run, carry, slot, may_proceed=governing.may_proceed(decision.move, facts))
+    return replace(state, run=active, hold=(), question=None), answer, None

@@ -35,6 +35,8 @@ with workflow.unsafe.imports_passed_through():
 
 HELD_CHECK = timedelta(seconds=30)
 """How often a service asks after the run that holds it, so that a terminated one frees the lock."""
+LEFT = timedelta(seconds=30)
+"""How long a service that the governor refused while its region was left waits to be called before it looks again."""
 UNHEARD = timedelta(seconds=15)
 """How long nobody may be able to say how an endpoint is before people are told: probers need a moment to begin."""
 
@@ -112,7 +114,13 @@ class ServiceWorkflow(Holding):
     async def _think(self) -> None:
         """Look at the world, decide, and do what was decided."""
         self._wake_s = None
+        refused, self._refused = self._refused, None
         if self._state.run is not None or self._state.retired:
+            return
+        if refused is not None:
+            # The governor, whom everybody asks now, has said what is missing, and calls when it is there.
+            self._ask(refused.move, refused.reasons)
+            self._wake_s = LEFT.total_seconds()
             return
         if not (self._look_due or situation.unsettled(self._state)):
             self._state = replace(self._state, question=None, told=(), detected=())

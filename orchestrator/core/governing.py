@@ -16,7 +16,7 @@ from orchestrator.core.move import Move, MoveKind, Objection
 from orchestrator.core.names import Domain, RunId, ServiceId, rehearses
 from orchestrator.core.orders import Limits, Pool
 from orchestrator.core.situation import Situation
-from orchestrator.core.targets import gaining, pool_needs, services_named
+from orchestrator.core.targets import gaining, pool_asks, pool_stands, services_named
 from orchestrator.core.topology import Ungoverned
 
 Needs = tuple[tuple[str, int], ...]
@@ -42,7 +42,8 @@ class SlotRequest:
     tier: int = 3
     """When places are free again, 1 is told first."""
     calls: bool = True
-    """Whether its service is told to look again when something is free; else whoever asks asks again."""
+    """Whether its service is told to look again when a place is free; else whoever asks asks again. Where a pool has no
+    room it is told in any case when there is some."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,14 +138,14 @@ def slot_request(
         token,
         workflow,
         moving(move, situation, evacuating),
-        pool_needs(move.after, situation),
+        pool_asks(move, situation),
         tier=situation.service.policy.tier,
     )
 
 
 def standing(situation: Situation) -> Needs | None:
     """What the service's traffic takes of shared pools now; None: it is not known where the traffic goes."""
-    return None if situation.shares is None else pool_needs(situation.shares, situation)
+    return pool_stands(situation)
 
 
 def told(situation: Situation, answer: SlotAnswer) -> Situation:
@@ -237,7 +238,8 @@ def acquire(ledger: Ledger, request: SlotRequest, *, now: datetime, until: datet
             return ledger, SlotAnswer(granted=True, objections=each.aside, promised=promises, alongside=beside)
     answer = judge(ledger, request, now=now)
     if not answer.granted:
-        return (_waiting(ledger, request, answer, now) if request.calls else ledger), answer
+        waits = request.calls or any(_short(ledger, request, answer.promised))
+        return (_waiting(ledger, request, answer, now) if waits else ledger), answer
     ledger = replace(ledger, waiting=tuple(each for each in ledger.waiting if each.service != service))
     before = tuple(each.request.token for each in ledger.grants if each.request.moving.service == service)
     ledger = release(ledger, *before)

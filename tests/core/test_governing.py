@@ -148,6 +148,14 @@ def test_who_waits_for_a_pool_is_called_when_it_has_room() -> None:
     assert governing.called(there)[1] == (), "80 and 40 are too many, though 20 of them are there"
 
 
+def test_whose_leader_asks_is_called_where_a_pool_has_no_room() -> None:
+    """For a place his leader asks again; of a full pool nobody would tell him."""
+    full, _ = asking(CALM, wish("chat", 80), wish("b", into="cloud/ap"), wish("c", into="cloud/za"))
+    assert not asking(full, replace(wish("led"), calls=False))[0].waiting
+    ledger, _ = asking(full, replace(wish("led", 40), calls=False))
+    assert governing.called(governing.release(ledger, RunId("chat-1")))[1] == ("led",)
+
+
 def test_whoever_had_several_choices_is_called_for_any_of_them() -> None:
     """The first choice's pool was full, and the second choice's as well: room in either of them calls."""
     ledger = replace(CALM, pools=(*H100, Pool("a100", 50)))
