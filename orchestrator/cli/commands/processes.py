@@ -127,7 +127,9 @@ def up(
     ctx: typer.Context,
     file: File,
     *,
-    state: Annotated[Path, typer.Option("--state", help="Folder that keeps everything across restarts.")] = STATE,
+    state: Annotated[
+        Path, typer.Option("--state", help="Folder on a local disk that keeps everything across restarts.")
+    ] = STATE,
     host: Host = LOOPBACK,
     port: Port = PAGE_PORT,
 ) -> None:
