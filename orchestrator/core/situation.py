@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
+from orchestrator.core.load import Observed
 from orchestrator.core.move import Objection
 from orchestrator.core.names import EndpointId, RunId
 from orchestrator.core.orders import NO_ORDERS, Orders
@@ -61,6 +62,8 @@ class Situation:
     """Targets that could not be made ready lately: they are tried last."""
     crowd: tuple[Objection, ...] = ()
     """What speaks against one move more while others are on their way; see ``core.crowd``."""
+    observed: tuple[Observed, ...] = ()
+    """The load of its endpoints, where it is known; at most one for each."""
 
     def endpoint(self, endpoint: EndpointId) -> Endpoint | None:
         """The endpoint of that id, or None."""

@@ -6,6 +6,7 @@ Each function is the check of one safety rule: a text for each way in which the 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 from orchestrator.core.move import Move, MoveKind
 from orchestrator.core.names import EndpointId, ServiceId, encloses
@@ -13,6 +14,7 @@ from orchestrator.core.quorum import Verdict
 from orchestrator.core.situation import Situation
 from orchestrator.core.steering import evenly, serving
 from orchestrator.core.topology import Service, Weights
+from orchestrator.core.waiting import at
 
 MOST_NAMED = 5
 """Services that a sentence names; the others are counted."""
@@ -24,23 +26,67 @@ def gaining(move: Move, situation: Situation) -> tuple[EndpointId, ...]:
     return tuple(sorted({move.target} | begin))
 
 
+@dataclass(frozen=True, slots=True)
+class Need:
+    """The requests in flight that a service needs room for: those declared or those observed, whichever are more."""
+
+    amount: int | None
+    """None: nothing is known of it."""
+    whole: bool
+    """Whether no more than that is needed as far as anybody knows; else it is a part of it, or nothing."""
+    observed: str = ""
+    """What was observed, in words; empty: nothing."""
+    declared: int | None = None
+
+    @property
+    def source(self) -> str:
+        """Where the number comes from, in brackets after it; empty where it is the declared one and no other is known.
+
+        ``(observed 37 requests in flight at 2026-03-01T02:14:07Z, 30 declared)``
+        """
+        if not self.observed:
+            return ""
+        said = "none" if self.declared is None else str(self.declared)
+        return f" ({self.observed}, {said} declared)"
+
+
+def needed(situation: Situation) -> Need:
+    """What the service needs now. What was observed is summed over the endpoints that carry traffic; where that is not
+    known of each of them, it is the least that is needed."""
+    declared, carrying = situation.service.policy.capacity, situation.carrying
+    seen = [each for each in situation.observed if each.endpoint in carrying]
+    if not seen:
+        return Need(declared, declared is not None, declared=declared)
+    amount, everywhere = sum(each.in_flight for each in seen), len(seen) == len(carrying)
+    # The oldest of them: nobody is to think that it is known better than it is.
+    when = at(min(each.at for each in seen))
+    part = "" if everywhere else f" at {' and '.join(each.endpoint for each in seen)} alone"
+    text = f"observed {amount} requests in flight{part} at {when}"
+    return Need(max(amount, declared or 0), everywhere or declared is not None, text, declared)
+
+
 def coming(after: Weights, service: Service) -> Iterator[tuple[EndpointId, int | None]]:
-    """Each endpoint that would serve by *after*, and the requests in flight that would come to it; None: not known."""
+    """Each endpoint that would serve by *after*, and the requests in flight that would come to it of those that are
+    declared; None: not known. A plan says the same whenever it is made: what was observed does not change it."""
+    return portions(service.policy.capacity, after, service)
+
+
+def portions(need: int | None, after: Weights, service: Service) -> Iterator[tuple[EndpointId, int | None]]:
+    """Each endpoint that would serve by *after*, and how many of *need* requests in flight would come to it."""
     serves = serving(after)
     even = after == evenly(service.endpoints, serves)
     total = sum(weight for _, weight in after if weight > 0)
-    need = service.policy.capacity
     for name, weight in after:
         if weight > 0:
             part, parts = (1, len(serves)) if even else (weight, total)
             yield name, None if need is None else -(-need * part // parts)
 
 
-def load(after: Weights, situation: Situation) -> Iterator[tuple[EndpointId, int | None, int | None]]:
-    """Each endpoint that would serve by *after*, its capacity, and the requests in flight that would come to it."""
-    for name, need in coming(after, situation.service):
+def load(after: Weights, situation: Situation, need: int | None) -> Iterator[tuple[EndpointId, int | None, int | None]]:
+    """Each endpoint that would serve by *after*, its capacity, and how many of *need* requests would come to it."""
+    for name, comes in portions(need, after, situation.service):
         endpoint = situation.endpoint(name)
-        yield name, endpoint.capacity if endpoint else None, need
+        yield name, endpoint.capacity if endpoint else None, comes
 
 
 def target_unknown(move: Move, situation: Situation) -> Iterator[str]:
@@ -85,20 +131,22 @@ def target_not_proven(move: Move, situation: Situation) -> Iterator[str]:
 
 def capacity_unknown(move: Move, situation: Situation) -> Iterator[str]:
     """What is needed, or what an endpoint carries, is not known."""
-    service = situation.service
-    if service.policy.capacity is None:
-        yield f"how many requests in flight service '{service.id}' needs is not known; set its policy's capacity"
-    for name, capacity, _ in load(move.after, situation):
+    service, need = situation.service, needed(situation)
+    if not need.whole:
+        least = f", and at least that much it is: {need.observed}" if need.observed else ""
+        yield f"how many requests in flight service '{service.id}' needs is not known{least}; set its policy's capacity"
+    for name, capacity, _ in load(move.after, situation, need.amount):
         if capacity is None:
             yield f"how many requests in flight endpoint '{name}' can carry is not known; set its capacity"
 
 
 def capacity_short(move: Move, situation: Situation) -> Iterator[str]:
     """More would come to an endpoint than it carries."""
-    for name, capacity, need in load(move.after, situation):
-        if capacity is not None and need is not None and capacity < need:
+    need = needed(situation)
+    for name, capacity, comes in load(move.after, situation, need.amount):
+        if capacity is not None and comes is not None and capacity < comes:
             yield (
-                f"endpoint '{name}' can carry {capacity} requests in flight and {need} would come to it; "
+                f"endpoint '{name}' can carry {capacity} requests in flight and {comes} would come to it{need.source}; "
                 "raise its capacity or shed load first"
             )
 
@@ -146,25 +194,50 @@ def outside_residency(move: Move, situation: Situation) -> Iterator[str]:
         )
 
 
-def pool_needs(after: Weights, situation: Situation) -> tuple[tuple[str, int], ...]:
-    """The requests in flight that would come to each shared pool by *after*; sorted by pool."""
+def pool_needs(after: Weights, situation: Situation, need: int | None) -> tuple[tuple[str, int], ...]:
+    """How many of *need* requests in flight would come to each shared pool by *after*; sorted by pool."""
     needs: dict[str, int] = {}
-    for name, capacity, need in load(after, situation):
+    for name, capacity, comes in load(after, situation, need):
         endpoint = situation.endpoint(name)
         if endpoint is not None and endpoint.pool is not None:
             # An unknown need is a question of its own; the endpoint's capacity is the most that could come.
-            coming = need if need is not None else capacity or 0
-            needs[endpoint.pool] = needs.get(endpoint.pool, 0) + coming
+            amount = comes if comes is not None else capacity or 0
+            needs[endpoint.pool] = needs.get(endpoint.pool, 0) + amount
     return tuple(sorted(needs.items()))
+
+
+def pool_stands(situation: Situation) -> tuple[tuple[str, int], ...] | None:
+    """What the service's traffic takes of shared pools now; None: it is not known where the traffic goes.
+
+    By what is declared: what stands in the governor's ledger is not to change with every observation.
+    """
+    return None if situation.shares is None else pool_needs(situation.shares, situation, _declared(situation))
+
+
+def pool_asks(move: Move, situation: Situation) -> tuple[tuple[str, int], ...]:
+    """What *move* asks of shared pools; sorted by pool.
+
+    Where by what is declared it takes no more than before, that is all it asks: what it takes already is no less there
+    for a move that stays below it.
+    """
+    before = dict(pool_stands(situation) or ())
+    usual = dict(pool_needs(move.after, situation, _declared(situation)))
+    need = needed(situation)
+    amounts = pool_needs(move.after, situation, need.amount if need.whole else None)
+    return tuple((pool, usual[pool] if 0 < usual[pool] <= before.get(pool, 0) else amount) for pool, amount in amounts)
+
+
+def _declared(situation: Situation) -> int | None:
+    return situation.service.policy.capacity
 
 
 def pool_full(move: Move, situation: Situation) -> Iterator[str]:
     """Together with what other services were promised, more would come to a shared pool than it carries."""
     promised, holders = dict(situation.promised), dict(situation.holders)
-    takes = dict(pool_needs(situation.shares, situation)) if situation.shares is not None else {}
-    for shared, coming in pool_needs(move.after, situation):
+    takes, need = dict(pool_stands(situation) or ()), needed(situation)
+    more = need.source if need.whole and need.amount != need.declared else ""
+    for shared, coming in pool_asks(move, situation):
         if 0 < coming <= takes.get(shared, 0):
-            # What it takes already is no less there for a move that stays below it.
             continue
         pool = situation.orders.pool(shared)
         taken = promised.get(shared, 0)
@@ -174,7 +247,7 @@ def pool_full(move: Move, situation: Situation) -> Iterator[str]:
             who = holders.get(shared, "other services")
             yield (
                 f"pool '{shared}' carries {pool.capacity} requests in flight, {taken} are promised to {who} "
-                f"and {coming} would come to it; free some of it or choose a target elsewhere"
+                f"and {coming} would come to it{more}; free some of it or choose a target elsewhere"
             )
 
 

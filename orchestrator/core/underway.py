@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from orchestrator.core import safety
+from orchestrator.core.load import while_shifting
 from orchestrator.core.move import Move, MoveKind, Objection
 from orchestrator.core.names import RunId, region_of
 from orchestrator.core.situation import Situation
@@ -38,6 +39,8 @@ def still_against(now: Situation, way: UnderWay, *, by: str) -> tuple[Objection,
     move = _now(way.move, now)
     moot = OF_THE_RUN_ITSELF | (OF_TRAFFIC if move.kind is MoveKind.PREPARATION else frozenset())
     fence = now.routing.fence if now.routing is not None else None
+    if fence is not None and fence.run == way.run:
+        now = replace(now, observed=while_shifting(now.observed))
     if fence is not None and fence.run == way.run and fence.weights == move.after:
         moot |= OF_THE_MOVE_MADE
     found = tuple(each for each in safety.objections(move, now) if each.rule not in moot)
