@@ -108,7 +108,7 @@ class Analysis:
 
 @dataclass(frozen=True, slots=True)
 class Room:
-    """What the target must have ready before it gets more traffic: replicas may have come back only in part."""
+    """What an endpoint must have ready before it gets more traffic: replicas may have come back only in part."""
 
     workload: Workload
     ready: int
@@ -118,8 +118,20 @@ class Room:
 
 
 @dataclass(frozen=True, slots=True)
+class Gainer:
+    """An endpoint that gets more traffic by a stage."""
+
+    place: Place
+    room: Room | None = None
+    """What the stage after it needs there."""
+
+
+@dataclass(frozen=True, slots=True)
 class Analyse:
-    """Hold *hold_s*; with *analysis*, ask target and source all the while, and judge; with *room*, look for that."""
+    """Hold *hold_s*; with *analysis*, ask target and source all the while, and judge; with *room*, look for that.
+
+    *others* gain beside the target: they are asked, judged and looked at as it is, and the worst of all counts.
+    """
 
     target: Place
     source: Place | None
@@ -127,7 +139,13 @@ class Analyse:
     analysis: Analysis | None
     room: Room | None = None
     """What the stage after it needs."""
+    others: tuple[Gainer, ...] = ()
     kind: Literal["analyse"] = "analyse"
+
+    @property
+    def gainers(self) -> tuple[Gainer, ...]:
+        """All that gain, the target first."""
+        return (Gainer(self.target, self.room), *self.others)
 
 
 @dataclass(frozen=True, slots=True)

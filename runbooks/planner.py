@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 from orchestrator.core.errors import BadInput
 from orchestrator.core.move import Move, MoveKind, Objection, Trigger
-from orchestrator.core.names import RunId
+from orchestrator.core.names import EndpointId, RunId
 from runbooks.ground import Case, Ground, Unplannable, the_case
 from runbooks.model import (
     BookStep,
@@ -143,8 +143,8 @@ class _Course:
     """What the lanes begin after."""
     moved: bool = False
     """Whether traffic has been steered before this point."""
-    ready: bool = False
-    """Whether the target's capacity has been waited for."""
+    ready: frozenset[EndpointId] = frozenset()
+    """The endpoints whose capacity has been waited for."""
 
     def walk(self, steps: tuple[BookStep, ...], after: tuple[str, ...]) -> Iterator[Step]:
         """The plan's steps for *steps*, the first of which come after *after*."""
@@ -204,7 +204,7 @@ class _Course:
             step = replace(step, on_failure="halt")
         self.ends = (step.id,)
         if isinstance(step.work, Promote):
-            self.ready = True
+            self.ready |= {step.work.endpoint}
         if isinstance(step.work, Steer):
             taken = step.when.holds(planned=self.case.move.planned)
             self.moved |= taken

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from orchestrator.config.fields import spoken
@@ -15,7 +15,7 @@ from orchestrator.core.targets import coming
 from orchestrator.core.topology import Weights
 from runbooks.ground import Case, Unplannable, Unweighable, expressed
 from runbooks.model import BookStep, SteerTask
-from runbooks.plan import Analyse, Analysis, Check, Place, Room, Steer, Step, Wait, When
+from runbooks.plan import Analyse, Analysis, Check, Gainer, Place, Room, Steer, Step, Wait, When
 from runbooks.printed import spread
 from runbooks.resolve import place_of, step_of
 
@@ -31,14 +31,16 @@ APART = ".apart"
 class _Stage:
     percent: int
     weights: Weights
-    room: Room | None
-    """What must be ready before it."""
+    rooms: Mapping[EndpointId, Room]
+    """What must be ready before it, where there are replicas to count."""
 
 
-def staged(said: BookStep, task: SteerTask, case: Case, *, ready: bool = False) -> Iterator[Step]:
+def staged(
+    said: BookStep, task: SteerTask, case: Case, *, ready: frozenset[EndpointId] = frozenset()
+) -> Iterator[Step]:
     """One write where the traffic moves at once; else a write for each stage, with what holds between them.
 
-    *ready*: a step before it has waited for the target's whole capacity. Raises Unplannable.
+    *ready*: the endpoints for whose whole capacity a step before it has waited. Raises Unplannable.
     """
     yield from _apart(said, task, case)
     if not task.stages:
@@ -73,22 +75,23 @@ def _jitter_s(case: Case, part: str, longest_s: float) -> float:
     return jitter_s(f"{case.service.id}/{case.generation}/{part}", longest_s)
 
 
-def _by_stages(said: BookStep, task: SteerTask, case: Case, *, ready: bool) -> Iterator[Step]:
+def _by_stages(said: BookStep, task: SteerTask, case: Case, *, ready: frozenset[EndpointId]) -> Iterator[Step]:
     """The writes of the stages, and what holds between them. Raises Unweighable where they cannot be expressed."""
     if case.before is None:
         raise Unweighable(
             f"service '{case.service.id}' answers no known set of endpoints, so its traffic cannot move by stages"
         )
     stages: list[_Stage] = []
-    stood = case.before
+    stood, gainers = case.before, _gainers(case, case.before)
     for percent in dict.fromkeys((*task.stages, 100)):
         weights = partway(case.before, case.move.after, percent)
         if percent == 100 or weights != stood:  # else too few shares for so small a stage: a write would change nothing
-            stages.append(_Stage(percent, weights, _room(case, percent, weights)))
+            rooms = {name: room for name in gainers if (room := _room(case, name, percent, weights)) is not None}
+            stages.append(_Stage(percent, weights, rooms))
         stood = weights
-    room = stages[0].room
-    if room is not None and not ready and case.move.kind is MoveKind.FAILBACK:
-        yield _ready(said, case, room)
+    rooms = {name: room for name, room in stages[0].rooms.items() if name not in ready}
+    if rooms and case.move.kind is MoveKind.FAILBACK:
+        yield _ready(said, case, rooms, stages[0].percent)
     standing = case.routing
     for stage, follows in zip(stages, (*stages[1:], None), strict=True):
         try:
@@ -97,35 +100,49 @@ def _by_stages(said: BookStep, task: SteerTask, case: Case, *, ready: bool) -> I
             raise Unweighable(f"step '{said.id}' cannot move by stages: {error}") from error
         yield step
         if follows is not None:
-            yield _analyse(said, task, case, stage, follows.room)
+            yield _analyse(said, task, case, stage, _Looks(gainers, follows.rooms, follows.percent))
 
 
-def _room(case: Case, percent: int, weights: Weights) -> Room | None:
-    """What must be ready at the target before it gets *weights*: its part of the whole that carries the whole.
+def _gainers(case: Case, before: Weights) -> tuple[EndpointId, ...]:
+    """The target, and after it whoever else gets more traffic by the move: from the first stage on, all of them do."""
+    old = dict(_scaled(before, sum(weight for _, weight in case.move.after)))
+    more = (name for name, weight in case.move.after if weight > old.get(name, 0) and name != case.target.id)
+    return (case.target.id, *more)
+
+
+def _room(case: Case, name: EndpointId, percent: int, weights: Weights) -> Room | None:
+    """What must be ready at *name* before it gets *weights*: its part of the whole that carries the whole.
 
     Where load or capacity are not known, its part of what it is to have in the end. None: it has no workload.
     """
-    workload = case.target.workload
+    endpoint = case.service.endpoint(name)
+    workload, whole = endpoint.workload, endpoint.capacity
     if workload is None or workload.serving < 1:
         return None
-    whole = case.target.capacity
-    need = dict(coming(weights, case.service)).get(case.target.id)
+    need = dict(coming(weights, case.service)).get(name)
     if not whole or need is None:
-        need, whole = dict(weights).get(case.target.id, 0), dict(case.move.after)[case.target.id]
+        need, whole = dict(weights).get(name, 0), dict(case.move.after)[name]
     ready = -(-need * workload.serving // whole)
     return Room(workload, max(1, min(workload.serving, ready)), percent)
 
 
-def _ready(said: BookStep, case: Case, room: Room) -> Step:
+def _ready(said: BookStep, case: Case, rooms: Mapping[EndpointId, Room], percent: int) -> Step:
     """The look whether the first stage may come, where nobody has looked yet."""
-    target, _ = place_of(case.target.id, case)
-    line = f"see that {_replicas(room)} of {target.endpoint} are ready, for {room.percent} %"
+    first, *others = (Gainer(place_of(name, case)[0], room) for name, room in rooms.items())
+    count = _listed([f"{_replicas(room)} of {name}" for name, room in rooms.items()])
+    line = f"see that {count} are ready, for {percent} %"
     usual = replace(said, id=f"{said.id}.ready", timeout_s=MARGIN_S)
-    return step_of(usual, Analyse(target, None, 0.0, None, room), line, case)
+    return step_of(usual, Analyse(first.place, None, 0.0, None, first.room, tuple(others)), line, case)
 
 
 def _replicas(room: Room) -> str:
     return f"{room.ready} replica{'s' if room.ready != 1 else ''}"
+
+
+def _listed(words: Sequence[str]) -> str:
+    """``us``; ``us and ap``; ``us, ap and sa``."""
+    *most, last = words
+    return f"{', '.join(most)} and {last}" if most else last
 
 
 def partway(before: Weights, after: Weights, percent: int) -> Weights:
@@ -193,17 +210,38 @@ def _steer(said: BookStep, case: Case, weights: Weights, standing: Routing) -> t
     return step, Routing(work.answer, spec.ttl_s, change.fence)
 
 
-def _analyse(said: BookStep, task: SteerTask, case: Case, stage: _Stage, room: Room | None) -> Step:
+@dataclass(frozen=True, slots=True)
+class _Looks:
+    """Whom the hold of a stage looks at, and what the next stage needs of them."""
+
+    gainers: tuple[EndpointId, ...]
+    rooms: Mapping[EndpointId, Room]
+    percent: int
+    """The next stage's."""
+
+    @property
+    def needs(self) -> str:
+        """What the next stage needs, as the end of a sentence."""
+        if not self.rooms:
+            return ""
+        alone = len(self.gainers) == 1
+        count = [f"{_replicas(room)}{'' if alone else f' of {name}'}" for name, room in self.rooms.items()]
+        return f"; {self.percent} % then needs {_listed(count)} ready"
+
+
+def _analyse(said: BookStep, task: SteerTask, case: Case, stage: _Stage, looks: _Looks) -> Step:
     given = serving(stage.weights)
     # An endpoint that is down is no measure of another.
     serves = case.move.planned or said.when is When.PLANNED
     source = next((name for name in case.move.source if name in given and serves), None)
-    target, _ = place_of(case.target.id, case)
+    target, *rest = (Gainer(place_of(name, case)[0], looks.rooms.get(name)) for name in looks.gainers)
+    others = tuple(each for each in rest if task.analysis is not None or each.room is not None)
     beside = place_of(source, case)[0] if source is not None else None
     hold_s = task.hold_s + _jitter_s(case, f"{stage.percent}", min(task.jitter_s, task.hold_s))
-    work = Analyse(target, beside if task.analysis else None, hold_s, task.analysis, room)
-    needs = f"; {room.percent} % then needs {_replicas(room)} ready" if room else ""
-    line = f"hold {stage.percent} % for {spoken(hold_s)}{_analysis(task.analysis, target, beside) or ''}{needs}"
+    asked = beside if task.analysis else None
+    work = Analyse(target.place, asked, hold_s, task.analysis, target.room, others)
+    judged = _analysis(task.analysis, looks.gainers, beside)
+    line = f"hold {stage.percent} % for {spoken(hold_s)}{judged}{looks.needs}"
     usual = replace(
         said,
         id=f"{said.id}.{stage.percent}.hold",
@@ -214,12 +252,12 @@ def _analyse(said: BookStep, task: SteerTask, case: Case, stage: _Stage, room: R
     return step_of(usual, work, line, case, more_s=hold_s)
 
 
-def _analysis(analysis: Analysis | None, target: Place, beside: Place | None) -> str | None:
+def _analysis(analysis: Analysis | None, gainers: tuple[EndpointId, ...], beside: Place | None) -> str:
     if analysis is None:
-        return None
+        return ""
+    who = f"{'each of ' if len(gainers) > 1 else ''}{_listed(gainers)}"
     first = f", first token within {spoken(analysis.first_token_s)}" if analysis.first_token_s is not None else ""
     than = f", at most {analysis.slower:g} times as slow as {beside.endpoint}" if beside else ""
     return (
-        f", and go on only if {target.endpoint} fails at most {analysis.max_errors:g} % of {analysis.samples} "
-        f"answers{than}{first}"
+        f", and go on only if {who} fails at most {analysis.max_errors:g} % of {analysis.samples} answers{than}{first}"
     )

@@ -34,9 +34,10 @@ def pretending(plan: Plan) -> Plan:
 
 
 def _pretended(step: Step) -> Step:
-    if isinstance(step.work, Analyse) and step.work.room is not None:
+    if isinstance(step.work, Analyse) and any(each.room is not None for each in step.work.gainers):
         # What a pretended promotion would have made ready is taken for ready.
-        return replace(step, work=replace(step.work, room=None), text=f"{step.text} (taken for ready)")
+        others = tuple(replace(each, room=None) for each in step.work.others)
+        return replace(step, work=replace(step.work, room=None, others=others), text=f"{step.text} (taken for ready)")
     if not isinstance(step.work, Promote | Drain | FenceOff | Demote | Call):
         return step
     return replace(step, work=Wait(0.0), text=f"{PRETENDED}{step.text}", undo=None, expected_s=0.0)

@@ -82,6 +82,20 @@ def judge(
     return Pass(f"{_good(target)} of {len(target)} answers good, the first token after {first:.2f} s{beside}")
 
 
+def worst(judgements: tuple[tuple[str, Judgement], ...]) -> Judgement:
+    """What *judgements* of several endpoints, each with whom it is about, come to: the worst of them, and of whom.
+
+    One that fails is enough to fail, and one that nobody can judge is enough for a doubt. None at all is no pass.
+    """
+    failed = [f"{who}: {'; '.join(each.reasons)}" for who, each in judgements if isinstance(each, Fail)]
+    if failed:
+        return Fail(tuple(failed))
+    doubts = [f"{who}: {'; '.join(each.reasons)}" for who, each in judgements if isinstance(each, Inconclusive)]
+    if doubts or not judgements:
+        return Inconclusive(tuple(doubts) or ("nothing was asked",))
+    return Pass("; ".join(f"{who}: {each.text}" for who, each in judgements if isinstance(each, Pass)))
+
+
 def certain(
     target: tuple[Sample, ...], source: tuple[Sample, ...] | None, *, samples: int, max_errors: float
 ) -> Fail | None:

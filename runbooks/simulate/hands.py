@@ -177,13 +177,15 @@ class Hands:
 
     def _analyse(self, work: Analyse) -> Course:
         yield self._stage.between(0.5, 2.0)
-        name = work.target.endpoint
         if work.analysis is not None and self._stage.chance(0.1):
             raise StepFailed("Inconclusive", "too few answers")
-        if work.analysis is not None and self._world.outcome(name).kind not in PASSING:
-            raise StepFailed("Refused", f"{name} answers badly")
-        if work.room is not None and self._world.ready(name) < work.room.ready:
-            raise StepFailed("Inconclusive", f"too few replicas of {name} are ready")
+        gainers = [(each.place.endpoint, each.room) for each in work.gainers]
+        for name, _ in gainers:
+            if work.analysis is not None and self._world.outcome(name).kind not in PASSING:
+                raise StepFailed("Refused", f"{name} answers badly")
+        for name, room in gainers:
+            if room is not None and self._world.ready(name) < room.ready:
+                raise StepFailed("Inconclusive", f"too few replicas of {name} are ready")
         return Result(text="held" if work.analysis is None else "passed")
 
     def _steer(self, work: Steer, task: Task) -> Course:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.core.analysis import Fail, Inconclusive, Judgement, Pass, Sample, certain, judge
+from orchestrator.core.analysis import Fail, Inconclusive, Judgement, Pass, Sample, certain, judge, worst
 
 COUNT = 10
 
@@ -184,3 +184,29 @@ def test_what_is_certain_early_is_a_fail_in_the_end(
     assert most is not None
     if early(target[:seen], source[:seen] if source else None, most) is not None:
         assert isinstance(judged(target, source, **limits), Fail)
+
+
+# ------------------------------------------------------------------ several that gain
+
+JUDGEMENTS = st.one_of(
+    st.builds(Pass, st.text(max_size=5)),
+    st.builds(Fail, st.tuples(st.text(max_size=5))),
+    st.builds(Inconclusive, st.tuples(st.text(max_size=5))),
+)
+
+
+def test_the_worst_of_several_counts_and_is_named() -> None:
+    """One that fails backs out, whatever the others do; one that nobody can judge asks; all must pass."""
+    passed, failed, unclear = Pass("10 of 10 good"), Fail(("too slow",)), Inconclusive(("0 of 10 came",))
+    assert worst((("us", passed), ("ap", failed), ("sa", unclear))) == Fail(("ap: too slow",))
+    assert worst((("us", passed), ("sa", unclear))) == Inconclusive(("sa: 0 of 10 came",))
+    assert worst((("us", passed), ("ap", passed))) == Pass("us: 10 of 10 good; ap: 10 of 10 good")
+
+
+@given(st.lists(st.tuples(st.sampled_from(["us", "ap", "sa"]), JUDGEMENTS), max_size=4))
+def test_several_pass_only_where_each_passes(found: list[tuple[str, Judgement]]) -> None:
+    """No order and no number of endpoints turns a no, or no answer, into a pass; nobody at all is no pass."""
+    kinds = {type(each) for _, each in found}
+    expected = Fail if Fail in kinds else Pass if kinds == {Pass} else Inconclusive
+    assert isinstance(worst(tuple(found)), expected)
+    assert isinstance(worst(tuple(reversed(found))), expected)

@@ -97,6 +97,17 @@ def canary_shift_unplanned(world: Any) -> Plan:
     return world.plan(move, book_=book("canary-shift", {"hold": "10s"}))  # type: ignore[no-any-return]  # as above
 
 
+def canary_shift_to_two(world: Any) -> Plan:
+    """What eu carried is shared by two: each stage looks at both."""
+    weighing(world).three()
+    world.routing = Routing(
+        Answer("addresses", ("127.0.1.10",)), 30, Fence(7, "run-7", "steer", ((AP, 0), (EU, 100), (US, 0)))
+    )
+    world.service = replace(world.service, steering=replace(world.steering, provider="local"))
+    move = world.move(MoveKind.SWITCHOVER, after=((AP, 40), (EU, 0), (US, 60)))
+    return world.plan(move, book_=book("canary-shift", {"stages": "5,50"}))  # type: ignore[no-any-return]  # as above
+
+
 def failback_by_stages(world: Any) -> Plan:
     move = weighing(world).move(MoveKind.FAILBACK)
     return world.plan(move)  # type: ignore[no-any-return]  # as above
@@ -171,6 +182,7 @@ CASES: dict[str, Callable[[Any], Plan]] = {
         failback_among_others,
         first_write,
         canary_shift,
+        canary_shift_to_two,
         canary_shift_unplanned,
         drain_endpoint,
         restore_last_good,

@@ -272,6 +272,90 @@ def test_an_endpoint_that_nothing_scales_has_nothing_to_count(weighing: Any) -> 
     assert rooms(weighing.plan(weighing.move(MoveKind.FAILBACK))) == {}
 
 
+# ------------------------------------------------------------------ several that gain
+
+
+@pytest.fixture
+def shared(weighing: Any) -> Any:
+    """Three endpoints behind a steering that weighs, all traffic at eu."""
+    weighing.three()
+    weighing.routing = Routing(
+        Answer("addresses", ("127.0.1.10",)), 30, Fence(7, "run-7", "steer", ((AP, 0), (EU, 100), (US, 0)))
+    )
+    return weighing
+
+
+def looked(plan: Plan) -> list[tuple[str, list[str], str | None]]:
+    """Each look of *plan*: the step, whom it looks at, and beside whom."""
+    looks = ((step.id, step.work) for step in plan.steps if isinstance(step.work, Analyse))
+    return [
+        (name, [each.place.endpoint for each in work.gainers], work.source.endpoint if work.source else None)
+        for name, work in looks
+    ]
+
+
+def test_whoever_gains_is_looked_at_in_each_stage(shared: Any) -> None:
+    """us and ap share what eu had: both are asked beside eu behind each stage, and the plan names both."""
+    move = shared.move(MoveKind.SWITCHOVER, after=((AP, 40), (EU, 0), (US, 60)))
+    plan = shared.plan(move, book_=gently("[10, 50]", ", analysis: {samples: 5}"))
+    assert looked(plan) == [("shift.10.hold", [US, AP], EU), ("shift.50.hold", [US, AP], EU)]
+    text = next(step.text for step in plan.steps if step.id == "shift.10.hold")
+    assert text == (
+        "hold 10 % for 30s, and go on only if each of us and ap fails at most 0 % of 5 answers, at most 2 times as "
+        "slow as eu; 50 % then needs 2 replicas of us and 2 replicas of ap ready"
+    )
+
+
+def test_one_that_serves_already_and_gets_more_is_looked_at(shared: Any) -> None:
+    """us carries half, and gets all that eu had with ap: more than it had is as much a question as any at all."""
+    shared.three()
+    after = ((AP, 20), (EU, 0), (US, 80))
+    plan = shared.plan(shared.move(MoveKind.SWITCHOVER, target=AP, after=after), book_=gently("[50]", ", analysis: {}"))
+    assert looked(plan) == [("shift.50.hold", [AP, US], EU)]
+    kept = shared.move(MoveKind.SWITCHOVER, target=AP, after=((AP, 50), (EU, 0), (US, 50)))
+    assert looked(shared.plan(kept, book_=gently("[50]", ", analysis: {}"))) == [("shift.50.hold", [AP], EU)]
+
+
+def test_each_that_gains_has_its_replicas_counted(shared: Any) -> None:
+    """Of a load of 12, ap is to carry a third and us the rest: each stage needs of both what carries their part."""
+    shared.service = replace(shared.service, policy=replace(shared.service.policy, capacity=12))
+    after = ((AP, 34), (EU, 0), (US, 66))
+    plan = shared.plan(shared.move(MoveKind.FAILBACK, after=after), book_=gently("[50]"))
+    first, second = (step for step in plan.steps if isinstance(step.work, Analyse))
+    needs = [
+        {each.place.endpoint: each.room and each.room.ready for each in step.work.gainers}
+        for step in (first, second)
+        if isinstance(step.work, Analyse)
+    ]
+    assert needs == [{US: 2, AP: 2}, {US: 3, AP: 2}]
+    assert first.text == "see that 2 replicas of us and 2 replicas of ap are ready, for 50 %"
+    assert second.text == "hold 50 % for 30s; 100 % then needs 3 replicas of us and 2 replicas of ap ready"
+
+
+def test_who_was_waited_for_is_not_counted_again(shared: Any) -> None:
+    """us and ap are promoted, and eu carries on with more: only eu's replicas are looked at before the first stage."""
+    shared.routing = Routing(
+        Answer("addresses", ("127.0.2.10",)), 30, Fence(7, "run-7", "steer", ((AP, 0), (EU, 0), (US, 100)))
+    )
+    promote = parse(
+        "apiVersion: failover/v1\nkind: Runbook\nmetadata: {name: back}\nsteps:\n  - {id: promote, type: promote}\n"
+        "  - {id: shift, type: steer, stages: [50], hold: 30s}\n",
+        "back.yaml",
+    )
+    move = shared.move(MoveKind.FAILBACK, source=(US,), target=EU, after=((AP, 50), (EU, 50), (US, 0)))
+    assert [step.id for step in shared.plan(move, book_=promote).steps][:3] == ["promote-eu", "promote-ap", "shift.50"]
+    shared.routing = Routing(
+        Answer("addresses", ("127.0.1.10", "127.0.2.10")), 30, Fence(7, "r", "s", ((AP, 0), (EU, 20), (US, 80)))
+    )
+    plan = shared.plan(move, book_=promote)
+    assert [step.id for step in plan.steps][:3] == ["promote-eu", "promote-ap", "shift.50"]
+    us_home = shared.move(MoveKind.FAILBACK, source=(US,), target=AP, after=((AP, 50), (EU, 50), (US, 0)))
+    plan = shared.plan(us_home, book_=promote)
+    assert [step.id for step in plan.steps][:3] == ["promote", "shift.ready", "shift.50"]
+    assert plan.steps[1].text.startswith("see that ")
+    assert " of eu are ready, for 50 %" in plan.steps[1].text
+
+
 def apart(plan: Plan) -> float:
     """How long the plan waits before its first write, so that not all steer in one second."""
     return sum(step.work.seconds for step in plan.steps if step.id == "steer.apart" and isinstance(step.work, Wait))

@@ -1,15 +1,15 @@
-"""A stage that holds: target and source are asked side by side, and ``core.analysis`` judges their answers."""
+"""A stage that holds: those that gain and the source are asked side by side, and ``core.analysis`` judges them."""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import assert_never
 
-from orchestrator.core.analysis import Fail, Pass, Sample, certain, judge
+from orchestrator.core.analysis import Fail, Judgement, Pass, Sample, certain, judge, worst
 from orchestrator.core.analysis import Inconclusive as Doubt
 from orchestrator.core.errors import BadInput
 from orchestrator.core.probe import OutcomeKind
@@ -37,10 +37,13 @@ async def analyse(work: Analyse, task: StepTask, probes: ProbeClient, pulse: Pul
     """
     began = time.monotonic()
     result = await _looked(work, task, probes, pulse)
-    if work.room is None:
-        return result
-    found = await _room(work.target, work.room, task.timeout_s - (time.monotonic() - began) - SPARE_S, pulse)
-    return replace(result, text="; ".join(filter(None, (result.text, found))))
+    said = [result.text]
+    for each in work.gainers:
+        if each.room is not None:
+            left_s = task.timeout_s - (time.monotonic() - began) - SPARE_S
+            found = await _room(each.place, each.room, left_s, pulse)
+            said.append(f"{each.place.endpoint}: {found}" if work.others else found)
+    return replace(result, text="; ".join(filter(None, said)))
 
 
 async def _room(target: Place, room: Room, within_s: float, pulse: Pulse) -> str:
@@ -72,53 +75,64 @@ async def _looked(work: Analyse, task: StepTask, probes: ProbeClient, pulse: Pul
     if work.analysis is None:
         await pulse.hold(max(0.0, min(work.hold_s, left_s)))
         return StepResult(text=f"held for {work.hold_s:g} s" if work.hold_s else "")
-    places = [work.target] if work.source is None else [work.target, work.source]
+    places = [each.place for each in work.gainers] + ([] if work.source is None else [work.source])
     longest = max(spec.timeout_s for place in places for spec in _questions(place))
     hold_s = min(work.hold_s, max(left_s, (task.timeout_s - longest) / 2))
     deadline = time.monotonic() + task.timeout_s - SPARE_S
     async with _asking(places, work.analysis, hold_s, probes) as (found, unasked):
         async for passed in pulse.turns(deadline - time.monotonic()):
-            target, source = _of(found, work)
-            bad = certain(target, source, samples=work.analysis.samples, max_errors=work.analysis.max_errors)
+            bad = next(_certain(found, work, work.analysis), None)
             if bad is not None and passed < hold_s:
-                raise Refused(f"{_who(work)}: {bad.reasons[0]}, after {passed:.1f} s of {hold_s:g} s")
+                raise Refused(f"{bad}, after {passed:.1f} s of {hold_s:g} s")
             answered = sum(len(each) for each in found) + len(unasked)
             if passed >= hold_s and answered >= work.analysis.samples * len(places):
                 break
     try:
-        return _judged(work, work.analysis, *_of(found, work))
+        return _judged(work, work.analysis, found)
     except Inconclusive as error:
         raise Inconclusive("; ".join((str(error), *unasked[:1]))) from error
 
 
-def _of(found: list[list[Sample]], work: Analyse) -> tuple[tuple[Sample, ...], tuple[Sample, ...] | None]:
-    """The target's answers, and the source's where one stands beside it."""
-    return tuple(found[0]), tuple(found[1]) if work.source is not None else None
+_Seen = tuple[Sample, ...]
 
 
-def _who(work: Analyse) -> str:
-    return work.target.endpoint + (f" beside {work.source.endpoint}" if work.source else "")
+def _of(found: list[list[Sample]], work: Analyse) -> Iterator[tuple[str, _Seen, _Seen | None]]:
+    """Whom the answers are of, in words, and theirs beside the source's, where one stands beside them."""
+    source = tuple(found[-1]) if work.source is not None else None
+    beside = f" beside {work.source.endpoint}" if work.source else ""
+    for each, samples in zip(work.gainers, found, strict=False):
+        yield f"{each.place.endpoint}{beside}", tuple(samples), source
 
 
-def _judged(
-    work: Analyse, analysis: Analysis, target: tuple[Sample, ...], source: tuple[Sample, ...] | None
-) -> StepResult:
-    judgement = judge(
-        target,
-        source,
-        samples=analysis.samples,
-        max_errors=analysis.max_errors,
-        slower=analysis.slower,
-        first_token_s=analysis.first_token_s,
-    )
-    who = _who(work)
+def _certain(found: list[list[Sample]], work: Analyse, analysis: Analysis) -> Iterator[str]:
+    """Who fails already, and of what."""
+    for who, theirs, source in _of(found, work):
+        bad = certain(theirs, source, samples=analysis.samples, max_errors=analysis.max_errors)
+        if bad is not None:
+            yield f"{who}: {bad.reasons[0]}"
+
+
+def _judged(work: Analyse, analysis: Analysis, found: list[list[Sample]]) -> StepResult:
+    """What is said of all that gain: of those that are worst."""
+
+    def one(theirs: _Seen, source: _Seen | None) -> Judgement:
+        return judge(
+            theirs,
+            source,
+            samples=analysis.samples,
+            max_errors=analysis.max_errors,
+            slower=analysis.slower,
+            first_token_s=analysis.first_token_s,
+        )
+
+    judgement = worst(tuple((who, one(theirs, source)) for who, theirs, source in _of(found, work)))
     match judgement:
         case Pass(text):
-            return StepResult(text=f"{who}: {text}")
+            return StepResult(text=text)
         case Fail(reasons):
-            raise Refused(f"{who}: {'; '.join(reasons)}")
+            raise Refused("; ".join(reasons))
         case Doubt(reasons):
-            raise Inconclusive(f"{who}: {'; '.join(reasons)}")
+            raise Inconclusive("; ".join(reasons))
         case _:
             assert_never(judgement)
 
