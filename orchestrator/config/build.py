@@ -39,6 +39,7 @@ def _orders(file: model.File) -> Orders:
         jurisdictions=tuple(sorted((Domain(domain), law) for domain, law in file.jurisdictions.items())),
         pools=tuple(Pool(name, each.capacity) for name, each in sorted(file.pools.items())),
         limits=Limits(file.limits.at_once, file.limits.per_domain, file.limits.change_guard),
+        bake_s=file.bake,
     )
 
 
@@ -117,6 +118,7 @@ def _policy(given: model.Policy) -> core.Policy:
         tier=given.tier,
         without_governor=given.without_governor,
         book_values=_book_values(given.runbooks),
+        questions=given.questions.asked(),
     )
 
 

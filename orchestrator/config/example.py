@@ -21,6 +21,7 @@ roles: {sre: [alice@example.com, bob@example.com], lead: [carol@example.com]} # 
 jurisdictions: {aws/us-east-1: us, onprem: us, aws/eu-west-1: eu} # the longest domain wins
 pools: {fra-h100: {capacity: 300}} # hardware that endpoints of several services share
 limits: {at_once: 10, per_domain: 5, change_guard: 30}
+bake: 30m # what served well for so long is good to go back to
 
 services:
   - id: chat

@@ -13,7 +13,7 @@ from pydantic import PlainValidator, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
 from orchestrator.config.mistakes import did_you_mean
-from orchestrator.core.topology import Connection, Mode, ProbeKind, Role, Secret, SecretSource, Ungoverned
+from orchestrator.core.topology import Connection, Mode, ProbeKind, Role, Secret, SecretSource, Unanswered, Ungoverned
 
 SAID = "said"
 """Type of errors whose message is the whole sentence."""
@@ -393,9 +393,12 @@ Latency = Annotated[float, *_duration(0.001, 600)]
 Ttl = Annotated[float, *_duration(0, 604800)]
 Objective = Annotated[float, *_duration(1, 86400)]
 Pause = Annotated[float, *_duration(0, 86400)]
+Patience = Annotated[float, *_duration(10, 86400)]
 TellTimeout = Annotated[float, *_duration(0.1, 60)]
+Bake = Annotated[float, *_duration(1, 7 * 86_400)]
 KindName = Annotated[ProbeKind, *_named(ProbeKind)]
 RoleName = Annotated[Role, *_named(Role)]
 ConnectionName = Annotated[Connection, *_named(Connection)]
 ModeName = Annotated[Mode, *_named(Mode)]
 UngovernedName = Annotated[Ungoverned, *_named(Ungoverned)]
+UnansweredName = Annotated[Unanswered, *_named(Unanswered)]

@@ -13,7 +13,7 @@ from pydantic import Field, model_validator
 
 from orchestrator.config import fields as f
 from orchestrator.config import moments as m
-from orchestrator.config.orders import Freeze, Limits, Pool, Serving
+from orchestrator.config.orders import Freeze, Limits, Pool, Questions, Serving
 from orchestrator.config.part import Part
 from orchestrator.core.topology import Connection, Mode
 
@@ -253,6 +253,8 @@ class Policy(Part):
     without_governor: f.UngovernedName | None = None
     """While nobody can say what else is on the move, automation asks a person: `ask`, or moves all the same: `proceed`.
     Left out: it asks where the target stands in a shared pool, and moves where it does not."""
+    questions: Questions = Field(default_factory=Questions)
+    """Whom the service asks where automation may not decide, and what silence means."""
 
 
 class Service(Part):
@@ -346,5 +348,7 @@ class File(Part):
     """Hardware that endpoints share, by name: `{h100-eu: {capacity: 64}}`."""
     limits: Limits = Field(default_factory=Limits)
     """How much may move at one time."""
+    bake: f.Bake = 1800.0
+    """How long a routing, or a revision of this file, must serve well before it is good to go back to: 1s to 7d."""
     services: list[Service] = []
     """The services."""

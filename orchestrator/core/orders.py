@@ -81,6 +81,8 @@ class Orders:
     """Whose law holds in which domain; sorted. The longest domain wins."""
     pools: tuple[Pool, ...] = ()
     limits: Limits = Limits()
+    bake_s: float = 1800.0
+    """How long a routing, or a revision of the topology, must serve well before it is good to go back to."""
 
     def pool(self, name: str) -> Pool | None:
         """The pool of that name, or None."""
