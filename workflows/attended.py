@@ -7,7 +7,8 @@ from dataclasses import replace
 from temporalio import workflow
 
 with workflow.unsafe.imports_passed_through():
-    from workflows import aftermath, situation
+    from orchestrator.core.crashes import Memory
+    from workflows import aftermath, remembering, situation
     from workflows.wire import (
         Acknowledge,
         Explanation,
@@ -65,6 +66,11 @@ class Attended:
     def explain(self, question: PlanQuestion) -> Explanation:
         """What would be done now, and why (not)."""
         return situation.preview(self._state, question)
+
+    @workflow.query
+    def memory(self, question: StatusQuestion) -> Memory:
+        """How it has served, for whoever asks which revision of the topology was good."""
+        return remembering.memory(self._state, question.now)
 
     @workflow.query
     def slice(self) -> Slice:

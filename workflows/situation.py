@@ -21,7 +21,7 @@ from orchestrator.core.topology import Weights
 from orchestrator.core.underway import still_against
 from runbooks.plan import Plan
 from runbooks.planner import Unplannable
-from workflows import options, planning
+from workflows import options, planning, remembering
 from workflows.aftermath import after_drill, after_run, awaits_end, fruitless, goes_elsewhere
 from workflows.pretending import taken_for_down
 from workflows.wire import (
@@ -136,6 +136,7 @@ def weights_of(state: ServiceState) -> Weights | None:
 
 def standing(state: ServiceState, found: tuple[Assessment, ...], now: datetime) -> ServiceState:
     """*state* with what is known of how well its routing serves; one that was replaced may be the last good."""
+    state = remembering.looked(state, found, now)
     weights = weights_of(state)
     if state.routing is None or weights is None:
         return state
@@ -220,7 +221,7 @@ def closed(state: ServiceState, last: RunClosed, *, stopped: bool, now: datetime
     again |= last.record.kind is MoveKind.PREPARATION
     again |= goes_elsewhere(state, last.record, now)
     last_closed = state.last_closed if again else now
-    state = after_run(state, last, now=now, in_vain=again)
+    state = remembering.ran(after_run(state, last, now=now, in_vain=again), last.record, now)
     state = replace(remember(state, last.record), run=None, routing=last.routing, last_closed=last_closed, told=())
     return after_drill(state, last.record)
 
@@ -236,6 +237,7 @@ def taken_in(state: ServiceState, closed: RunClosed) -> ServiceState:
     state = replace(state, last_closed=max(ends, default=None), routing=closed.routing if newer else state.routing)
     if newer and state.run is None:
         state = after_run(state, closed, now=closed.record.closed or closed.record.started)
+        state = remembering.ran(state, closed.record, now=closed.record.closed or closed.record.started)
     return remember(state, closed.record)
 
 

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+from datetime import UTC, datetime, timedelta
 
 from temporalio import activity
-from temporalio.client import Client
+from temporalio.client import Client, WorkflowQueryFailedError
 from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
 from temporalio.service import RPCError, RPCStatusCode
 
 from orchestrator.config import restore
+from orchestrator.core.crashes import Memory
 from orchestrator.core.governing import Ledger
 from orchestrator.core.move import Objection
+from orchestrator.core.names import ServiceId
 from orchestrator.core.topology import Service, Topology
 from runbooks.books import packed
 from workflows import options
@@ -20,9 +24,11 @@ from workflows.activities.looking import run_of
 from workflows.wire import (
     CONTROL_QUEUE,
     GOVERNOR_ID,
+    Published,
     Replace,
     ServiceState,
     Slice,
+    StatusQuestion,
     WatchState,
     service_id,
     watch_id,
@@ -31,6 +37,8 @@ from workflows.wire.governor import GovernorState, Regime
 
 AT_ONCE = 8
 """Services that are told of a new topology at one time."""
+LAST_WORDS = timedelta(seconds=1)
+"""How long a service that leaves may take to say how it has served."""
 
 
 class Publishing:
@@ -58,11 +66,11 @@ class Publishing:
         return ""
 
     @activity.defn(name=options.PUBLISH_TOPOLOGY)
-    async def publish_topology(self, change: Replace) -> None:
+    async def publish_topology(self, change: Replace) -> Published:
         """Tell every service and watch. Idempotent: an older revision changes nothing where a newer one stands."""
         before, after = await _both(change)
         if after is None:
-            return
+            return Published()
         await self._govern(after, change.after.revision)
         known = {service.id for service in before.services} if before else set()
         places = asyncio.Semaphore(AT_ONCE)
@@ -75,8 +83,7 @@ class Publishing:
         async with asyncio.TaskGroup() as group:
             for service in after.services:
                 group.create_task(tell(service))
-        for gone in sorted(known - {service.id for service in after.services}):
-            await self._quietly(service_id(gone), "retire")
+        memories = [await self._bid_farewell(gone) for gone in sorted(known - {each.id for each in after.services})]
         wanted = {(vantage.id, shard) for vantage in after.vantages for shard in range(after.shards)}
         for vantage in after.vantages:
             for shard in range(after.shards):
@@ -95,6 +102,17 @@ class Publishing:
         old = {(v.id, shard) for v in before.vantages for shard in range(before.shards)} if before else set()
         for vantage_id, shard in sorted(old - wanted):
             await self._quietly(watch_id(vantage_id, shard), "stop")
+        return Published(tuple(each for each in memories if each is not None))
+
+    async def _bid_farewell(self, service: ServiceId) -> Memory | None:
+        """Ask a service that leaves how it has served, as far as it can say, and let it go."""
+        activity.heartbeat()
+        memory: Memory | None = None
+        with contextlib.suppress(RPCError, WorkflowQueryFailedError):
+            handle, asked = self._client.get_workflow_handle(service_id(service)), StatusQuestion(datetime.now(UTC))
+            memory = await handle.query("memory", asked, result_type=Memory, rpc_timeout=LAST_WORDS)
+        await self._quietly(service_id(service), "retire")
+        return memory
 
     async def _configure(self, service: Service, topology: Topology, revision: int, *, lost: bool) -> None:
         """Signal the service's workflow, or start it: held, where it should have been running."""
@@ -116,7 +134,7 @@ class Publishing:
         )
         await self._client.start_workflow(
             "service",
-            ServiceState(slice=piece, held=(held,) if lost else ()),
+            ServiceState(slice=piece, held=(held,) if lost else (), remembers=datetime.now(UTC) if lost else None),
             id=service_id(service.id),
             task_queue=CONTROL_QUEUE,
             task_timeout=options.TASK_TIMEOUT,

@@ -55,7 +55,7 @@ from workflows.wire.service import (
     Started,
     StatusQuestion,
 )
-from workflows.wire.topology import Applied, Apply, Replace, Slice
+from workflows.wire.topology import Applied, Apply, Past, Published, Replace, Slice
 from workflows.wire.watching import NOTHING_HEARD, Heartbeats, Look, LookRequest, Watch, WatchState
 
 __all__ = [
@@ -87,9 +87,11 @@ __all__ = [
     "Herald",
     "Look",
     "LookRequest",
+    "Past",
     "Pause",
     "PlanQuestion",
     "Publication",
+    "Published",
     "Question",
     "RecheckRequest",
     "Refusal",

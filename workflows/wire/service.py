@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
+from orchestrator.core.crashes import Crash
 from orchestrator.core.decision import Request
 from orchestrator.core.governing import Ledger
 from orchestrator.core.lastgood import LastGood, Standing
@@ -150,6 +151,10 @@ class ServiceState:
     """The routing in force, and since when it serves well."""
     last_good: LastGood | None = None
     """Where ``restore-last-good`` goes."""
+    crashes: tuple[Crash, ...] = ()
+    """When it did not serve as it should: a revision of the topology is good only without."""
+    remembers: datetime | None = None
+    """It knows nothing from before, for its workflow was lost and made anew; None: it knows all."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
+from orchestrator.core.crashes import Memory
 from orchestrator.core.orders import NO_ORDERS, Orders
+from orchestrator.core.revisions import Revision
 from orchestrator.core.topology import Notify, Service, Vantage
 
 
@@ -20,6 +22,20 @@ class Apply:
     digest: str
     document: str
     by: str
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Past:
+    """The revisions that were in force before, as the topology's owner carries them on."""
+
+    revisions: tuple[Revision, ...] = ()
+    """Newest first, with their documents as far as they are kept."""
+    gone: tuple[Memory, ...] = ()
+    """How services had served that the topology does not have any more: there is nobody else to ask."""
+
+
+NO_PAST = Past()
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +45,16 @@ class Applied:
     document: str = ""
     by: str = ""
     at: datetime | None = None
+    reason: str = ""
+    past: Past = NO_PAST
+    """Only as the owner carries it on: whoever asks for the topology gets none of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """What the publication of a topology brought home: how the services had served that are gone now."""
+
+    gone: tuple[Memory, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
