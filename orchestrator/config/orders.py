@@ -1,4 +1,4 @@
-"""The parts of ``failover.yaml`` that say what holds for every service: freeze windows, pools, limits."""
+"""The parts of ``failover.yaml`` that say what holds for every service, and what its policy says of people."""
 
 from __future__ import annotations
 
@@ -7,11 +7,14 @@ from typing import Annotated
 
 from pydantic import Field, model_validator
 
+from orchestrator.config import fields as f
 from orchestrator.config import moments as m
 from orchestrator.config.fields import say
 from orchestrator.config.part import Part
 from orchestrator.core import orders as core
+from orchestrator.core import topology
 from orchestrator.core.orders import MIDNIGHT_MIN
+from orchestrator.core.topology import Unanswered
 
 _USUAL = core.Limits()
 
@@ -87,3 +90,24 @@ class Serving(Part):
 
     least: Annotated[int, Field(ge=1, le=100)] = 1
     """At least so many work and get traffic after a move."""
+
+
+class Questions(Part):
+    """Whom a service asks where automation may not decide, and what silence means, in the words of an `approve` step.
+
+    A question that nobody answers goes to the next role, and is told again at growing distance, a few times.
+    """
+
+    role: f.Id | None = None
+    """A role of this file; left out: anybody."""
+    escalate: Annotated[list[f.Id], Field(max_length=5)] = []  # noqa: RUF012 - pydantic copies it for each object
+    """Roles that are asked one after another, as well, when a `timeout` has passed; left out: the same ones again."""
+    timeout: f.Patience = 600.0
+    """How long each is waited for: 10s to 1d."""
+    on_timeout: f.UnansweredName = Unanswered.HOLD
+    """`hold`: traffic stays, and the question stands. `proceed`: automation does what it would do in mode `automatic`;
+    a safety rule that asks is never set aside by silence."""
+
+    def asked(self) -> topology.Questions:
+        """The same as a core value."""
+        return topology.Questions(self.role, tuple(self.escalate), self.timeout, self.on_timeout)

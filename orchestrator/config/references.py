@@ -41,6 +41,7 @@ def _all(document: Document) -> Iterator[Mistake]:
         yield from _service(document, trail, service, regions)
         yield from _policy(document, trail, service)
         yield from _orders(document, trail, service)
+        yield from _questions(document, trail, service)
         yield from _steering(document, trail, service)
         yield from _depends(document, trail, service, services)
 
@@ -149,6 +150,20 @@ def _orders(document: Document, trail: Trail, service: dict[str, Any]) -> Iterat
         if isinstance(pool, str) and pool not in pools:
             close = did_you_mean(pool, pools) or "; add pools to this file"
             yield document.mistake((*where, "pool"), f"no pool is called {quoted(pool)}; correct it{close}")
+
+
+def _questions(document: Document, trail: Trail, service: dict[str, Any]) -> Iterator[Mistake]:
+    """Roles that a service's questions go to, and that are not there."""
+    asked, roles = _mapping(_mapping(service, "policy"), "questions"), _mapping(document.data, "roles")
+    here: Trail = (*trail, "policy", "questions")
+    named = [((*here, "role"), asked.get("role"))]
+    named += [((*here, "escalate", index), role) for index, role in enumerate(_list(asked, "escalate"))]
+    yield from _named_twice(document, (*here, "escalate"), _list(asked, "escalate"))
+    for where, role in named:
+        if isinstance(role, str) and role not in roles:
+            close = did_you_mean(role, roles)
+            text = f"no role is called {quoted(role)}; name its people under roles of the topology{close}"
+            yield document.mistake(where, text)
 
 
 def _steering(document: Document, trail: Trail, service: dict[str, Any]) -> Iterator[Mistake]:

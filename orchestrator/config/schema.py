@@ -32,6 +32,7 @@ _PARTS: tuple[type[Part], ...] = (
     model.Key,
     model.Policy,
     orders.Serving,
+    orders.Questions,
     model.Runbooks,
     model.Book,
     orders.Freeze,

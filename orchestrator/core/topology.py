@@ -36,6 +36,14 @@ class Ungoverned(StrEnum):
     PROCEED = "proceed"
 
 
+class Unanswered(StrEnum):
+    """What it means that nobody has answered a question of a service in time."""
+
+    HOLD = "hold"
+    PROCEED = "proceed"
+    """Do what mode ``automatic`` would do; where a safety rule asks, that is nothing."""
+
+
 class Role(StrEnum):
     ACTIVE = "active"
     STANDBY = "standby"
@@ -188,6 +196,19 @@ class SteeringSpec:
 
 
 @dataclass(frozen=True, slots=True)
+class Questions:
+    """Whom a service asks before it moves traffic, and what comes of silence. The words are those of an approval."""
+
+    role: str | None = None
+    """None: anybody."""
+    escalate: tuple[str, ...] = ()
+    """Roles that are asked one after another, as well, when a time has passed."""
+    timeout_s: float = 600.0
+    """How long each is waited for."""
+    on_timeout: Unanswered = Unanswered.HOLD
+
+
+@dataclass(frozen=True, slots=True)
 class Policy:
     mode: Mode = Mode.OBSERVE
     rto_s: float = 300.0
@@ -217,6 +238,7 @@ class Policy:
     without_governor: Ungoverned | None = None
     book_values: tuple[tuple[str, tuple[tuple[str, str], ...]], ...] = ()
     """Values for parameters, by runbook name: ``(("switchover", (("passes", "5"),)),)``; as text."""
+    questions: Questions = Questions()
 
 
 @dataclass(frozen=True, slots=True)
