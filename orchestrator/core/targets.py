@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import datetime
 
 from orchestrator.core.move import Move, MoveKind
 from orchestrator.core.names import EndpointId, ServiceId, encloses
@@ -27,16 +28,55 @@ def gaining(move: Move, situation: Situation) -> tuple[EndpointId, ...]:
 
 
 @dataclass(frozen=True, slots=True)
+class Load:
+    """The requests in flight that were observed at the endpoints that carry a service's traffic, together."""
+
+    in_flight: int
+    at: datetime
+    """When the oldest of them was seen: nobody is to think that it is known better than it is."""
+    endpoints: tuple[EndpointId, ...]
+    """Where they were seen; sorted."""
+    whole: bool
+    """Whether those are all that carry traffic."""
+
+    @property
+    def text(self) -> str:
+        """``observed 37 requests in flight at 2026-03-01T02:14:07Z``."""
+        part = "" if self.whole else f" at {' and '.join(self.endpoints)} alone"
+        return f"observed {self.in_flight} requests in flight{part} at {at(self.at)}"
+
+
+def carried(situation: Situation) -> Load | None:
+    """The load that was observed at the endpoints that carry traffic; None: it is known of none of them."""
+    carrying = situation.carrying
+    seen = sorted((each for each in situation.observed if each.endpoint in carrying), key=lambda each: each.endpoint)
+    if not seen:
+        return None
+    return Load(
+        in_flight=sum(each.in_flight for each in seen),
+        at=min(each.at for each in seen),
+        endpoints=tuple(each.endpoint for each in seen),
+        whole=len(seen) == len(carrying),
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class Need:
     """The requests in flight that a service needs room for: those declared or those observed, whichever are more."""
 
-    amount: int | None
-    """None: nothing is known of it."""
-    whole: bool
-    """Whether no more than that is needed as far as anybody knows; else it is a part of it, or nothing."""
-    observed: str = ""
-    """What was observed, in words; empty: nothing."""
-    declared: int | None = None
+    declared: int | None
+    observed: Load | None
+
+    @property
+    def amount(self) -> int | None:
+        """None: nothing is known of it."""
+        known = (self.declared, self.observed.in_flight if self.observed is not None else None)
+        return max((each for each in known if each is not None), default=None)
+
+    @property
+    def whole(self) -> bool:
+        """Whether no more than that is needed as far as anybody knows; else it is a part of it, or nothing."""
+        return self.declared is not None or (self.observed is not None and self.observed.whole)
 
     @property
     def source(self) -> str:
@@ -44,25 +84,14 @@ class Need:
 
         ``(observed 37 requests in flight at 2026-03-01T02:14:07Z, 30 declared)``
         """
-        if not self.observed:
+        if self.observed is None:
             return ""
-        said = "none" if self.declared is None else str(self.declared)
-        return f" ({self.observed}, {said} declared)"
+        return f" ({self.observed.text}, {'none' if self.declared is None else self.declared} declared)"
 
 
 def needed(situation: Situation) -> Need:
-    """What the service needs now. What was observed is summed over the endpoints that carry traffic; where that is not
-    known of each of them, it is the least that is needed."""
-    declared, carrying = situation.service.policy.capacity, situation.carrying
-    seen = [each for each in situation.observed if each.endpoint in carrying]
-    if not seen:
-        return Need(declared, declared is not None, declared=declared)
-    amount, everywhere = sum(each.in_flight for each in seen), len(seen) == len(carrying)
-    # The oldest of them: nobody is to think that it is known better than it is.
-    when = at(min(each.at for each in seen))
-    part = "" if everywhere else f" at {' and '.join(each.endpoint for each in seen)} alone"
-    text = f"observed {amount} requests in flight{part} at {when}"
-    return Need(max(amount, declared or 0), everywhere or declared is not None, text, declared)
+    """What the service needs now. What was observed at a part of what carries traffic is the least that is needed."""
+    return Need(situation.service.policy.capacity, carried(situation))
 
 
 def coming(after: Weights, service: Service) -> Iterator[tuple[EndpointId, int | None]]:
@@ -133,7 +162,7 @@ def capacity_unknown(move: Move, situation: Situation) -> Iterator[str]:
     """What is needed, or what an endpoint carries, is not known."""
     service, need = situation.service, needed(situation)
     if not need.whole:
-        least = f", and at least that much it is: {need.observed}" if need.observed else ""
+        least = f", and at least that much it is: {need.observed.text}" if need.observed else ""
         yield f"how many requests in flight service '{service.id}' needs is not known{least}; set its policy's capacity"
     for name, capacity, _ in load(move.after, situation, need.amount):
         if capacity is None:

@@ -2,8 +2,9 @@
 
 from orchestrator.prober.engine import Engine, Pace
 from orchestrator.prober.falling import Falling
+from orchestrator.prober.loads import Loads
 from orchestrator.prober.outbox import Bundling, Outbox
 from orchestrator.prober.pretending import PretendingProbes
 from orchestrator.prober.schedule import Lateness
 
-__all__ = ["Bundling", "Engine", "Falling", "Lateness", "Outbox", "Pace", "PretendingProbes"]
+__all__ = ["Bundling", "Engine", "Falling", "Lateness", "Loads", "Outbox", "Pace", "PretendingProbes"]

@@ -13,7 +13,7 @@ import structlog
 
 from orchestrator.core.errors import BadInput
 from orchestrator.core.health import Health
-from orchestrator.core.names import ServiceId
+from orchestrator.core.names import EndpointId, ServiceId
 from orchestrator.core.probe import HARD, PASSING, Outcome, OutcomeKind
 from orchestrator.core.quorum import Report, Seed
 from orchestrator.core.topology import Endpoint, ProbeKind, ProbeSpec, Service, Vantage
@@ -25,6 +25,7 @@ from providers.probes import Probes
 
 log = structlog.get_logger()
 
+FAILING = frozenset({Health.SUSPECT, Health.DOWN, Health.RECOVERING})
 PROOF_CHECK_S = 5.0
 """How often the age of completed inferences is looked at: a proof ends by time, not by an outcome."""
 
@@ -119,6 +120,12 @@ class Engine:
     def present(self, report: Report) -> Report | None:
         """*report* as it would be said now; None when its service is watched no more. For a late delivery."""
         return self._teller.present(report, monotonic())
+
+    def failing(self, service: ServiceId, endpoint: EndpointId) -> bool:
+        """Whether *endpoint* is down for this vantage, or on the way there or back; what is not watched is not."""
+        watched = self._services.get(service)
+        known = watched.endpoints.get(endpoint) if watched is not None else None
+        return known is not None and any(probe.health.health in FAILING for probe in known.probes)
 
     def lateness(self) -> Lateness:
         """How late probes started, since the last call."""

@@ -19,13 +19,14 @@ from orchestrator.core.names import RunId, ServiceId, nearest
 from orchestrator.core.record import Record, RunStatus
 from orchestrator.core.rehearsal import shadow_of
 from orchestrator.core.steering import Routing
-from orchestrator.core.topology import Topology
+from orchestrator.core.topology import Service, Topology
 from orchestrator.runtime import schedules
 from orchestrator.runtime.asking import AGAIN, Asking
 from orchestrator.runtime.connection import ControlPlaneAway, NoSuch, RefusedByRule, Stale, connect
 from orchestrator.runtime.evacuations import Evacuations
 from orchestrator.runtime.glance import glance
 from orchestrator.runtime.governing import held
+from orchestrator.runtime.revisions import Revisions
 from orchestrator.runtime.schedules import DrillSchedule
 from providers.base import FaultKind
 from runbooks.plan import Plan
@@ -88,6 +89,7 @@ class ControlPlane:
         self.client = client
         self._temporal = Asking(client)
         self.evacuations = Evacuations(client)
+        self.revisions = Revisions(client)
         self._pulses = Pulses(client)
 
     @classmethod
@@ -104,7 +106,7 @@ class ControlPlane:
             raise NoSuch("no topology was ever applied: failover apply failover.yaml")
         return applied, restore(unpack(applied.document))
 
-    async def apply(self, topology: Topology, *, expects: int, by: str) -> Applied:
+    async def apply(self, topology: Topology, *, expects: int, by: str, reason: str = "") -> Applied:
         """Put *topology* in force if *expects* is still the revision (0: none yet). Raises Stale, RefusedByRule."""
         await self._temporal.call(
             self.client.start_workflow(
@@ -116,7 +118,7 @@ class ControlPlane:
                 id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
             )
         )
-        apply = Apply(expects, digest(topology), pack(dump(topology)), by)
+        apply = Apply(expects, digest(topology), pack(dump(topology)), by, reason)
         return await self._temporal.update(TOPOLOGY_ID, "apply", apply, Applied)
 
     # ------------------------------------------------------------------ services
@@ -129,9 +131,12 @@ class ControlPlane:
             return ()
         vantages = tuple(vantage.id for vantage in topology.vantages)
         heard = await asyncio.gather(*(self._pulses.heard(vantages, shard) for shard in range(topology.shards)))
-        return await glance(
-            lambda service: self._status(service.id, heard[shard_of(service.id, topology.shards)]), topology.services
-        )
+
+        def ask(service: Service) -> Awaitable[ServiceStatus]:
+            shard = shard_of(service.id, topology.shards)
+            return self._status(service.id, self._pulses.about(service.id, heard[shard], shard))
+
+        return await glance(ask, topology.services)
 
     async def stuck(self) -> tuple[str, ...]:
         """Sentences about workflows that ended, or whose tasks fail again and again (a fault here, or old workers)."""
@@ -157,7 +162,7 @@ class ControlPlane:
         """One service, in the light of the probers' heartbeats as of now."""
         piece = await self._slice(service)
         vantages = tuple(vantage.id for vantage in piece.vantages)
-        return await self._status(service, await self._pulses.heard(vantages, shard_of(service, piece.shards)))
+        return await self._status(service, await self._pulses.heard(vantages, shard_of(service, piece.shards), service))
 
     async def explain(self, service: ServiceId) -> Explanation:
         """What the orchestrator would do by itself now, and why (not)."""

@@ -125,7 +125,8 @@ class Leading:
         self, task: LeadTask, each: Following, heard: dict[int, Heartbeats]
     ) -> tuple[Lead, tuple[Notify, ...]]:
         try:
-            led = await self._granted(task, each, heard[each.reports[0].shard])
+            shard = each.reports[0].shard
+            led = await self._granted(task, each, self._pulses.about(each.service, heard[shard], shard))
         except (RPCError, WorkflowUpdateFailedError, ApplicationError) as error:
             log.warning("lead.failed", service=each.service, reason=f"{type(error).__name__}: {error}")
             return Lead(each.service, Fate.FAILED, text=str(error)), ()

@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 
+import structlog
 from temporalio import activity
+from temporalio.api.common.v1 import Payload
 from temporalio.client import Client
 from temporalio.service import RPCError, RPCStatusCode
 
 from orchestrator.core.errors import FailoverError
+from orchestrator.core.load import Observed, gathered
 from orchestrator.core.names import RunId, ServiceId, VantageId
 from orchestrator.core.quorum import Verdict
 from orchestrator.core.steering import Routing
 from orchestrator.core.topology import SteeringSpec
 from providers import registry
 from workflows import options
+from workflows.activities.loads import By, observed
 from workflows.wire import (
     Heartbeats,
     Look,
@@ -27,9 +33,30 @@ from workflows.wire import (
     shard_of,
     watch_id,
 )
+from workflows.wire.watching import LoadsBeat
+
+log = structlog.get_logger()
 
 SAME_S = 0.1
 """So old an answer is given to others who ask: a prober's heart beats every 0.8 s."""
+
+
+class _Beat:
+    """One heartbeat of one prober, as the server has it."""
+
+    def __init__(self, at: datetime, loads: LoadsBeat | None) -> None:
+        self.at = at
+        self._loads = loads
+        self._by: By | None = None
+
+    def of(self, service: ServiceId) -> tuple[Observed, ...]:
+        """What it says of the load of *service*; nothing where it says it in a way that is not understood."""
+        if self._by is None:
+            try:
+                self._by = {} if self._loads is None else observed(self._loads, self.at)
+            except ValueError:
+                self._by = {}
+        return self._by.get(service, ())
 
 
 class Pulses:
@@ -40,33 +67,62 @@ class Pulses:
 
     def __init__(self, client: Client) -> None:
         self._client = client
-        self._read: dict[tuple[VantageId, int], tuple[float, asyncio.Task[datetime | None]]] = {}
+        self._read: dict[tuple[VantageId, int], tuple[float, asyncio.Task[_Beat | None]]] = {}
+        self._beats: dict[tuple[VantageId, int], _Beat] = {}
 
-    async def heard(self, vantages: tuple[VantageId, ...], shard: int) -> Heartbeats:
-        """The last heartbeat of each, by the server's clock, as it was ``SAME_S`` ago at most."""
-        stamps = await asyncio.gather(*(self._last(vantage, shard) for vantage in vantages))
-        return Heartbeats(tuple((v, at) for v, at in zip(vantages, stamps, strict=True) if at is not None))
+    async def heard(self, vantages: tuple[VantageId, ...], shard: int, service: ServiceId | None = None) -> Heartbeats:
+        """The last heartbeat of each, by the server's clock, as it was ``SAME_S`` ago at most; with the load of
+        *service* as they say it."""
+        beats = await asyncio.gather(*(self._last(vantage, shard) for vantage in vantages))
+        heard = Heartbeats(tuple((v, beat.at) for v, beat in zip(vantages, beats, strict=True) if beat is not None))
+        return heard if service is None else self.about(service, heard, shard)
 
-    async def _last(self, vantage: VantageId, shard: int) -> datetime | None:
+    def about(self, service: ServiceId, heard: Heartbeats, shard: int) -> Heartbeats:
+        """*heard* with the load of *service*, as the heartbeats of that shard said it when they were last read."""
+        beats = (self._beats.get((vantage, shard)) for vantage, _ in heard.heard)
+        return replace(
+            heard, loads=gathered(*(each for beat in beats if beat is not None for each in beat.of(service)))
+        )
+
+    async def _last(self, vantage: VantageId, shard: int) -> _Beat | None:
         now = asyncio.get_running_loop().time()
         begun, reading = self._read.get((vantage, shard), (0.0, None))
         if reading is None or now - begun > SAME_S:
-            reading = asyncio.create_task(self._ask(vantage, shard))
+            reading = asyncio.create_task(self._keep(vantage, shard))
             self._read[vantage, shard] = (now, reading)
         # Whoever asked first may give up before the others do.
         return await asyncio.shield(reading)
 
-    async def _ask(self, vantage: VantageId, shard: int) -> datetime | None:
+    async def _keep(self, vantage: VantageId, shard: int) -> _Beat | None:
+        beat = await self._ask(vantage, shard)
+        if beat is not None:
+            self._beats[vantage, shard] = beat
+        return beat
+
+    async def _ask(self, vantage: VantageId, shard: int) -> _Beat | None:
         try:
             described = await self._client.get_workflow_handle(watch_id(vantage, shard)).describe()
         except RPCError:
             return None
-        stamps = [
-            pending.last_heartbeat_time.ToDatetime(tzinfo=UTC)
-            for pending in described.raw_description.pending_activities
-            if pending.HasField("last_heartbeat_time")
+        beating = [
+            each for each in described.raw_description.pending_activities if each.HasField("last_heartbeat_time")
         ]
-        return max(stamps, default=None)
+        if not beating:
+            return None
+        last = max(beating, key=lambda each: each.last_heartbeat_time.ToDatetime())
+        loads = await self._loads(last.heartbeat_details.payloads)
+        return _Beat(last.last_heartbeat_time.ToDatetime(tzinfo=UTC), loads)
+
+    async def _loads(self, details: Sequence[Payload]) -> LoadsBeat | None:
+        """The second detail; None where there is none, or another program has written it."""
+        if len(details) < 2:
+            return None
+        try:
+            (loads,) = await self._client.data_converter.decode([details[1]], [LoadsBeat])
+        except Exception as error:
+            log.debug("look.loads-unreadable", reason=f"{type(error).__name__}: {error}")
+            return None
+        return loads if isinstance(loads, LoadsBeat) else None
 
 
 async def routing(steering: SteeringSpec | None, budget_s: float) -> tuple[Routing | None, str]:
@@ -83,9 +139,9 @@ async def routing(steering: SteeringSpec | None, budget_s: float) -> tuple[Routi
 
 
 async def look(pulses: Pulses, request: LookRequest) -> Look:
-    """Heartbeats and routing, side by side, within the request's budget."""
+    """Heartbeats (with the load that they tell) and routing, side by side, within the request's budget."""
     heard, (read, error) = await asyncio.gather(
-        _within(pulses.heard(request.vantages, request.shard), request.budget_s),
+        _within(pulses.heard(request.vantages, request.shard, request.service), request.budget_s),
         routing(request.steering, request.budget_s),
     )
     return Look(heard, read, error)
@@ -143,7 +199,7 @@ class Looking:
         handle = self._client.get_workflow_handle(service_id(request.service))
         status = await handle.query("status", StatusQuestion(datetime.now(UTC)), result_type=ServiceStatus)
         vantages = tuple(view.vantage for view in status.views)
-        heard = await self._pulses.heard(vantages, shard_of(request.service, status.shards))
+        heard = await self._pulses.heard(vantages, shard_of(request.service, status.shards), request.service)
         question = StatusQuestion(datetime.now(UTC), heard)
         status = await handle.query("status", question, result_type=ServiceStatus)
         well = [

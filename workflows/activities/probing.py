@@ -19,11 +19,12 @@ from orchestrator.config import restore
 from orchestrator.core.names import Domain, ServiceId
 from orchestrator.core.quorum import Report, Seed
 from orchestrator.core.topology import Service, Topology
-from orchestrator.prober import Bundling, Engine, Falling, Outbox, Pace
+from orchestrator.prober import Bundling, Engine, Falling, Loads, Outbox, Pace
 from providers.probes import Probes
 from workflows import options
 from workflows.activities.answers import Answers
 from workflows.activities.documents import unpack
+from workflows.activities.loads import Packed
 from workflows.wire import CONTROL_QUEUE, TOPOLOGY_ID, Applied, Watch, lost_id, service_id, shard_of
 from workflows.wire.lost import Bundle, Fallen
 
@@ -35,15 +36,18 @@ PACE = Pace(beat_s=0.5)
 RETURN_S = options.PROBE_EPOCH.total_seconds() - 600
 
 
-async def epoch(engine: Engine, outbox: Outbox, clients: Probes, *besides: Coroutine[Any, Any, None]) -> Seed:
+async def epoch(
+    engine: Engine, outbox: Outbox, clients: Probes, loads: Loads, *besides: Coroutine[Any, Any, None]
+) -> Seed:
     """Probe until the epoch is over, with what goes on *besides*, and close *clients*.
 
-    Heartbeats come from the engine's own tick: a stuck engine is noticed.
+    Heartbeats come from the engine's own tick: a stuck engine is noticed. They tell the *loads* as well.
     """
-    ticking = engine.run(on_tick=lambda: activity.heartbeat(engine.beat()), pace=PACE)
+    told = Packed(loads)
+    ticking = engine.run(on_tick=lambda: activity.heartbeat(engine.beat(), *told.details()), pace=PACE)
     try:
         async with asyncio.timeout(RETURN_S), asyncio.TaskGroup() as group:
-            for each in (ticking, outbox.run(), *besides):
+            for each in (ticking, outbox.run(), loads.run(), told.run(), *besides):
                 group.create_task(each)
     except TimeoutError:
         return engine.beat()
@@ -77,6 +81,7 @@ class Probing:
         bundles = _Bundles(self._client, watch, falling)
         outbox = Outbox(self._send, engine.present, Bundling(falling.region, bundles.send))
         answers = Answers(self._look_again)
+        loads = Loads(engine.failing)
 
         def configure(topology: Topology, revision: int) -> None:
             share = _share(topology, watch)
@@ -84,11 +89,14 @@ class Probing:
             falling.configure(share)
             bundles.configure(topology)
             answers.configure(share)
+            loads.configure(share)
 
         applied, topology = await self._topology()
         configure(topology, applied.revision)
         log.info("probe.started", vantage=watch.vantage.id, epoch=watch.epoch, revision=applied.revision)
-        return await epoch(engine, outbox, clients, answers.run(), self._follow(configure, watch, applied.revision))
+        return await epoch(
+            engine, outbox, clients, loads, answers.run(), self._follow(configure, watch, applied.revision)
+        )
 
     async def _look_again(self, service: ServiceId) -> None:
         """The answer changed. A signal that is lost is made up for by the next change, or by any other news."""

@@ -21,7 +21,7 @@ from orchestrator.core.quorum import Report, Seed
 from orchestrator.core.rehearsal import Pretence, home_of, shadow_of
 from orchestrator.core.steering import Routing, SteeringChange, answer_for, full, next_lineage, shares_now, stands
 from orchestrator.core.topology import Service
-from orchestrator.prober import Engine, Outbox, PretendingProbes
+from orchestrator.prober import Engine, Loads, Outbox, PretendingProbes
 from providers import registry
 from providers.base import Refused, Steering, Transient
 from providers.dns.grants import least_grant
@@ -125,8 +125,10 @@ class Shadowing:
         # Before the first probe: who takes over from a prober that died in the middle must not see a recovery.
         clients.pretend(await self._told(watch.rehearsed.drill))
         engine.configure((watch.rehearsed.service,), watch.rehearsed.revision)
+        loads = Loads(engine.failing)
+        loads.configure((watch.rehearsed.service,))
         log.info("rehearsal.started", vantage=watch.vantage.id, epoch=watch.epoch, drill=watch.rehearsed.drill)
-        return await epoch(engine, outbox, clients, self._listen(clients, watch.rehearsed.drill))
+        return await epoch(engine, outbox, clients, loads, self._listen(clients, watch.rehearsed.drill))
 
     async def _listen(self, clients: PretendingProbes, drill: str) -> None:
         """Ask the drill, again and again. While nobody answers, what was said last is true until its deadline."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
+from orchestrator.core.load import Observed
 from orchestrator.core.names import ServiceId, VantageId
 from orchestrator.core.quorum import Seed
 from orchestrator.core.steering import Routing
@@ -50,10 +51,23 @@ class WatchState:
 
 
 @dataclass(frozen=True, slots=True)
+class LoadsBeat:
+    """The second detail of a prober's heartbeat: what each endpoint has in flight. The first one is the ``Seed``."""
+
+    packed: str
+    """By service, its endpoints with their requests in flight and how many seconds old that was when it was packed; see
+    ``workflows.activities.loads``. Some 10 KB for the 2,000 endpoints that it holds at most."""
+    age_s: float
+    """Since it was packed."""
+
+
+@dataclass(frozen=True, slots=True)
 class Heartbeats:
     """Server-stamped last heartbeat of the probers of every vantage that is running."""
 
     heard: tuple[tuple[VantageId, datetime], ...] = ()
+    loads: tuple[Observed, ...] = ()
+    """The load of the endpoints of the one service that is asked about, by those heartbeats."""
 
 
 NOTHING_HEARD = Heartbeats()
