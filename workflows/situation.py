@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
 
-from orchestrator.core import lastgood, waiting
+from orchestrator.core import lastgood, load, waiting
 from orchestrator.core.decision import Decision, Go, Hold, Request, Situation, consider, decide
 from orchestrator.core.errors import BadInput
 from orchestrator.core.governing import Ledger, beside, weighed
@@ -17,6 +17,7 @@ from orchestrator.core.quorum import Assessment, Verdict, assess, hear
 from orchestrator.core.record import Record, RunStatus
 from orchestrator.core.safety import about_routing
 from orchestrator.core.steering import shares_now
+from orchestrator.core.targets import carried
 from orchestrator.core.topology import Weights
 from orchestrator.core.underway import still_against
 from runbooks.plan import Plan
@@ -52,8 +53,9 @@ KEPT_RUNS = 5
 
 
 def hearing(state: ServiceState, heartbeats: Heartbeats) -> ServiceState:
-    """*state* with the probers' heartbeats taken in."""
-    return replace(state, views=hear(state.views, heartbeats.heard))
+    """*state* with the probers' heartbeats taken in, and the load that they tell."""
+    loads = load.gathered(*state.loads, *heartbeats.loads)
+    return replace(state, views=hear(state.views, heartbeats.heard), loads=loads)
 
 
 def configured(state: ServiceState, piece: Slice) -> ServiceState:
@@ -109,6 +111,7 @@ def situation(state: ServiceState, found: tuple[Assessment, ...], now: datetime)
         acknowledged=state.acknowledged,
         shift=state.shift,
         fruitless=fruitless(state.last_runs, now),
+        observed=load.remembered(state.loads, state.detected, now=now),
     )
 
 
@@ -254,6 +257,7 @@ def status(state: ServiceState, question: StatusQuestion) -> ServiceStatus:
     weights = dict(weights_of(state) or ())
     known = weights_of(state) is not None
     facts = situation(state, (), question.now)
+    seen = {each.endpoint: each for each in facts.observed}
     return ServiceStatus(
         service=service.id,
         name=service.name,
@@ -277,8 +281,17 @@ def status(state: ServiceState, question: StatusQuestion) -> ServiceStatus:
         acknowledged=state.acknowledged,
         freezes=tuple(Frozen(each.reason, until, each.unplanned) for each, until in waiting.freezes_now(facts)),
         gate=state.slice.orders.gate,
+        load=carried(facts),
         endpoints=tuple(
-            EndpointBrief(e.id, e.region, e.role, e.url, weights.get(e.id, 0) if known else None)
+            EndpointBrief(
+                e.id,
+                e.region,
+                e.role,
+                e.url,
+                weights.get(e.id, 0) if known else None,
+                in_flight=seen[e.id].in_flight if e.id in seen else None,
+                in_flight_at=seen[e.id].at if e.id in seen else None,
+            )
             for e in service.endpoints
         ),
     )

@@ -9,12 +9,14 @@ from orchestrator.core.crashes import Crash
 from orchestrator.core.decision import Request
 from orchestrator.core.governing import Ledger
 from orchestrator.core.lastgood import LastGood, Standing
+from orchestrator.core.load import Observed
 from orchestrator.core.move import MoveKind, Objection
 from orchestrator.core.names import Domain, EndpointId, RunId, ServiceId
 from orchestrator.core.quorum import Assessment, View
 from orchestrator.core.record import Record, RunStatus
 from orchestrator.core.situation import Shift
 from orchestrator.core.steering import Routing
+from orchestrator.core.targets import Load
 from orchestrator.core.topology import Mode
 from orchestrator.core.underway import UnderWay
 from runbooks.plan import Plan
@@ -151,6 +153,8 @@ class ServiceState:
     """The routing in force, and since when it serves well."""
     last_good: LastGood | None = None
     """Where ``restore-last-good`` goes."""
+    loads: tuple[Observed, ...] = ()
+    """The load of its endpoints as it was last heard of; what is too old is left out where it is used."""
     crashes: tuple[Crash, ...] = ()
     """When it did not serve as it should: a revision of the topology is good only without."""
     remembers: datetime | None = None
@@ -178,6 +182,10 @@ class EndpointBrief:
     url: str
     weight: int | None
     """Share of traffic by the routing last read; None: not known."""
+    in_flight: int | None = None
+    """The most requests in flight within a minute, by its own count; None: not known."""
+    in_flight_at: datetime | None = None
+    """When that was."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,6 +232,8 @@ class ServiceStatus:
     """The freeze windows that the present lies in."""
     gate: str | None = None
     """Why all automation is off; None: it is on."""
+    load: Load | None = None
+    """What its endpoints that carry traffic have in flight; None: that is known of none of them."""
 
 
 @dataclass(frozen=True, slots=True)
