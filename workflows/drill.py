@@ -7,22 +7,21 @@ from dataclasses import replace
 from datetime import timedelta
 
 from temporalio import workflow
-from temporalio.exceptions import ActivityError, FailureError, is_cancelled_exception
+from temporalio.exceptions import ActivityError, ApplicationError, FailureError, is_cancelled_exception
 
 with workflow.unsafe.imports_passed_through():
-    from orchestrator.core.names import EndpointId, RunId, ServiceId
+    from orchestrator.core.names import EndpointId, ServiceId
     from orchestrator.core.record import Record, RunStatus
-    from orchestrator.core.topology import Service
     from orchestrator.core.waiting import no_drill
-    from runbooks.plan import Plan, Step, Verify
-    from workflows import options
+    from workflows import options, turn
+    from workflows.dry import ask_only
     from workflows.finishing import to_the_end
     from workflows.herald import herald
+    from workflows.phases import Phases
     from workflows.placed import Fault, PlacedFault, call
     from workflows.pretending import pretended_in
     from workflows.shadow import NotBegun, Shadow
     from workflows.wire import (
-        DrillPhase,
         DrillReport,
         DrillRequest,
         FailbackTask,
@@ -33,18 +32,16 @@ with workflow.unsafe.imports_passed_through():
         Started,
         Steady,
         SteadyQuestion,
-        StepResult,
-        StepTask,
     )
     from workflows.wire.drill import (
         DRY,
+        SKIPPED,
         SYNTHETIC,
-        DryDecision,
-        DryQuestion,
-        DrySeen,
+        AbortDrill,
         ShadowQuestion,
         ShadowSeen,
         Told,
+        Turn,
     )
 
 STEADY_WITHIN_S = 30.0
@@ -65,12 +62,6 @@ class _Stopped(Exception):
         self.text = text
 
 
-def _went_wrong(error: FailureError) -> str:
-    if is_cancelled_exception(error):
-        return CANCELLED
-    return f"a step of the drill itself failed: {getattr(error.cause, 'message', None) or error}"
-
-
 @workflow.defn(name="drill")
 class DrillWorkflow:
     """``drill/<service>/<id>``: steady, fault in, failover by itself, fault out, failback, steady again."""
@@ -84,53 +75,104 @@ class DrillWorkflow:
         self._shadow: Shadow | None = None
         self._left = ""
         """What could not be left as it was."""
-        self._report = DrillReport(
-            id=self._id,
-            service=request.service,
-            fault=request.fault,
-            target=request.target or EndpointId(""),
-            by=request.by,
-            started=workflow.now(),
-            verdict="running",
-            level=request.level,
+        self._task: asyncio.Task[object] | None = None
+        self._cancelled = CANCELLED
+        self._tell = Phases(
+            DrillReport(
+                id=self._id,
+                service=request.service,
+                fault=request.fault,
+                target=request.target or EndpointId(""),
+                by=request.by,
+                started=workflow.now(),
+                verdict="running",
+                level=request.level,
+            )
         )
 
     @workflow.run
     async def run(self, request: DrillRequest) -> DrillReport:
+        self._task = asyncio.current_task()
         verdict, text = "failed", ""
         try:
-            held = {DRY: self._ask_only, SYNTHETIC: self._on_canary}.get(request.level, self._rehearse)
-            verdict, text = await held(request)
+            verdict, text = await (self._beside_others(request) if request.level == DRY else self._in_turn(request))
         except _Stopped as stopped:
             verdict, text = stopped.verdict, stopped.text
-            self._end_phase(ok=False, text=text)
+            self._tell.end(ok=False, text=text)
         except FailureError as error:
-            verdict, text = "inconclusive", _went_wrong(error)
-            self._end_phase(ok=False, text=text)
+            verdict, text = "inconclusive", self._went_wrong(error)
+            self._tell.end(ok=False, text=text)
         except asyncio.CancelledError:
-            verdict, text = "inconclusive", CANCELLED
-            self._end_phase(ok=False, text=text)
+            verdict, text = "inconclusive", self._cancelled
+            self._tell.end(ok=False, text=text)
         if self._left:
             verdict, text = ("failed" if verdict == "passed" else verdict), f"{text}; {self._left}"
-        self._report = replace(self._report, verdict=verdict, text=text, ended=workflow.now())
-        await herald(Publication(drill=self._report))
-        return self._report
+        self._tell.report = replace(self._tell.report, verdict=verdict, text=text, ended=workflow.now())
+        # Who asks for a drill by hand is told that it did not begin; of a scheduled one the history says so.
+        if verdict != SKIPPED or not request.id:
+            await herald(Publication(drill=self._tell.report))
+        return self._tell.report
+
+    @workflow.update
+    def abort(self, asked: AbortDrill) -> DrillReport:
+        """End it now: the fault comes out, the canary goes home, and what was moved for real stays where it is."""
+        self._cancelled = f"{asked.by} ended the drill: {asked.reason}"
+        if self._task is not None:
+            self._task.cancel()
+        return self._tell.report
+
+    @abort.validator
+    def _may_abort(self, asked: AbortDrill) -> None:
+        if self._tell.report.verdict != "running":
+            raise ApplicationError(f"drill {self._id} is over already: {self._tell.report.verdict}", type="Refused")
+        if self._cancelled != CANCELLED:
+            raise ApplicationError(f"drill {self._id} is ending already: {self._cancelled}", type="Refused")
+
+    def _went_wrong(self, error: FailureError) -> str:
+        if is_cancelled_exception(error):
+            return self._cancelled
+        return f"a step of the drill itself failed: {getattr(error.cause, 'message', None) or error}"
 
     @workflow.query
     def report(self) -> DrillReport:
         """The drill so far."""
-        return self._report
+        return self._tell.report
 
     @workflow.query
     def told(self) -> Told:
         """What the probers of this drill are to see."""
-        return self._shadow.told if self._shadow is not None and self._report.verdict == "running" else Told()
+        return self._shadow.told if self._shadow is not None and self._tell.report.verdict == "running" else Told()
+
+    # ------------------------------------------------------------------ turns
+
+    async def _in_turn(self, request: DrillRequest) -> tuple[str, str]:
+        """Hold it while no other drill of the service is held. Raises _Stopped where one is."""
+        mine = Turn(self._id, request.service, request.level, request.fault, request.by, workflow.now())
+        try:
+            taken = await turn.take(mine)
+        except turn.Taken as reason:
+            raise _Stopped(SKIPPED, f"not begun: {reason}") from reason
+        try:
+            return await (self._on_canary if request.level == SYNTHETIC else self._rehearse)(request)
+        finally:
+            await to_the_end(turn.end(taken))
+
+    async def _beside_others(self, request: DrillRequest) -> tuple[str, str]:
+        """Ask only: beside any drill but one whose fault is in, which would be all that there is to see."""
+        before = await turn.whose(request.service)
+        if before is not None and before.level != SYNTHETIC:
+            raise _Stopped(SKIPPED, f"not begun: {before.text}")
+        verdict, text = await ask_only(request, self._tell)
+        after = await turn.whose(request.service)
+        if after is not None and after.level != SYNTHETIC:
+            raise _Stopped("inconclusive", f"drill {after.drill} put its fault in meanwhile: {text}")
+        return verdict, text
 
     # ------------------------------------------------------------------ phases
 
     async def _on_canary(self, request: DrillRequest) -> tuple[str, str]:
         """All of it on a shadow of the service: probers are told to see the fault, and a canary record moves."""
-        self._phase("canary", "putting the canary record in place")
+        self._tell.begin("canary", "putting the canary record in place")
         seen = await call(
             options.SHADOW, ShadowQuestion(request.service, self._id, request.target), ShadowSeen, ASKED_WITHIN_S
         )
@@ -139,16 +181,16 @@ class DrillWorkflow:
         self._not_frozen(no_drill((*seen.slice.orders.freezes, *seen.slice.service.policy.freezes), workflow.now()))
         shadow = self._shadow = Shadow(seen.slice, seen.home, fault=request.fault, max_s=request.max_s)
         self._subject = seen.slice.service.id
-        self._report = replace(self._report, target=seen.home)
+        self._tell.report = replace(self._tell.report, target=seen.home)
         try:
             put = await shadow.begin()
-            self._end_phase(ok=True, text=put)
+            self._tell.end(ok=True, text=put)
             return await self._rehearse(request, shadow)
         except NotBegun as reason:
-            self._end_phase(ok=False, text=str(reason))
+            self._tell.end(ok=False, text=str(reason))
             raise _Stopped("inconclusive", f"not begun: {reason}") from reason
         except _Stopped as stopped:
-            self._end_phase(ok=False, text=stopped.text)
+            self._tell.end(ok=False, text=stopped.text)
             raise
         finally:
             if shadow.begun:
@@ -156,14 +198,14 @@ class DrillWorkflow:
 
     async def _leave(self, shadow: Shadow) -> None:
         """Let go of the shadow, and leave its canary at home."""
-        self._end_phase(ok=False, text="the drill did not get further")
-        self._phase("retire", "leaving the canary at home")
+        self._tell.end(ok=False, text="the drill did not get further")
+        self._tell.begin("retire", "leaving the canary at home")
         left = await shadow.end()
-        self._end_phase(ok=left.ok, text=left.text)
+        self._tell.end(ok=left.ok, text=left.text)
         self._left = "" if left.ok else left.text
 
     async def _rehearse(self, request: DrillRequest, shadow: Shadow | None = None) -> tuple[str, str]:
-        self._phase("steady", "waiting for a healthy service with no run in progress")
+        self._tell.begin("steady", "waiting for a healthy service with no run in progress")
         before = await self._steady(home=None)
         home = before.active
         if not before.ok or home is None:
@@ -174,18 +216,18 @@ class DrillWorkflow:
                 f"not begun: '{request.target}' carries no traffic, {home} does, and only there a fault moves anything"
             )
             raise _Stopped("inconclusive", text)
-        self._report = replace(self._report, target=home, objective_s=before.objective_s)
+        self._tell.report = replace(self._tell.report, target=home, objective_s=before.objective_s)
         fault: Fault = shadow or self._placed(request, before)
-        self._end_phase(ok=True, text=before.text)
+        self._tell.end(ok=True, text=before.text)
 
         record, stopped = None, None
         try:
             record = await self._fault_and_failover(fault, before)
         except _Stopped as reason:
             stopped = reason
-            self._end_phase(ok=False, text=reason.text)
+            self._tell.end(ok=False, text=reason.text)
         except ActivityError as error:
-            self._end_phase(ok=False, text=_went_wrong(error))
+            self._tell.end(ok=False, text=self._went_wrong(error))
             raise
         finally:
             # Whatever happened, the fault comes out; if we die here, it comes out at its deadline.
@@ -197,12 +239,12 @@ class DrillWorkflow:
         if stopped is not None or record is None:
             raise stopped or _Stopped("failed", "no failover came of the fault")
         back = await self._failback(home)
-        self._phase("steady-again", "waiting for a healthy service with its traffic at home")
+        self._tell.begin("steady-again", "waiting for a healthy service with its traffic at home")
         after = await self._steady(home=home)
         if not after.ok:
             raise _Stopped("failed", after.text)
-        self._end_phase(ok=True, text=after.text)
-        self._report = replace(self._report, failback=back.run)
+        self._tell.end(ok=True, text=after.text)
+        self._tell.report = replace(self._tell.report, failback=back.run)
         pretended = pretended_in(record)
         without = f"; pretended: {', '.join(pretended)}" if pretended else ""
         if record.ttr_s is not None and record.ttr_s > before.objective_s:
@@ -223,117 +265,41 @@ class DrillWorkflow:
         deadline = workflow.now() + timedelta(seconds=request.max_s)
         return PlacedFault(FaultTask(f"drill:{self._id}", request.fault, before.workload, deadline))
 
-    async def _ask_only(self, request: DrillRequest) -> tuple[str, str]:
-        """What would be done, and whether all that it needs is there: nothing is put in, and nothing is written."""
-        self._phase("decide", "asking what would be done")
-        question = DryQuestion(request.service, request.target)
-        decision = await call(options.DRY_DECIDE, question, DryDecision, ASKED_WITHIN_S)
-        self._end_phase(ok=decision.ok, text=decision.text)
-        plan, service = decision.plan, decision.service
-        self._report = replace(
-            self._report,
-            target=decision.target or self._report.target,
-            objective_s=service.policy.rto_s if service else 0.0,
-        )
-        if plan is None or service is None:
-            return "failed", decision.text
-        capacity = await self._read("capacity", options.DRY_CAPACITY, plan)
-        colds = capacity.colds or ((plan.target,) if capacity.cold else ())
-        target = await self._prove(plan, service, colds)
-        steering = await self._read("steering", options.DRY_STEERING, service)
-        wrong = [each.text for each in (decision, capacity, target, steering) if not each.ok]
-        if wrong:
-            return "failed", "; ".join(wrong)
-        # A figure that nobody has measured yet fails no drill.
-        slow = plan.predicted_s > plan.objective_s
-        beyond = ": above it, and a drill with a fault would measure it" if slow else ""
-        took = f"about {plan.predicted_s:.0f} s from the decision on, objective {plan.objective_s:g} s{beyond}"
-        return "passed", f"{plan.target} is ready; it would take {took}"
-
-    async def _prove(self, plan: Plan, service: Service, colds: tuple[EndpointId, ...]) -> DrySeen:
-        """Ask each endpoint that would begin to get traffic, as the plan's verify steps would."""
-        seen = [
-            await self._prove_one(plan, service, step, step.work.place.endpoint, colds)
-            for step in plan.taken(planned=plan.planned)
-            if isinstance(step.work, Verify)
-        ]
-        if not seen:
-            return DrySeen(True, "the plan verifies nothing")
-        return DrySeen(all(each.ok for each in seen), "; ".join(each.text for each in seen if not each.ok))
-
-    async def _prove_one(
-        self, plan: Plan, service: Service, step: Step, name: EndpointId, colds: tuple[EndpointId, ...]
-    ) -> DrySeen:
-        self._phase("target", step.text)
-        if name in colds:
-            seen = DrySeen(True, f"{name} is cold: it is asked only once it is promoted")
-        else:
-            run = RunId(f"drill-{self._id}")
-            task = StepTask(service.id, service.name, run, step.id, step.work, step.timeout_s, target=name)
-            try:
-                result = await call(options.STEP_ACTIVITY, task, StepResult, step.timeout_s + 2, once=True)
-                seen = DrySeen(True, result.text)
-            except ActivityError as error:
-                if is_cancelled_exception(error):
-                    raise
-                seen = DrySeen(False, str(getattr(error.cause, "message", error)))
-        self._end_phase(ok=seen.ok, text=seen.text)
-        return seen
-
-    async def _read(self, phase: str, activity: str, argument: object) -> DrySeen:
-        self._phase(phase, "reading")
-        seen = await call(activity, argument, DrySeen, ASKED_WITHIN_S)
-        self._end_phase(ok=seen.ok, text=seen.text)
-        return seen
-
     async def _fault_and_failover(self, fault: Fault, before: Steady) -> Record:
         kind = self._request.fault
-        self._phase("fault", f"{kind} at {self._report.target}")
+        self._tell.begin("fault", f"{kind} at {self._tell.report.target}")
         await fault.put_in()
-        self._end_phase(ok=True, text=f"{kind} is in, until {fault.deadline:%H:%M:%S} UTC at the latest")
-        self._phase("failover", "the failover must happen by itself")
+        self._tell.end(ok=True, text=f"{kind} is in, until {fault.deadline:%H:%M:%S} UTC at the latest")
+        self._tell.begin("failover", "the failover must happen by itself")
         left = (fault.deadline - workflow.now()).total_seconds()
         seen = await call(options.AWAIT_RUN, RunQuestion(self._subject, left, known=before.runs), RunSeen, left + 10)
         record = seen.record
         if record is None:
             raise _Stopped("failed", f"no failover came of the fault: {seen.text}")
-        self._report = replace(self._report, failover=record.run, ttd_s=record.ttd_s, ttr_s=record.ttr_s)
+        self._tell.report = replace(self._tell.report, failover=record.run, ttd_s=record.ttd_s, ttr_s=record.ttr_s)
         if record.status is not RunStatus.COMPLETED:
             raise _Stopped("failed", f"run {record.run} ended as {record.status}")
-        self._end_phase(ok=True, text=f"run {record.run} completed")
+        self._tell.end(ok=True, text=f"run {record.run} completed")
         return record
 
     async def _clear(self, fault: Fault) -> bool:
         """Take the fault out; whether it had come out by itself before."""
-        self._phase("clear", "taking the fault out")
+        self._tell.begin("clear", "taking the fault out")
         expired = await fault.take_out()
-        self._end_phase(ok=not expired, text="the fault had expired" if expired else "the fault is out")
+        self._tell.end(ok=not expired, text="the fault had expired" if expired else "the fault is out")
         return expired
 
     async def _failback(self, home: EndpointId) -> Record:
-        self._phase("failback", f"waiting for {home} to be healthy, then going home")
+        self._tell.begin("failback", f"waiting for {home} to be healthy, then going home")
         task = FailbackTask(self._subject, self._id, home, self._request.by)
         answer = await call(options.ASK_FAILBACK, task, Started, FAILBACK_WITHIN_S)
         question = RunQuestion(self._subject, HOME_WITHIN_S, answer.run)
         seen = await call(options.AWAIT_RUN, question, RunSeen, HOME_WITHIN_S + 10)
         if seen.record is None or seen.record.status is not RunStatus.COMPLETED:
             raise _Stopped("failed", f"the way home failed: {seen.text or answer.run}")
-        self._end_phase(ok=True, text=f"run {seen.record.run} completed")
+        self._tell.end(ok=True, text=f"run {seen.record.run} completed")
         return seen.record
 
     async def _steady(self, home: EndpointId | None) -> Steady:
         within_s = STEADY_WITHIN_S if self._shadow is None else WATCHED_WITHIN_S
         return await call(options.STEADY, SteadyQuestion(self._subject, within_s, home), Steady, within_s + 10)
-
-    # ------------------------------------------------------------------ the report
-
-    def _phase(self, name: str, text: str) -> None:
-        began = DrillPhase(name, None, text, workflow.now())
-        self._report = replace(self._report, phases=(*self._report.phases, began))
-
-    def _end_phase(self, *, ok: bool, text: str) -> None:
-        phases = self._report.phases
-        if not phases or phases[-1].ended is not None:
-            return
-        ended = replace(phases[-1], ok=ok, text=text, ended=workflow.now())
-        self._report = replace(self._report, phases=(*phases[:-1], ended))

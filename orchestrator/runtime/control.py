@@ -10,25 +10,22 @@ from typing import Any, TypeVar
 
 from temporalio.client import Client, WorkflowExecutionStatus
 from temporalio.common import WorkflowIDConflictPolicy
-from temporalio.exceptions import WorkflowAlreadyStartedError
 
 from orchestrator.config import digest, dump, restore
 from orchestrator.core.decision import Request
-from orchestrator.core.errors import BadInput
 from orchestrator.core.names import RunId, ServiceId, nearest
 from orchestrator.core.record import Record, RunStatus
-from orchestrator.core.rehearsal import shadow_of
 from orchestrator.core.steering import Routing
 from orchestrator.core.topology import Service, Topology
 from orchestrator.runtime import schedules
 from orchestrator.runtime.asking import AGAIN, Asking
 from orchestrator.runtime.connection import ControlPlaneAway, NoSuch, RefusedByRule, Stale, connect
+from orchestrator.runtime.drills import Drills, rehearsable
 from orchestrator.runtime.evacuations import Evacuations
 from orchestrator.runtime.glance import glance
 from orchestrator.runtime.governing import held
 from orchestrator.runtime.revisions import Revisions
 from orchestrator.runtime.schedules import DrillSchedule
-from providers.base import FaultKind
 from runbooks.plan import Plan
 from workflows.activities.documents import pack, unpack
 from workflows.activities.looking import Pulses, look
@@ -58,13 +55,12 @@ from workflows.wire import (
     Slice,
     Started,
     StatusQuestion,
-    drill_id,
     run_workflow_id,
     service_id,
     shard_of,
     watch_id,
 )
-from workflows.wire.drill import SYNTHETIC
+from workflows.wire.drill import AbortDrill
 
 __all__ = [
     "ControlPlane",
@@ -89,6 +85,7 @@ class ControlPlane:
         self.client = client
         self._temporal = Asking(client)
         self.evacuations = Evacuations(client)
+        self._drills = Drills(client)
         self.revisions = Revisions(client)
         self._pulses = Pulses(client)
 
@@ -258,39 +255,20 @@ class ControlPlane:
     # ------------------------------------------------------------------ drills
 
     async def drill(self, request: DrillRequest) -> DrillReport:
-        """Start a drill; answers at once with its first report."""
-        await self._rehearsable(request)
-        named = request if request.id else replace(request, id=f"d-{datetime.now(UTC):%Y%m%d-%H%M%S}")
-        try:
-            await self._temporal.call(
-                self.client.start_workflow(
-                    "drill", named, id=drill_id(named.service, named.id), task_queue=CONTROL_QUEUE
-                )
-            )
-        except WorkflowAlreadyStartedError as error:
-            raise RefusedByRule(f"drill '{named.id}' is running already") from error
-        return await self.drill_report(named.service, named.id)
-
-    async def _rehearsable(self, request: DrillRequest) -> None:
-        """Raise BadInput, or NoSuch, for a drill that could not even begin."""
-        service = (await self._slice(request.service)).service
-        faults = [kind.value for kind in FaultKind]
-        if request.fault not in faults:
-            raise BadInput(f"there is no fault '{request.fault}'; there are: {', '.join(faults)}")
-        if request.level == SYNTHETIC:
-            shadow_of(service)
-        names = [endpoint.id for endpoint in service.endpoints]
-        if request.target is not None and request.target not in names:
-            raise NoSuch(f"service '{service.id}' has no endpoint '{request.target}'; it has: {', '.join(names)}")
+        """Start a drill; answers with its first report. RefusedByRule while another of the service is under way."""
+        return await self._drills.begin(request, (await self._slice(request.service)).service)
 
     async def drill_report(self, service: ServiceId, drill: str) -> DrillReport:
         """The drill so far."""
-        missing = f"there is no drill '{drill}' of service '{service}'"
-        return await self._temporal.query(drill_id(service, drill), "report", DrillReport, missing=missing)
+        return await self._drills.report(service, drill)
+
+    async def abort_drill(self, service: ServiceId, drill: str, asked: AbortDrill) -> DrillReport:
+        """End a drill, with everything that it has put in taken out. RefusedByRule where it is over."""
+        return await self._drills.abort(service, drill, asked)
 
     async def schedule_drill(self, name: str, cron: str, request: DrillRequest) -> None:
         """Rehearse at the times of *cron* (UTC). BadInput for a cron that Temporal does not take."""
-        await self._rehearsable(request)
+        rehearsable(request, (await self._slice(request.service)).service)
         await self._temporal.call(schedules.create(self.client, name, cron, request))
 
     async def drill_schedules(self) -> tuple[DrillSchedule, ...]:

@@ -54,6 +54,7 @@ from workflows.herald import HeraldWorkflow
 from workflows.lost import LostWorkflow
 from workflows.service import ServiceWorkflow
 from workflows.topology import TopologyWorkflow
+from workflows.turn import TurnWorkflow
 from workflows.watch import WatchWorkflow
 from workflows.wire import (
     CONTROL_QUEUE,
@@ -130,12 +131,15 @@ async def workers(client: Client, post: Post) -> AsyncIterator[None]:
             LostWorkflow,
             ServiceWorkflow,
             TopologyWorkflow,
+            TurnWorkflow,
             WatchWorkflow,
         ],
         activities=[
             *(looking.look, looking.describe_run, looking.recheck, governing.acquire, leading.hand_over),
+            governing.setbacks,
             *(publishing.running_endpoints, publishing.publish_topology),
             *(rehearsing.inject, rehearsing.clear, rehearsing.steady, rehearsing.await_run, rehearsing.ask_failback),
+            rehearsing.whose_turn,
             *(dry.decide, dry.capacity, dry.steering),
             *(shadowing.shadow, shadowing.canary, shadowing.settle),
             *(evacuating.list_inside, evacuating.depart, evacuating.await_arrival),

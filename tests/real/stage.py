@@ -34,6 +34,7 @@ from workflows.herald import HeraldWorkflow
 from workflows.lost import LostWorkflow
 from workflows.service import ServiceWorkflow
 from workflows.topology import TopologyWorkflow
+from workflows.turn import TurnWorkflow
 from workflows.watch import WatchWorkflow
 from workflows.wire import (
     CONTROL_QUEUE,
@@ -74,6 +75,7 @@ WORKFLOWS = (
     LostWorkflow,
     ServiceWorkflow,
     TopologyWorkflow,
+    TurnWorkflow,
     WatchWorkflow,
 )
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import time
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from temporalio import activity
-from temporalio.client import Client
+from temporalio.client import Client, WorkflowQueryRejectedError
+from temporalio.common import QueryRejectCondition
 from temporalio.exceptions import ApplicationError
-from temporalio.service import RPCError
+from temporalio.service import RPCError, RPCStatusCode
 
 from orchestrator.core.decision import Request
 from orchestrator.core.move import MoveKind, Trigger
@@ -42,8 +43,11 @@ from workflows.wire import (
     service_id,
     shard_of,
 )
+from workflows.wire.drill import Turn, WhoseTurn
+from workflows.wire.ids import turn_id
 
 POLL_S = 0.25
+ASKED_WITHIN = timedelta(seconds=5)
 _ANSWER: Any = Started | Refusal
 
 
@@ -70,6 +74,22 @@ class Rehearsing:
             before = await faults.state(key=task.key)
             await faults.clear(key=task.key)
             return FaultSeen(active=False, expired=before is not None and before.expired)
+
+    @activity.defn(name=options.WHOSE_TURN)
+    async def whose_turn(self, service: ServiceId) -> WhoseTurn:
+        """The drill of the service that is under way. One that is over, or just ending, is none."""
+        handle = self._client.get_workflow_handle(turn_id(service))
+        try:
+            turn: Turn = await handle.query(
+                "holder", result_type=Turn, reject_condition=QueryRejectCondition.NOT_OPEN, rpc_timeout=ASKED_WITHIN
+            )
+        except WorkflowQueryRejectedError:
+            return WhoseTurn()
+        except RPCError as error:
+            if error.status is RPCStatusCode.NOT_FOUND:
+                return WhoseTurn()
+            raise
+        return WhoseTurn(turn)
 
     @activity.defn(name=options.STEADY)
     async def steady(self, question: SteadyQuestion) -> Steady:

@@ -9,11 +9,14 @@ from orchestrator.core.names import EndpointId, RunId, ServiceId
 from orchestrator.core.record import Record
 from orchestrator.core.rehearsal import Pretence
 from orchestrator.core.topology import Service, Workload
+from orchestrator.core.waiting import at
 from runbooks.plan import Plan
 from workflows.wire.topology import Slice
 
 DRY, SYNTHETIC = "dry", "synthetic"
 """Levels of drills in which no fault goes in."""
+SKIPPED = "skipped"
+"""The verdict on a drill that never began, because another one of its service was under way."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +38,42 @@ class DrillRequest:
     """Rules that it sets aside by name: ``freeze`` is the one that a drill may."""
     reason: str = ""
     """Why, where it sets one aside."""
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """A drill that is under way, and keeps others of its service from beginning."""
+
+    drill: str
+    service: ServiceId
+    level: str
+    fault: str
+    by: str
+    since: datetime
+
+    @property
+    def text(self) -> str:
+        """Why another one cannot begin, and what to do about it."""
+        return (
+            f"service '{self.service}' is being drilled already: drill {self.drill} (level {self.level}, "
+            f"{self.fault}), begun by {self.by} at {at(self.since)}; wait for its end (failover drill show "
+            f"{self.service} {self.drill}), or end it with: failover drill abort {self.service} {self.drill}"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class WhoseTurn:
+    """The drill of a service that is under way; None: there is none, or a dry one."""
+
+    turn: Turn | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AbortDrill:
+    """Update ``abort``: end the drill now, with everything that it has put in taken out."""
+
+    by: str
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,7 +233,8 @@ class DrillReport:
     by: str
     started: datetime
     verdict: str
-    """running, passed, failed, inconclusive"""
+    """running, passed, partial (passed as far as it went: the text says what was not rehearsed), failed, inconclusive,
+    skipped (another drill of the service was under way)"""
     text: str = ""
     objective_s: float = 0.0
     phases: tuple[DrillPhase, ...] = ()

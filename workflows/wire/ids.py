@@ -46,6 +46,10 @@ def drill_id(service: ServiceId, drill: str) -> str:
     return f"drill/{service}/{drill}"
 
 
+def turn_id(service: ServiceId) -> str:
+    return f"drilling/{service}"
+
+
 def shard_of(service: ServiceId, shards: int) -> int:
     """The shard that probes *service*: by its hash, so that every shard sees all domains.
 

@@ -1,0 +1,98 @@
+"""Drills of one service are held one after another, whatever their level."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from temporalio.client import Client, WorkflowHandle
+
+from real.actors import CHAT, Rehearsal
+from real.scenery import World
+from real.stage import RealTime, desk, real_time, until
+from workflows.activities.rehearsing import Rehearsing
+from workflows.wire import CONTROL_QUEUE, DrillReport, DrillRequest, drill_id
+from workflows.wire.drill import AbortDrill
+
+
+@dataclass
+class Ground:
+    """Where drills are held, on a server on which time passes by itself."""
+
+    client: Client
+    world: World
+    rehearsal: Rehearsal
+
+    async def start(self, name: str, *, scheduled: bool = False, **changes: Any) -> WorkflowHandle[object, DrillReport]:
+        request = DrillRequest("" if scheduled else name, CHAT, "region-blackhole", by="ann", **changes)
+        return await self.client.start_workflow(
+            "drill", request, id=drill_id(CHAT, name), task_queue=CONTROL_QUEUE, result_type=DrillReport
+        )
+
+    async def in_failover(self, handle: WorkflowHandle[object, DrillReport]) -> None:
+        await until(
+            lambda: handle.query("report", result_type=DrillReport),
+            lambda report: report.phases and report.phases[-1].name == "failover",
+        )
+
+
+@pytest.fixture
+async def ground() -> AsyncIterator[Ground]:
+    async with real_time() as client:
+        world, rehearsal = World(RealTime(client).get_current_time), Rehearsal()
+        async with desk(client, world, *rehearsal.activities(), Rehearsing(client).whose_turn):
+            yield Ground(client, world, rehearsal)
+
+
+async def test_no_second_drill_begins_while_one_is_under_way(ground: Ground) -> None:
+    """Whatever its level, it is told which drill is under way and the cure; only what a schedule skips is published.
+
+    Once the first is over the next begins. Ended by a person, a drill takes its fault out and names who ended it.
+    """
+    ground.rehearsal.waiting = asyncio.Event()
+    first = await ground.start("d-1")
+    await ground.in_failover(first)
+    said = "not begun: service 'chat' is being drilled already: drill d-1 (level fault, region-blackhole), begun by ann"
+    for number, level in enumerate(("fault", "synthetic", "dry")):
+        report = await (await ground.start(f"d-more-{number}", level=level)).result()
+        assert (report.verdict, report.phases) == ("skipped", ())
+        assert report.text.startswith(said)
+        assert report.text.endswith("or end it with: failover drill abort chat d-1")
+    assert not ground.world.published
+    report = await (await ground.start("tuesday-9", scheduled=True)).result()
+    assert (report.id, report.verdict) == ("tuesday-9", "skipped")
+    await until(lambda: asyncio.sleep(0, ground.world.published), bool)
+    assert ground.world.published[0].drill == report
+    assert [task.key for task in ground.rehearsal.injected] == ["drill:d-1"]
+
+    await first.execute_update("abort", AbortDrill("bob", "a real incident"), result_type=DrillReport)
+    report = await first.result()
+    assert (report.verdict, report.text) == ("inconclusive", "bob ended the drill: a real incident")
+    assert ground.rehearsal.cleared == ["drill:d-1"]
+    await over(ground)
+
+
+async def over(ground: Ground) -> None:
+    """A drill that had its turn after one that was ended, and is over."""
+    ground.rehearsal.waiting, ground.rehearsal.fault = None, None
+    handle = await ground.start("d-next")
+    assert (await handle.result()).phases[0].ok
+
+
+async def test_of_two_who_ask_in_the_same_second_one_is_held(ground: Ground) -> None:
+    """Both begin at once: one passes, and the other names it. A turn that was lost with its drill is free."""
+    handles = await asyncio.gather(*(ground.start(f"d-{each}") for each in range(4)))
+    reports = await asyncio.gather(*(handle.result() for handle in handles))
+    (held,) = (report for report in reports if report.verdict == "passed")
+    others = [report for report in reports if report is not held]
+    assert {report.verdict for report in others} == {"skipped"}
+    assert all(f"drill {held.id} (level fault" in report.text for report in others)
+
+    ground.rehearsal.waiting = asyncio.Event()
+    lost = await ground.start("d-lost")
+    await ground.in_failover(lost)
+    await lost.terminate()
+    await over(ground)
