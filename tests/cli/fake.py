@@ -60,6 +60,7 @@ from workflows.wire import (
     Started,
     Waiting,
 )
+from workflows.wire.drill import AbortDrill
 
 T0 = datetime(2026, 3, 1, 12, 0, 0, tzinfo=UTC)
 EU, US, AP = EndpointId("eu"), EndpointId("us"), EndpointId("ap")
@@ -539,6 +540,14 @@ class FakeControlPlane(ControlPlane):
                     report, verdict=self.drill_verdict, text="measured", ended=at(6), ttd_s=1.4, ttr_s=12.0
                 )
             self.drills[drill] = report
+        return report
+
+    async def abort_drill(self, service: ServiceId, drill: str, asked: AbortDrill) -> DrillReport:
+        report = await self.drill_report(service, drill)
+        if report.verdict != "running":
+            raise RefusedByRule(f"drill {drill} is over already ({report.verdict})")
+        text = f"{asked.by} ended the drill: {asked.reason}"
+        self.drills[drill] = replace(report, verdict="inconclusive", text=text, ended=at(6))
         return report
 
     async def schedule_drill(self, name: str, cron: str, request: DrillRequest) -> None:
