@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, timedelta
 
 from temporalio.client import (
     Client,
     Schedule,
+    ScheduleActionExecutionStartWorkflow,
+    ScheduleActionResult,
     ScheduleActionStartWorkflow,
     ScheduleAlreadyRunningError,
     ScheduleOverlapPolicy,
@@ -36,10 +39,13 @@ class DrillSchedule:
     note: str
     next_runs: tuple[str, ...]
     """RFC 3339."""
+    last: str = ""
+    """The id of the drill that it began last; empty: none yet."""
 
 
 async def create(client: Client, name: str, cron: str, request: DrillRequest) -> None:
-    """Rehearse *request* at the times of *cron*; a drill still running is not joined by another."""
+    """Rehearse *request* at the times of *cron*. Temporal starts each: one that has no turn says itself that it is
+    skipped, where Temporal would skip it in silence."""
     try:
         await client.create_schedule(
             PREFIX + name,
@@ -49,7 +55,7 @@ async def create(client: Client, name: str, cron: str, request: DrillRequest) ->
                 ),
                 spec=ScheduleSpec(cron_expressions=[cron]),
                 policy=SchedulePolicy(
-                    overlap=ScheduleOverlapPolicy.SKIP, catchup_window=CATCH_UP, pause_on_failure=True
+                    overlap=ScheduleOverlapPolicy.ALLOW_ALL, catchup_window=CATCH_UP, pause_on_failure=True
                 ),
                 state=ScheduleState(note=f"by {request.by}"),
             ),
@@ -83,9 +89,15 @@ async def known(client: Client) -> tuple[DrillSchedule, ...]:
                     time.astimezone(UTC).isoformat().replace("+00:00", "Z")
                     for time in described.info.next_action_times[:SHOWN]
                 ),
+                last=_last(described.info.recent_actions),
             )
         )
     return tuple(sorted(found, key=lambda schedule: schedule.name))
+
+
+def _last(recent: Sequence[ScheduleActionResult]) -> str:
+    began = recent[-1].action if recent else None
+    return began.workflow_id.rpartition("/")[2] if isinstance(began, ScheduleActionExecutionStartWorkflow) else ""
 
 
 async def pause(client: Client, name: str, *, paused: bool, note: str) -> None:

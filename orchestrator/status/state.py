@@ -44,5 +44,12 @@ RUN_MEANING = {
     RunStatus.ABORTED: "ended by a person",
     RunStatus.OBSERVED: "nothing was written: what would have been done",
 }
-DRILL = {"running": State.BUSY, "passed": State.GOOD, "failed": State.BAD, "inconclusive": State.WARN}
+DRILL = {
+    "running": State.BUSY,
+    "passed": State.GOOD,
+    "partial": State.WARN,
+    "failed": State.BAD,
+    "inconclusive": State.WARN,
+    "skipped": State.QUIET,
+}
 """By a drill report's verdict; any other word is BLIND."""

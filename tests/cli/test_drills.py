@@ -106,3 +106,14 @@ def test_a_schedule_is_checked(failover: Any, plane: Any) -> None:
     nobody = ("--fault", "region-blackhole", "--service", "chatt")
     assert failover("drill", "schedule", "x", "--cron", "0 9 * * 2", *nobody).status == 4
     assert plane.schedules == {}
+
+
+def test_a_drill_is_ended_by_a_person(failover: Any) -> None:
+    """'drill abort' ends it with who and why; one that is over is refused (3), one that there is not is 4."""
+    drill = failover("drill", "run", "region-blackhole", "chat", "--json").document["id"]
+    assert failover("drill", "abort", "chat", drill).status == 2, "nobody says why"
+    assert failover("drill", "abort", "chat", drill, "--reason", "a real incident").status == 0
+    shown = failover("drill", "show", "chat", drill, "--json").document
+    assert (shown["verdict"], shown["text"].partition(" ")[2]) == ("inconclusive", "ended the drill: a real incident")
+    assert failover("drill", "abort", "chat", drill, "--reason", "again").status == 3
+    assert failover("drill", "abort", "chat", "d-none", "--reason", "x").status == 4

@@ -241,6 +241,33 @@ def show(
     _tell(desk, report, as_json=as_json)
 
 
+@app.command("abort")
+def abort(
+    ctx: typer.Context,
+    service: Service,
+    drill: Annotated[str, typer.Argument(metavar="DRILL", help="A drill's id.")],
+    *,
+    reason: Reason = None,
+    as_json: Json = False,
+) -> None:
+    """End a drill before its time: its fault comes out, and its canary goes home.
+
+    Traffic that a real fault has moved stays where it went: bring it home with [bold]failover failback[/].
+
+    Example: [cyan]failover drill abort chat d-5f2c9a01b7e3 --reason "a real incident"[/]
+    """
+    desk = desk_of(ctx)
+    why = reason_of(desk, reason, "Why?")
+    from workflows.wire.drill import AbortDrill  # noqa: PLC0415 - start-up time
+
+    asked = AbortDrill(who(), why)
+    report = of_service(desk, service, lambda control, name: control.abort_drill(name, drill, asked))
+    if as_json:
+        desk.write(report)
+    else:
+        desk.say(f"Drill {drill} ends; look at it with 'failover drill show {service} {drill}'.")
+
+
 @app.command("schedule")
 def schedule(
     ctx: typer.Context,
@@ -253,7 +280,9 @@ def schedule(
     maximum: MaxAge = TWO_MINUTES,
     level: At = Level.FAULT,
 ) -> None:
-    """Rehearse regularly. A drill never overlaps another, and one missed for more than minutes is not made up for.
+    """Rehearse regularly. One missed for more than minutes is not made up for.
+
+    A drill whose time comes while another one of the service is held is skipped, and the history says so.
 
     Example: [cyan]failover drill schedule tuesday --cron "0 9 * * 2" --fault region-blackhole --service chat[/]
     """

@@ -16,7 +16,14 @@ from workflows.wire import DrillReport
 if TYPE_CHECKING:
     from orchestrator.runtime.control import DrillSchedule
 
-VERDICT_STYLE = {"running": "bold cyan", "passed": "bold green", "failed": "bold red", "inconclusive": "bold yellow"}
+VERDICT_STYLE = {
+    "running": "bold cyan",
+    "passed": "bold green",
+    "partial": "bold yellow",
+    "failed": "bold red",
+    "inconclusive": "bold yellow",
+    "skipped": "bold yellow",
+}
 
 
 def _what(fault: str, level: str) -> str:
@@ -55,7 +62,7 @@ def report(drill: DrillReport, now: datetime) -> RenderableType:
 def schedules(found: Iterable[DrillSchedule]) -> RenderableType:
     """Every schedule with when it runs next."""
     grid = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
-    for column in ("NAME", "CRON (UTC)", "FAULT", "SERVICE", "STATE", "NEXT", "NOTE"):
+    for column in ("NAME", "CRON (UTC)", "FAULT", "SERVICE", "STATE", "NEXT", "LAST", "NOTE"):
         grid.add_column(column, no_wrap=column != "NOTE", overflow="fold")
     for schedule in found:
         grid.add_row(
@@ -65,6 +72,7 @@ def schedules(found: Iterable[DrillSchedule]) -> RenderableType:
             cell(schedule.request.service),
             cell("paused", "yellow") if schedule.paused else cell("on", "green"),
             cell(schedule.next_runs[0] if schedule.next_runs and not schedule.paused else "-"),
+            cell(schedule.last or "-"),
             cell(schedule.note),
         )
     return grid
