@@ -24,14 +24,15 @@ class WorldMoved(FailoverError):
 
 
 def as_saved(saved: Plan, now: Plan) -> Plan:
-    """The steps of *saved*, as the run that *now* was made for. Raises WorldMoved with everything that has changed.
+    """*now*, which is *saved* in the name of another run. Raises WorldMoved with everything that has changed.
 
-    What a plan only tells (how long steps usually take, what was set aside) is that of now.
+    What a plan only tells (how long steps usually take, what was set aside) is that of now, and so are the fences
+    that its stages leave for one another: they carry the run's name.
     """
     texts = tuple(moved(saved, now))
     if texts:
         raise WorldMoved(texts)
-    return replace(now, steps=saved.steps, values=saved.values)
+    return now
 
 
 def moved(saved: Plan, now: Plan) -> Iterator[str]:
@@ -73,8 +74,8 @@ def _steps(saved: Plan, now: Plan) -> Iterator[str]:
     """Steps that differ, each with how; how long they usually take is no difference."""
     # What the steps say of a fence is different with every generation, and that was told once for the whole plan.
     fenced = saved.generation == now.generation
-    before = {step.id: _bare(step, fenced=fenced) for step in saved.steps}
-    after = {step.id: _bare(step, fenced=fenced) for step in now.steps}
+    before = {step.id: _bare(step, saved, fenced=fenced) for step in saved.steps}
+    after = {step.id: _bare(step, now, fenced=fenced) for step in now.steps}
     gone = [name for name in before if name not in after]
     new = [name for name in after if name not in before]
     if gone:
@@ -88,14 +89,28 @@ def _steps(saved: Plan, now: Plan) -> Iterator[str]:
         yield "its steps stand in another order"
 
 
-def _bare(step: Step, *, fenced: bool) -> Step:
-    """What of a step must be the same; not *fenced*: but for its fence."""
-    if fenced:
-        return replace(step, expected_s=0.0)
+def _bare(step: Step, plan: Plan, *, fenced: bool) -> Step:
+    """What of a step of *plan* must be the same; not *fenced*: but for its fence."""
     work = step.work
+    if fenced:
+        return replace(step, expected_s=0.0, work=_nameless(work, plan.run) if isinstance(work, Steer) else work)
     if isinstance(work, Steer):
         work = replace(work, expects=0, was=None, lineage=(), stands=None, origin=None)
     return replace(step, expected_s=0.0, generation=0, text="" if isinstance(work, Steer) else step.text, work=work)
+
+
+def _nameless(work: Steer, run: str) -> Steer:
+    """*work* without the name of the *run*: a stage stands on the fence that the stage before it left in that name."""
+
+    def past(lineage: tuple[tuple[int, str], ...]) -> tuple[tuple[int, str], ...]:
+        return tuple(
+            (gen, f"/{token[len(run) + 1 :]}" if token.startswith(f"{run}/") else token) for gen, token in lineage
+        )
+
+    stands = work.stands
+    if stands is not None:
+        stands = replace(stands, run="" if stands.run == run else stands.run, lineage=past(stands.lineage))
+    return replace(work, lineage=past(work.lineage), stands=stands)
 
 
 def _difference(old: Step, new: Step) -> str:

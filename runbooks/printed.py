@@ -134,10 +134,10 @@ def _steps(plan: Plan) -> Iterator[str]:
     count = len(taken)
     bound = spoken(plan.longest_s)
     yield f"{count} step{'s' if count != 1 else ''}, {bound} at the very most:"
-    names = {step.id: number for number, step in enumerate(taken, 1)}
+    behind = _behind(plan, {step.id: number for number, step in enumerate(taken, 1)})
     for number, step in enumerate(taken, 1):
         tries = f"{step.attempts} attempt{'s' if step.attempts != 1 else ''}"
-        after = tuple(names[each] for each in step.after if each in names)
+        after = behind[step.id]
         beside = f" [after {', '.join(str(each) for each in after) or 'nothing'}]"
         aside = beside if number > 1 and after != (number - 1,) and _branches(plan) else ""
         yield f"  {number}. {step.id}: {step.text}{aside}"
@@ -147,6 +147,15 @@ def _steps(plan: Plan) -> Iterator[str]:
     if left:
         other = "unplanned" if plan.planned else "planned"
         yield f"  only if the run is switched to {other}: {', '.join(left)}"
+
+
+def _behind(plan: Plan, taken: Mapping[str, int]) -> Mapping[str, tuple[int, ...]]:
+    """The numbers of the *taken* steps that each step waits for: through those that are no part of the move."""
+    found: dict[str, frozenset[str]] = {}
+    for step in plan.steps:
+        nearest = (frozenset({name}) if name in taken else found[name] for name in step.after)
+        found[step.id] = frozenset[str]().union(*nearest)
+    return {name: tuple(sorted(taken[each] for each in behind)) for name, behind in found.items()}
 
 
 def _branches(plan: Plan) -> bool:

@@ -13,7 +13,8 @@ from orchestrator.core.names import RunId, ServiceId
 from orchestrator.core.steering import Fence
 from orchestrator.core.topology import Answer
 from runbooks.compare import WorldMoved, as_saved, moved
-from runbooks.plan import Demote, Plan, Promote, Verify
+from runbooks.parse import parse
+from runbooks.plan import Demote, Plan, Promote, Steer, Verify
 
 Change = Callable[[Any], None]
 
@@ -151,3 +152,34 @@ def test_whoever_changes_a_saved_plan_is_refused(world: Any) -> None:
         with pytest.raises(WorldMoved) as caught:
             as_saved(forged, now)
         assert [text.startswith(f"step {step.id} ") for text in caught.value.texts] == [True]
+
+
+GENTLY = parse(
+    "apiVersion: failover/v1\nkind: Runbook\nmetadata: {name: gently}\nsteps:\n"
+    "  - {id: shift, type: steer, stages: [5, 25]}\n",
+    "gently.yaml",
+)
+
+
+def staged(world: Any, run: str) -> Plan:
+    world.service = replace(world.service, steering=replace(world.steering, provider="local"))
+    plan: Plan = world.plan(world.move(MoveKind.SWITCHOVER), book_=GENTLY, run=run)
+    return plan
+
+
+def test_a_saved_plan_in_stages_is_carried_out_in_the_name_of_its_run(world: Any) -> None:
+    """A stage stands on the fence that the stage before it left: in the name of the run, not in that of the preview."""
+    saved, now = staged(world, "preview"), staged(world, "run-2")
+    assert list(moved(saved, now)) == []
+    works = [step.work for step in as_saved(saved, now).steps]
+    fences = [work.stands.run for work in works if isinstance(work, Steer) and work.stands]
+    assert fences == ["run-41", "run-2", "run-2"]
+
+
+def test_a_stage_upon_the_fence_of_somebody_else_is_a_difference(world: Any) -> None:
+    """The name of the run alone may differ."""
+    now = staged(world, "run-2")
+    last: Any = now.steps[-1]
+    fence = replace(last.work.stands, run="somebody")
+    forged = replace(now, steps=(*now.steps[:-1], replace(last, work=replace(last.work, stands=fence))))
+    assert [text.split(" (")[0] for text in moved(forged, now)] == [f"step {last.id}"]

@@ -20,7 +20,7 @@ from runbooks.course import Do, Undo, next_actions, standing
 from runbooks.model import Runbook
 from runbooks.parse import parse
 from runbooks.plan import Analyse, Plan, Steer, Step, Wait, When
-from runbooks.planner import Unplannable
+from runbooks.planner import Unplannable, text
 from runbooks.progress import Event, Progress, advance, begin, switched
 from runbooks.stages import partway
 
@@ -502,3 +502,11 @@ def test_a_run_that_is_not_switched_stands_where_it_was_planned_to(weighing: Any
         for step in plan.taken(planned=plan.planned):
             assert standing(plan, progress, step) == step
             progress = advance(advance(progress, step.id, Event.START), step.id, Event.SUCCEED)
+
+
+def test_what_follows_a_step_of_the_other_kind_of_move_is_read_in_its_order(weighing: Any) -> None:
+    """A step behind one that is no part of the move waits for what that one waits for, and says nothing else."""
+    plan = weighing.plan(weighing.move(MoveKind.SWITCHOVER), book_=book("canary-shift"))
+    (line,) = [line for line in text(plan).splitlines() if ". converge: " in line]
+    assert "[after" not in line
+    assert "[after nothing]" not in text(plan)
