@@ -25,6 +25,7 @@ from orchestrator.cli.commands import (
     history,
     probing,
     processes,
+    revisions,
     runbooks,
     runs,
     services,
@@ -171,7 +172,10 @@ COMMANDS: tuple[tuple[str, Callable[..., None]], ...] = (
     (RUN_IT, processes.worker),
     (RUN_IT, processes.serve),
 )
-"""Every command of the first level with its panel; drills are a group of their own."""
+"""Every command of the first level with its panel."""
+
+GROUPS = ((drills.app, REHEARSE), (runbooks.app, REHEARSE), (breakglass.app, STEER), (revisions.app, START))
+"""The groups of commands, each with its panel."""
 
 _EPILOG = "Exit statuses: " + "; ".join(f"{int(status)} {meaning}" for status, meaning in MEANING.items()) + "."
 
@@ -190,7 +194,7 @@ def assemble() -> typer.Typer:
     app.callback()(root)
     for panel, command in COMMANDS:
         app.command(rich_help_panel=panel, help=_flowing(command))(command)
-    for group, panel in ((drills.app, REHEARSE), (runbooks.app, REHEARSE), (breakglass.app, STEER)):
+    for group, panel in GROUPS:
         for each in group.registered_commands:
             each.help = _flowing(each.callback)
         app.add_typer(group, rich_help_panel=panel)

@@ -13,11 +13,13 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from orchestrator.config.canonical import digest
+from orchestrator.core.crashes import Memory
 from orchestrator.core.decision import Request
 from orchestrator.core.move import MoveKind, Objection, Trigger
 from orchestrator.core.names import Domain, EndpointId, RunId, ServiceId, VantageId, nearest
 from orchestrator.core.quorum import Assessment, Verdict, View
 from orchestrator.core.record import Entry, Mark, Record, RunStatus, StepBrief
+from orchestrator.core.revisions import Judged, Revision, judged
 from orchestrator.core.steering import Fence, Routing
 from orchestrator.core.topology import (
     Answer,
@@ -182,6 +184,33 @@ class Entity:
     answers: dict[str, Started] = field(default_factory=dict)
 
 
+class FakeRevisions:
+    """The revisions in memory, each in force for an hour; tests set what the services remember."""
+
+    def __init__(self) -> None:
+        self.every: list[Revision] = []
+        self.texts: dict[int, Topology] = {}
+        self.memories: list[Memory] = []
+
+    def add(self, number: int, topology: Topology, by: str, reason: str) -> None:
+        """*topology* comes in force."""
+        since = at(3600.0 * number)
+        if self.every:
+            self.every[0] = replace(self.every[0], until=since)
+        self.every.insert(0, Revision(number, digest(topology), since, None, by, reason, kept=True))
+        self.texts[number] = topology
+
+    async def judged(self, topology: Topology) -> tuple[Judged, ...]:
+        now = self.every[0].since + timedelta(hours=1)
+        bake_s = topology.orders.bake_s
+        return tuple(judged(each, tuple(self.memories), bake_s=bake_s, now=now) for each in self.every)
+
+    async def document(self, number: int) -> Topology:
+        if number not in self.texts:
+            raise NoSuch(f"what revision {number} said is not kept any more")
+        return self.texts[number]
+
+
 class FakeControlPlane(ControlPlane):
     """The control plane in memory. Tests set *away*, *ending*, *pace_s* and the entities' verdicts."""
 
@@ -192,6 +221,7 @@ class FakeControlPlane(ControlPlane):
         """Between two entries of a run."""
         self.approval: Approve | None = None
         """What every run waits for before it steers."""
+        self.revisions: Any = FakeRevisions()
         self.lives: dict[RunId, Life] = {}
         self.drill_verdict = "passed"
         self.revision = 0
@@ -215,9 +245,10 @@ class FakeControlPlane(ControlPlane):
         if self.away:
             raise ControlPlaneAway("Temporal does not answer at localhost:7233: start it, or set TEMPORAL_ADDRESS")
 
-    def _put(self, topology: Topology) -> None:
+    def _put(self, topology: Topology, by: str = "tester", reason: str = "") -> None:
         self.current = topology
         self.revision += 1
+        self.revisions.add(self.revision, topology, by, reason)
         for service in topology.services:
             known = self.entities.get(service.id)
             self.entities[service.id] = (
@@ -240,14 +271,14 @@ class FakeControlPlane(ControlPlane):
             raise NoSuch("no topology is in force")
         return Applied(self.revision, digest(self.current), by="tester", at=T0), self.current
 
-    async def apply(self, topology: Topology, *, expects: int, by: str) -> Applied:
+    async def apply(self, topology: Topology, *, expects: int, by: str, reason: str = "") -> Applied:
         self._alive()
         self.calls.append(f"apply by {by}")
         if self.current is not None and digest(topology) == digest(self.current):
             return Applied(self.revision, digest(topology), by=by, at=T0)
         if expects != self.revision:
             raise Stale(f"revision {self.revision} is in force, not {expects}: look at the difference again")
-        self._put(topology)
+        self._put(topology, by, reason)
         return Applied(self.revision, digest(topology), by=by, at=T0)
 
     # ------------------------------------------------------------------ services

@@ -101,9 +101,9 @@ def test_an_apply_that_was_overtaken_is_refused(fake: Any, topology_file: Path, 
     asked.plane = plane = fake.FakeControlPlane("embed")
     overtaken = plane.apply
 
-    async def apply(topology: Any, *, expects: int, by: str) -> Any:
+    async def apply(topology: Any, *, expects: int, by: str, reason: str) -> Any:
         await overtaken(fake.make_topology("other"), expects=expects, by="bob")
-        return await overtaken(topology, expects=expects, by=by)
+        return await overtaken(topology, expects=expects, by=by, reason=reason)
 
     plane.apply = apply
     ended = asked("apply", str(topology_file), typed="y\n")

@@ -87,13 +87,17 @@ def apply(
             show_default=".failover/cards, beside the file",
         ),
     ] = None,
+    reason: Annotated[
+        str,
+        typer.Option("--reason", "-r", metavar="TEXT", help="Why; it is kept with the revision.", show_default=False),
+    ] = "",
     yes: Yes = False,
     as_json: Json = False,
 ) -> None:
     """Put a topology file in force: checks it, shows what changes, and asks. No traffic ever moves by this.
 
     Each service's break-glass card is written anew: print it. Exit status 3 means that somebody else applied a
-    topology meanwhile.
+    topology meanwhile. [bold]failover topology restore[/] goes back to an earlier revision.
 
     Example: [cyan]failover apply failover.yaml[/]
     """
@@ -102,10 +106,10 @@ def apply(
     desk = desk_of(ctx)
     wanted = load(file)
     refuse_errors(desk, wanted, file)
-    revision, current = _in_force(desk)
+    revision, current = in_force(desk)
     changes = difference(current, wanted)
     if not as_json:
-        _show_changes(desk, changes)
+        show_changes(desk, changes)
     if not changes and not dry_run and current is not None:
         # The same again mends: what was lost of it is made anew.
         desk.wait(desk.control().apply(wanted, expects=revision, by=who()))
@@ -118,7 +122,7 @@ def apply(
     if not desk.confirm(question, yes=yes, undecided="nobody can be asked here; add --yes to apply without a question"):
         desk.say("Nothing was changed.")
         raise typer.Exit(int(Status.INTERRUPTED))
-    applied = desk.wait(desk.control().apply(wanted, expects=revision, by=who()))
+    applied = desk.wait(desk.control().apply(wanted, expects=revision, by=who(), reason=reason.strip()))
     if as_json:
         done = {"applied": True, "revision": applied.revision, "digest": applied.digest, "changes": changes}
         desk.write(done)
@@ -138,7 +142,8 @@ def _refresh_cards(desk: Desk, topology: Topology, file: Path, folder: Path | No
         desk.say(f"warning: the break-glass cards were not written: {error}")
 
 
-def _in_force(desk: Desk) -> tuple[int, Topology | None]:
+def in_force(desk: Desk) -> tuple[int, Topology | None]:
+    """The revision in force and what it says; 0 and None where nothing was ever applied."""
     from orchestrator.runtime.connection import NoSuch  # noqa: PLC0415 - it imports Temporal's client
 
     try:
@@ -153,7 +158,8 @@ def _nothing(desk: Desk, revision: int, *, dry_run: bool) -> None:
     desk.say(f"Nothing was changed: {word}.")
 
 
-def _show_changes(desk: Desk, changes: tuple[Change, ...]) -> None:
+def show_changes(desk: Desk, changes: tuple[Change, ...]) -> None:
+    """Print *changes* to standard output, a line each; nothing where there are none."""
     from rich.table import Table  # noqa: PLC0415 - start-up time
 
     from orchestrator.cli.render.text import cell  # noqa: PLC0415 - the same
