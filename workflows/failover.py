@@ -19,6 +19,7 @@ with workflow.unsafe.imports_passed_through():
     from orchestrator.core.steering import Routing
     from runbooks.course import Close, Do, Hold, Undo, next_actions, released
     from runbooks.plan import (
+        Analyse,
         Approve,
         Converge,
         Promote,
@@ -32,6 +33,7 @@ with workflow.unsafe.imports_passed_through():
     from workflows import acting, options, reading
     from workflows.attempting import Attempts, StepFailed
     from workflows.finishing import to_the_end
+    from workflows.returning import Returning
     from workflows.story import Story
     from workflows.wire import (
         Acted,
@@ -65,6 +67,7 @@ class FailoverWorkflow:
         self._attempts = Attempts(carry.queues)
         self._routing: Routing | None = None
         self._story = Story(carry, workflow.now())
+        self._returning = Returning(carry, self._attempts, self._story)
         self._progress = begin(plan)
         # In the order in which they began: sets would differ from replay to replay.
         self._under_way: dict[str, asyncio.Task[None]] = {}
@@ -109,7 +112,8 @@ class FailoverWorkflow:
     @workflow.query
     def state(self) -> RunState:
         """What people may do now."""
-        return acting.state_of(self._carry.plan, self._progress, self._ballots)
+        state = acting.state_of(self._carry.plan, self._progress, self._ballots)
+        return replace(state, waiting=(*state.waiting, *self._returning.waiting))
 
     @workflow.signal
     def target_fell(self, why: str) -> None:
@@ -174,6 +178,8 @@ class FailoverWorkflow:
         now = workflow.now()
         for name in [name for name, each in self._stuck.items() if each <= due]:
             del self._stuck[name]
+            if self._returning.stays(name):
+                continue
             step = self._step(name)
             took = (now - self._began[name]).total_seconds()
             text = f"step {name} has taken {took:.0f} s and usually takes {step.expected_s:g} s: {step.text}"
@@ -204,7 +210,7 @@ class FailoverWorkflow:
     async def _do(self, step: Step) -> None:
         began = workflow.now()
         try:
-            if isinstance(step.work, Steer) and (again := self._attempts.fell or await self._recheck()):
+            if isinstance(step.work, Steer) and (again := await self._recheck()):
                 self._progress = advance(self._progress, "", Event.ABORT, again)
                 if self._progress.state(step.id) is StepState.RUNNING:
                     # A person had it tried again, and the attempt before may have landed.
@@ -248,6 +254,8 @@ class FailoverWorkflow:
             case Tell(text):
                 self._story.tell("run.note", text)
                 return StepResult(text="on its way")
+            case Analyse():
+                return await self._returning.look(step, step.work, self._task, self._progress)
             case Verify(vantages=places) if places > 1:
                 task = self._task(step)
                 orders = self._attempts.elsewhere(places)
@@ -347,8 +355,13 @@ class FailoverWorkflow:
         return task_of(self._carry.plan, self._carry.service, self._progress, step)
 
     async def _recheck(self) -> str | None:
-        """Why traffic must not move after all: the endpoint came back while the run prepared. Unplanned moves only."""
-        if self._progress.planned or workflow.now() - self._story.record.started < STALE_VERDICT:
+        """Why traffic must not move after all: the world has changed while the run prepared.
+
+        The target fell; the endpoint that is left came back, of an unplanned move; a region said no, of a failback.
+        """
+        if self._attempts.fell or self._progress.planned:
+            return self._attempts.fell or await self._returning.barred(self._progress)
+        if workflow.now() - self._story.record.started < STALE_VERDICT:
             return None
         plan = self._carry.plan
         again = await reading.recheck(plan.service, plan.source)
@@ -374,6 +387,8 @@ class FailoverWorkflow:
                 self._attempts.more(step, act.seconds)
                 if step in self._stuck:
                     self._stuck[step] += timedelta(seconds=act.seconds)
+            case ActKind.SKIP if step is not None:
+                self._returning.let_pass(step)
             case ActKind.RETRY if step in self._under_way:
                 self._under_way[step].cancel()
             case _:

@@ -16,7 +16,17 @@ with workflow.unsafe.imports_passed_through():
     from orchestrator.core.names import ServiceId
     from workflows import options, reading
     from workflows.wire import service_id
-    from workflows.wire.governor import Arrival, Arrivals, GovernorState, News, Regime, SlotAnswers, SlotRequests
+    from workflows.wire.governor import (
+        Arrival,
+        Arrivals,
+        GovernorState,
+        News,
+        Regime,
+        SetbackQuestion,
+        Setbacks,
+        SlotAnswers,
+        SlotRequests,
+    )
 
 LEASE = timedelta(minutes=2)
 """How long a grant is believed before its run is asked after."""
@@ -138,6 +148,11 @@ class GovernorWorkflow:
     def held(self) -> Ledger:
         """Who is on the move, and what each pool is promised to."""
         return replace(self._ledger, over=())
+
+    @workflow.query
+    def setbacks(self, asked: SetbackQuestion) -> Setbacks:
+        """Which of the regions did not bear a return: each failback on its way asks between its stages."""
+        return Setbacks(tuple(each for each in self._ledger.setbacks if each.region in asked.regions))
 
 
 async def _look_again(service: ServiceId) -> None:

@@ -8,11 +8,13 @@ from temporalio import workflow
 from temporalio.exceptions import ApplicationError, FailureError, is_cancelled_exception
 
 with workflow.unsafe.imports_passed_through():
-    from orchestrator.core.names import EndpointId, RunId, ServiceId
+    from orchestrator.core.easing import Setback
+    from orchestrator.core.names import Domain, EndpointId, RunId, ServiceId
     from orchestrator.core.steering import Routing
     from orchestrator.core.topology import Service
     from workflows import options
     from workflows.wire import NOTHING_HEARD, Look, LookRequest, RecheckRequest
+    from workflows.wire.governor import SetbackQuestion, Setbacks
 
 
 async def look(request: LookRequest) -> Look:
@@ -64,6 +66,24 @@ async def recheck(service: ServiceId, sources: tuple[EndpointId, ...]) -> str | 
             raise
         return None  # nobody could say otherwise: the verdict stands
     return again or None
+
+
+async def setbacks(regions: tuple[Domain, ...]) -> tuple[Setback, ...] | None:
+    """What the governor remembers of returns into *regions*; None: it does not say."""
+    try:
+        found: Setbacks = await workflow.execute_local_activity(
+            options.SETBACKS,
+            SetbackQuestion(regions),
+            result_type=Setbacks,
+            start_to_close_timeout=options.GOVERNOR_ANSWERS,
+            schedule_to_close_timeout=options.GOVERNOR_ANSWERS,
+            retry_policy=options.ONCE,
+        )
+    except FailureError as error:
+        if is_cancelled_exception(error):
+            raise
+        return None
+    return found.found
 
 
 async def landed(service: Service, run: RunId) -> bool:

@@ -1,7 +1,8 @@
 """Easing: how traffic goes back to a region that has just recovered. Pure; the governor keeps what is remembered.
 
 Services that go home at one time do not steer in the same second, and where the region did not bear the return of one
-of them, the others wait: for some minutes first, longer with each that has to turn back.
+of them, the others wait: for some minutes first, longer with each that has to turn back. Those that wait to begin are
+refused; those on their way stay at the stage where they are.
 """
 
 from __future__ import annotations
@@ -13,9 +14,9 @@ from datetime import datetime, timedelta
 
 from orchestrator.core.crowd import Moving
 from orchestrator.core.move import MoveKind, Objection
-from orchestrator.core.names import Domain, RunId, ServiceId, region_of
+from orchestrator.core.names import Domain, EndpointId, RunId, ServiceId, region_of
 from orchestrator.core.record import Mark, Record, RunStatus
-from orchestrator.core.topology import Service
+from orchestrator.core.topology import Service, Weights
 from orchestrator.core.waiting import at
 
 RULE = "setback"
@@ -53,6 +54,13 @@ class Setback:
     """How often in a row."""
 
 
+def regions_into(service: Service, target: EndpointId, before: Weights, after: Weights) -> tuple[Domain, ...]:
+    """The regions that a move of *service* to *target* brings traffic to. Sorted."""
+    had = {name for name, weight in before if weight > 0}
+    gaining = {target} | {name for name, weight in after if weight > 0 and name not in had}
+    return tuple(sorted({region_of(each.region) for each in service.endpoints if each.id in gaining}))
+
+
 def jitter_s(seed: str, longest_s: float) -> float:
     """Seconds up to *longest_s*, in tenths, one at least, spread evenly over seeds: one seed always waits as long."""
     number = int.from_bytes(hashlib.sha256(seed.encode()).digest()[:8], "big")
@@ -68,9 +76,7 @@ def return_of(record: Record, service: Service) -> Return | None:
     looked = {step.id for step in record.steps if step.kind == "analyse"}
     if record.kind is not MoveKind.FAILBACK or not looked:
         return None
-    before = {name for name, weight in record.before if weight > 0}
-    gaining = {record.target} | {name for name, weight in record.after if weight > 0 and name not in before}
-    regions = tuple(sorted({region_of(each.region) for each in service.endpoints if each.id in gaining}))
+    regions = regions_into(service, record.target, record.before, record.after)
     # The last word of each: one that was tried again, and passed, has not failed; one that was skipped has not passed.
     ends = (entry for entry in record.entries if entry.mark in {Mark.STEP_DONE, Mark.STEP_FAILED})
     last = {entry.step: entry for entry in ends if entry.step in looked}
@@ -105,10 +111,26 @@ def holding_up(one: Moving, setbacks: tuple[Setback, ...], now: datetime) -> Ite
     """Why *one* must not go home yet. What leaves an endpoint that is down is never held up."""
     for each in setbacks:
         if one.home and each.region in one.into and now < each.until:
-            often = f", {each.times} in a row" if each.times > 1 else ""
             text = (
-                f"the failback of service '{each.service}' into {each.region} had to turn back at {at(each.at)} "
-                f"({each.text}; run {each.run}{often}), so nothing else goes home there until {at(each.until)}; wait "
+                f"{said(each)}, so nothing else goes home there until {at(each.until)}; wait "
                 f"until then, or look at the region and go all the same by naming the rule {RULE}, and why"
             )
             yield Objection(RULE, text, asks=True)
+
+
+def staying(setbacks: tuple[Setback, ...], regions: tuple[Domain, ...], run: RunId, now: datetime) -> Setback | None:
+    """Why the failback *run*, on its way into *regions*, gets no more traffic *now*: what lasts longest; None: it may.
+
+    Its own setback is none: it has turned back then.
+    """
+    found = [each for each in setbacks if each.region in regions and each.run != run and now < each.until]
+    return max(found, key=lambda each: (each.until, each.region), default=None)
+
+
+def said(setback: Setback) -> str:
+    """Which service turned back, when, and why."""
+    often = f", {setback.times} in a row" if setback.times > 1 else ""
+    return (
+        f"the failback of service '{setback.service}' into {setback.region} had to turn back at {at(setback.at)} "
+        f"({setback.text}; run {setback.run}{often})"
+    )

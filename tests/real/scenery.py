@@ -43,6 +43,7 @@ from workflows.wire import (
     StepTask,
     Telling,
 )
+from workflows.wire.governor import SetbackQuestion, Setbacks
 
 PROBE = ProbeSpec("http", ProbeKind.HTTP, interval_s=1.0, timeout_s=0.5)
 VANTAGES = (
@@ -53,6 +54,7 @@ VANTAGES = (
 EU, US = EndpointId("eu"), EndpointId("us")
 AT_HOME, AWAY = ((EU, 100), (US, 0)), ((EU, 0), (US, 100))
 GRANTED = SlotAnswer(granted=True)
+ALL_BORE = Setbacks()
 TOLD = (Notify(NotifyKind.EXEC, command=("tell-somebody",)),)
 
 
@@ -139,6 +141,8 @@ class World:
     recheck_says: str | ApplicationError = ""
     governor_says: SlotAnswer | None = GRANTED
     """None: there is none."""
+    turned_back: Setbacks | ApplicationError = ALL_BORE
+    """What the governor says of returns, or that it says nothing."""
     asked: list[SlotRequest] = field(default_factory=list)
     """What the governor was asked, in order."""
     deaf: ApplicationError | None = None
@@ -272,6 +276,12 @@ class World:
         self.asked.append(request)
         return self.governor_says
 
+    @activity.defn(name=options.SETBACKS)
+    async def setbacks(self, asked: SetbackQuestion) -> Setbacks:
+        if isinstance(self.turned_back, ApplicationError):
+            raise self.turned_back
+        return Setbacks(tuple(each for each in self.turned_back.found if each.region in asked.regions))
+
     @activity.defn(name=options.RECHECK)
     async def recheck(self, request: RecheckRequest) -> str:
         if isinstance(self.recheck_says, ApplicationError):
@@ -306,4 +316,5 @@ class World:
     def activities(self) -> list[Callable[..., Any]]:
         return [
             *(self.step, self.undo, self.adopt, self.look, self.describe_run, self.recheck, self.acquire),
+            self.setbacks,
         ]

@@ -12,6 +12,7 @@ from real.scenery import World, refusal
 from workflows import options
 from workflows.activities.governing import Governing
 from workflows.wire import Look, LookRequest, StepResult, StepTask
+from workflows.wire.governor import SetbackQuestion, Setbacks
 
 
 @dataclass
@@ -43,3 +44,9 @@ class Town(World):
         if self.late is not None:
             await self.late.wait()
         return answer
+
+    @activity.defn(name=options.SETBACKS)
+    async def setbacks(self, asked: SetbackQuestion) -> Setbacks:
+        if self.governing is None:
+            raise refusal("Refused", "there is no governor")
+        return await self.governing.setbacks(asked)

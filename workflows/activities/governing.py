@@ -1,18 +1,23 @@
-"""Asking the governor, for a service that is about to start a run."""
+"""Asking the governor, for a service that is about to start a run, and for a failback between its stages."""
 
 from __future__ import annotations
 
 import asyncio
 
 from temporalio import activity
-from temporalio.client import Client, WorkflowUpdateFailedError, WorkflowUpdateRPCTimeoutOrCancelledError
+from temporalio.client import (
+    Client,
+    WorkflowQueryFailedError,
+    WorkflowUpdateFailedError,
+    WorkflowUpdateRPCTimeoutOrCancelledError,
+)
 from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError, RPCStatusCode
 
 from orchestrator.core.governing import SlotAnswer, SlotRequest
 from workflows import options
 from workflows.wire import GOVERNOR_ID
-from workflows.wire.governor import Arrival, Arrivals, SlotAnswers, SlotRequests
+from workflows.wire.governor import Arrival, Arrivals, SetbackQuestion, Setbacks, SlotAnswers, SlotRequests
 
 TOGETHER = 50
 """Services that are asked for in one update, at most."""
@@ -25,7 +30,7 @@ TELL_AGAIN_S = 0.2
 
 
 class Governing:
-    """An activity of the service workflow.
+    """Activities of the service workflow, and of runs.
 
     What comes while a question is under way is asked in the next one, all together: Temporal takes no more than ten
     updates of one workflow at a time, and when a region is lost, hundreds of services ask within a second.
@@ -50,6 +55,17 @@ class Governing:
                 return await answer
         except TimeoutError as error:
             raise _silent() from error
+
+    @activity.defn(name=options.SETBACKS)
+    async def setbacks(self, asked: SetbackQuestion) -> Setbacks:
+        """What the governor remembers of the regions. Raises ApplicationError where it does not say so in time."""
+        try:
+            async with asyncio.timeout(options.GOVERNOR_ANSWERS.total_seconds()):
+                governor = self._client.get_workflow_handle(GOVERNOR_ID)
+                found: Setbacks = await governor.query("setbacks", asked, result_type=Setbacks)
+        except (TimeoutError, RPCError, WorkflowQueryFailedError) as error:
+            raise _silent() from error
+        return found
 
     def arrived(self, arrival: Arrival) -> None:
         """Tell the governor soon that a service which was led has arrived: many in one signal.

@@ -14,6 +14,7 @@ from orchestrator.core.move import Move, MoveKind, Objection
 from orchestrator.core.underway import UnderWay
 from providers.base import Refused, Transient
 from runbooks.plan import Check
+from workflows import options
 from workflows.wire import (
     GOVERNOR_ID,
     Explanation,
@@ -71,7 +72,7 @@ class Weighing:
             return None
         try:
             governor = self._client.get_workflow_handle(GOVERNOR_ID)
-            ledger: Ledger = await governor.query("held", result_type=Ledger)
+            ledger: Ledger = await governor.query("held", result_type=Ledger, rpc_timeout=options.GOVERNOR_ANSWERS)
         except (RPCError, WorkflowQueryFailedError):
             # Who was granted leave has it; what is not known holds up nobody who is on the way.
             return None

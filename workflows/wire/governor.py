@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from orchestrator.core.easing import Return
+from orchestrator.core.easing import Return, Setback
 from orchestrator.core.governing import Ledger, Needs, SlotAnswer, SlotRequest
-from orchestrator.core.names import RunId, ServiceId
+from orchestrator.core.names import Domain, RunId, ServiceId
 from orchestrator.core.orders import Limits, Pool
 
 
@@ -76,6 +76,20 @@ class News:
     stand: Stand | None = None
     """None: it takes what it took."""
     back: tuple[GiveBack, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class SetbackQuestion:
+    """Query ``setbacks``: which of *regions* did not bear the return of a service?"""
+
+    regions: tuple[Domain, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Setbacks:
+    """What is remembered of them."""
+
+    found: tuple[Setback, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
