@@ -6,12 +6,14 @@ import math
 from dataclasses import replace
 from datetime import datetime
 
+from orchestrator.core import lastgood
 from orchestrator.core.decision import Go, Request
 from orchestrator.core.errors import BadInput
 from orchestrator.core.move import Move, MoveKind, Objection, Trigger
 from orchestrator.core.names import Domain, EndpointId, RunId, encloses
 from orchestrator.core.quorum import Assessment, Verdict
 from orchestrator.core.record import Entry, Mark, Record, RunStatus
+from orchestrator.core.rehearsal import cold_standbys
 from runbooks.books import Shelf, template_of
 from runbooks.compare import as_saved
 from runbooks.model import Runbook, Value, steers
@@ -34,8 +36,6 @@ from workflows.wire import (
 
 RESTORE = "restore-last-good"
 """The runbook whose target is the last good routing."""
-BAKE_S = 1800.0
-"""How long a routing must serve well before it is good."""
 JITTER = "jitter"
 """The parameter of a runbook by which a person asks a failback to keep a distance."""
 ENOUGH_RUNS = 3
@@ -84,9 +84,12 @@ def meant(state: ServiceState, asked: Request) -> Request:
     if state.last_good is None:
         raise NothingGood(
             f"no routing of service '{state.slice.service.id}' is known to have served well for "
-            f"{BAKE_S / 60:g} minutes to its end; name a target with --to"
+            f"{spoken(state.slice.orders.bake_s)} to its end; name a target with --to"
         )
-    return replace(asked, after=state.last_good.weights)
+    there, revision = tuple(each.id for each in state.slice.service.endpoints), state.slice.revision
+    if lost := lastgood.missing(state.last_good, there, revision=revision):
+        raise NothingGood(lost)
+    return replace(asked, after=tuple(each for each in state.last_good.weights if each[0] in there))
 
 
 def not_meant(error: BadInput) -> Objection:
@@ -125,7 +128,16 @@ def make_plan(
         crowded=crowded,
     )
     made = plan(move, ground, run=run, trigger=trigger, book=book_for(state, move.kind, asked), objections=objections)
-    return made if state.slice.drill is None else pretending(made)
+    made = replace(made, remarks=remarks(state, asked))
+    return made if state.slice.drill is None else pretending(made, cold_standbys(service))
+
+
+def remarks(state: ServiceState, asked: Request | None) -> tuple[str, ...]:
+    """What whoever approves the plan of *asked* must know: the last good routing may be of another topology."""
+    if asked is None or asked.runbook != RESTORE or asked.after is not None or state.last_good is None:
+        return ()
+    told = lastgood.elsewhere(state.last_good, revision=state.slice.revision)
+    return (told,) if told else ()
 
 
 def crowded(decided: Go, trigger: Trigger, asked: Request | None, saved: Plan | None = None) -> bool:

@@ -54,6 +54,17 @@ def shadow_of(service: Service) -> Service:
     )
 
 
+def cold_standbys(service: Service) -> tuple[EndpointId, ...]:
+    """The standbys that are scaled to nothing in ordinary times, and can be asked nothing until they are promoted."""
+    return tuple(
+        each.id
+        for each in service.endpoints
+        if each.role is Role.STANDBY
+        and each.workload is not None
+        and each.workload.standby == 0 < each.workload.serving
+    )
+
+
 def home_of(service: Service, carrying: tuple[EndpointId, ...], wanted: EndpointId | None) -> EndpointId:
     """Where the canary begins: the endpoint *wanted*, or that which carries the traffic, or is meant to.
 

@@ -19,6 +19,7 @@ from orchestrator.core.move import MoveKind, Trigger
 from orchestrator.core.names import EndpointId, RunId, ServiceId, rehearses
 from orchestrator.core.quorum import Verdict
 from orchestrator.core.record import Record, RunStatus
+from orchestrator.core.rehearsal import cold_standbys
 from orchestrator.core.waiting import no_drill
 from providers import registry
 from providers.base import FaultKind
@@ -30,6 +31,7 @@ from workflows.wire import (
     FailoverRequest,
     FaultSeen,
     FaultTask,
+    Question,
     Refusal,
     RunQuestion,
     RunSeen,
@@ -100,14 +102,16 @@ class Rehearsing:
         while True:
             activity.heartbeat()
             status = await self._status(question.service, piece)
-            wrong = unsteady(status, question.home, vantages=len(piece.vantages))
+            colds = cold_standbys(service)
+            wrong = unsteady(status, question.home, vantages=len(piece.vantages), colds=colds)
             if wrong and time.monotonic() < deadline:
                 await asyncio.sleep(POLL_S)
                 continue
             active = next((e.id for e in status.endpoints if (e.weight or 0) > 0), None)
             workload = service.endpoint(active).workload if active else None
             runs = tuple(record.run for record in status.last_runs)
-            text = "; ".join(wrong) or f"every endpoint is healthy, traffic at {active}"
+            well = f"every endpoint is healthy{_but_cold(status, colds)}, traffic at {active}"
+            text = "; ".join(wrong) or well
             frozen = no_drill((*piece.orders.freezes, *service.policy.freezes), datetime.now(UTC))
             return Steady(not wrong, text, active, workload, service.policy.rto_s, runs, frozen)
 
@@ -123,14 +127,27 @@ class Rehearsing:
                 status = await self._status(question.service, piece)
                 run, why = _next_run(status, question.known), "; ".join(hold.text for hold in status.hold) or why
                 if run is None and status.question is not None and rehearses(question.service):
-                    # Nobody answers for a shadow, and by itself it will not move.
-                    return RunSeen(None, f"a person would be asked first: {why}")
+                    if not question.drill or not _only_cold(status.question):
+                        # Nobody answers for a shadow, and by itself it will not move.
+                        return RunSeen(None, f"a person would be asked first: {why}")
+                    await self._say_yes(question, status.question)
             else:
                 record = await self._record(question.service, run)
                 if record is not None and record.status is not RunStatus.RUNNING:
                     return RunSeen(record)
             await asyncio.sleep(POLL_S)
         return RunSeen(None, f"run {run} did not close in time" if run else why)
+
+    async def _say_yes(self, question: RunQuestion, asked: Question) -> None:
+        """Answer for the person who would be asked whether a cold standby is to be promoted."""
+        trigger = Trigger(f"drill:{question.drill}", f"the yes of a person: {'; '.join(r.text for r in asked.reasons)}")
+        request = FailoverRequest(
+            id=f"drill-{question.drill}-yes",
+            request=Request(MoveKind.FAILOVER, trigger, asked.target),
+            drill=question.drill,
+        )
+        handle = self._client.get_workflow_handle(service_id(question.service))
+        await handle.execute_update("request", request, result_type=_ANSWER)
 
     @activity.defn(name=options.ASK_FAILBACK)
     async def ask_failback(self, task: FailbackTask) -> Started:
@@ -180,12 +197,20 @@ class Rehearsing:
         return record
 
 
-def unsteady(status: ServiceStatus, home: EndpointId | None, *, vantages: int) -> tuple[str, ...]:
+def unsteady(
+    status: ServiceStatus, home: EndpointId | None, *, vantages: int, colds: tuple[EndpointId, ...] = ()
+) -> tuple[str, ...]:
     """Everything that keeps the service from being steady, for a drill that begins or ends.
 
-    Too few of the configured *vantages* with an opinion are among it: they could not find the fault.
+    Too few of the configured *vantages* with an opinion are among it: they could not find the fault. One of *colds*
+    that carries nothing is meant to be silent.
     """
-    wrong = [f"{a.endpoint} is {a.verdict}: {a.text}" for a in status.assessments if a.verdict is not Verdict.HEALTHY]
+    silent = _cold_now(status, colds)
+    wrong = [
+        f"{a.endpoint} is {a.verdict}: {a.text}"
+        for a in status.assessments
+        if a.verdict is not Verdict.HEALTHY and a.endpoint not in silent
+    ]
     wrong += [
         f"only {a.votes} of {vantages} vantages have a say on {a.endpoint}, and 'down' needs more"
         for a in status.assessments
@@ -200,6 +225,22 @@ def unsteady(status: ServiceStatus, home: EndpointId | None, *, vantages: int) -
     if home is not None and active != [home]:
         wrong.append(f"traffic is at {', '.join(active) or 'nothing'}, not at {home}")
     return tuple(wrong)
+
+
+def _cold_now(status: ServiceStatus, colds: tuple[EndpointId, ...]) -> tuple[EndpointId, ...]:
+    """Those of *colds* that run nothing now, and need not."""
+    silent = {a.endpoint for a in status.assessments if a.verdict in {Verdict.DOWN, Verdict.UNKNOWN}}
+    return tuple(e.id for e in status.endpoints if e.id in colds and e.id in silent and e.weight == 0)
+
+
+def _but_cold(status: ServiceStatus, colds: tuple[EndpointId, ...]) -> str:
+    cold = _cold_now(status, colds)
+    return f" but {' and '.join(cold)}, cold until promoted" if cold else ""
+
+
+def _only_cold(asked: Question) -> bool:
+    """Whether a person is asked for no other reason than that the target must be promoted first."""
+    return bool(asked.reasons) and all(each.rule == "target-cold" for each in asked.reasons)
 
 
 def _next_run(status: ServiceStatus, known: tuple[RunId, ...]) -> RunId | None:

@@ -126,6 +126,8 @@ class RunQuestion:
     within_s: float
     run: RunId | None = None
     known: tuple[RunId, ...] = ()
+    drill: str = ""
+    """The drill that says yes where a person would be asked only because the target must be promoted; empty: none."""
 
 
 @dataclass(frozen=True, slots=True)
