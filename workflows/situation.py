@@ -24,7 +24,7 @@ from runbooks.plan import Plan
 from runbooks.planner import Unplannable
 from workflows import options, planning, remembering
 from workflows.aftermath import after_drill, after_run, awaits_end, fruitless, goes_elsewhere
-from workflows.pretending import taken_for_down
+from workflows.pretending import taken_for_down, taken_for_promoted
 from workflows.wire import (
     Answered,
     EndpointBrief,
@@ -73,7 +73,7 @@ def configured(state: ServiceState, piece: Slice) -> ServiceState:
 def assessments(state: ServiceState, now: datetime) -> tuple[Assessment, ...]:
     """The verdict on every endpoint of the service."""
     piece = state.slice
-    return tuple(
+    found = tuple(
         assess(
             endpoint,
             state.views,
@@ -84,6 +84,7 @@ def assessments(state: ServiceState, now: datetime) -> tuple[Assessment, ...]:
         )
         for endpoint in piece.service.endpoints
     )
+    return found if piece.drill is None else taken_for_promoted(found, piece.service, state.routing)
 
 
 def detecting(state: ServiceState, found: tuple[Assessment, ...], now: datetime) -> ServiceState:
