@@ -303,6 +303,8 @@ class Plan:
     """How long the outage had lasted when this was decided, or usually lasts: part of the predicted recovery."""
     book: str = ""
     """The fingerprint of the runbook's steps as they stood, nested ones included: a saved plan is compared by it."""
+    remarks: tuple[str, ...] = ()
+    """What whoever approves it must know besides; it changes nothing."""
 
     @property
     def planned(self) -> bool:

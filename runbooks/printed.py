@@ -114,6 +114,8 @@ def _header(plan: Plan) -> Iterator[str]:
         yield f"  weights     {_weights(plan.before)} -> {_weights(plan.after)}"
         yield f"  generation  {plan.generation} -> {plan.generation + len(steers)}"
     yield f"  topology    revision {plan.revision}"
+    for remark in plan.remarks:
+        yield f"  note        {_line(remark)}"
     if plan.failing:
         yield f"  avoids      workers in {', '.join(plan.failing)}"
 

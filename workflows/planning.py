@@ -14,6 +14,7 @@ from orchestrator.core.names import Domain, EndpointId, RunId, encloses
 from orchestrator.core.quorum import Assessment, Verdict
 from orchestrator.core.record import Entry, Mark, Record, RunStatus
 from orchestrator.core.rehearsal import cold_standbys
+from orchestrator.core.waiting import spoken
 from runbooks.books import Shelf, template_of
 from runbooks.compare import as_saved
 from runbooks.model import Runbook, Value, steers
@@ -86,10 +87,10 @@ def meant(state: ServiceState, asked: Request) -> Request:
             f"no routing of service '{state.slice.service.id}' is known to have served well for "
             f"{spoken(state.slice.orders.bake_s)} to its end; name a target with --to"
         )
-    there, revision = tuple(each.id for each in state.slice.service.endpoints), state.slice.revision
-    if lost := lastgood.missing(state.last_good, there, revision=revision):
+    known = tuple(each.id for each in state.slice.service.endpoints)
+    if lost := lastgood.missing(state.last_good, known, revision=state.slice.revision):
         raise NothingGood(lost)
-    return replace(asked, after=tuple(each for each in state.last_good.weights if each[0] in there))
+    return replace(asked, after=state.last_good.weights)
 
 
 def not_meant(error: BadInput) -> Objection:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import datetime
 
-from orchestrator.core import crashes
+from orchestrator.core import crashes, lastgood
 from orchestrator.core.crashes import Crash, Memory
 from orchestrator.core.move import MoveKind
 from orchestrator.core.quorum import Assessment
@@ -29,6 +29,27 @@ def looked(state: ServiceState, found: tuple[Assessment, ...], now: datetime) ->
         now=now,
     )
     return state if after == state.crashes else replace(state, crashes=after)
+
+
+def stood(state: ServiceState, found: tuple[Assessment, ...], now: datetime) -> ServiceState:
+    """*state* with what is known of how well its routing serves; one that was replaced may be the last good."""
+    service, old, good, bake_s = state.slice.service, state.standing, state.last_good, state.slice.orders.bake_s
+    weights = None if state.routing is None else shares_now(state.routing, service.endpoints)
+    if state.routing is None or weights is None:
+        return state
+    generation = state.routing.generation
+    if old is not None and (old.generation, old.weights) != (generation, weights):
+        good = lastgood.left(old, good, bake_s=bake_s, now=now)
+    new = lastgood.seen(
+        old,
+        weights=weights,
+        generation=generation,
+        revision=state.slice.revision,
+        found=found,
+        bake_s=bake_s,
+        now=now,
+    )
+    return replace(state, standing=new, last_good=good)
 
 
 def ran(state: ServiceState, record: Record, now: datetime) -> ServiceState:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
 
-from orchestrator.core import lastgood, load, waiting
+from orchestrator.core import load, waiting
 from orchestrator.core.decision import Decision, Go, Hold, Request, Situation, consider, decide
 from orchestrator.core.errors import BadInput
 from orchestrator.core.governing import Ledger, beside, weighed
@@ -139,19 +139,8 @@ def weights_of(state: ServiceState) -> Weights | None:
 
 
 def standing(state: ServiceState, found: tuple[Assessment, ...], now: datetime) -> ServiceState:
-    """*state* with what is known of how well its routing serves; one that was replaced may be the last good."""
-    state = remembering.looked(state, found, now)
-    weights = weights_of(state)
-    if state.routing is None or weights is None:
-        return state
-    old, generation = state.standing, state.routing.generation
-    good = state.last_good
-    if old is not None and (old.generation, old.weights) != (generation, weights):
-        good = lastgood.left(old, good, bake_s=planning.BAKE_S, now=now)
-    new = lastgood.seen(
-        old, weights=weights, generation=generation, revision=state.slice.revision, found=found, now=now
-    )
-    return replace(state, standing=new, last_good=good)
+    """*state* with what is known of how well it serves, after a look that *found* how its endpoints are."""
+    return remembering.stood(remembering.looked(state, found, now), found, now)
 
 
 def look_request(state: ServiceState) -> LookRequest:

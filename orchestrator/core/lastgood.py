@@ -6,9 +6,10 @@ what to go back to if it ended in a crash, however long it had served.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
+from orchestrator.core.names import EndpointId
 from orchestrator.core.quorum import Assessment, Verdict
 from orchestrator.core.steering import serving
 from orchestrator.core.topology import Weights
@@ -21,9 +22,13 @@ class Standing:
     weights: Weights
     generation: int
     revision: int
-    """The topology's revision it was written under."""
+    """The topology's revision under which it stands now."""
     well_since: datetime | None = None
     """None: not all of its endpoints are well."""
+    revised: datetime | None = None
+    """When that revision came while it served well; None: it has served well under no other."""
+    proven: int | None = None
+    """An earlier revision under which it had served well for the bake time, and does so since."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +38,7 @@ class LastGood:
     weights: Weights
     generation: int
     revision: int
+    """The newest revision of the topology under which it had served well for so long."""
     until: datetime
     """When it was last seen to serve well."""
 
@@ -44,6 +50,7 @@ def seen(
     generation: int,
     revision: int,
     found: tuple[Assessment, ...],
+    bake_s: float,
     now: datetime,
 ) -> Standing | None:
     """What stands now, as far as *found* tells; None where nobody knows where the traffic goes.
@@ -60,7 +67,11 @@ def seen(
         since = None
     elif since is None and mine and all(verdict is Verdict.HEALTHY for verdict in mine):
         since = now
-    return Standing(weights, generation, revision, since)
+    if not same or standing is None or since is None or standing.well_since is None:
+        return Standing(weights, generation, revision, since)
+    if revision == standing.revision:
+        return replace(standing, well_since=since)
+    return Standing(weights, generation, revision, since, now, _baked_under(standing, bake_s=bake_s, now=now))
 
 
 def left(standing: Standing | None, good: LastGood | None, *, bake_s: float, now: datetime) -> LastGood | None:
@@ -69,4 +80,36 @@ def left(standing: Standing | None, good: LastGood | None, *, bake_s: float, now
         return good
     if (now - standing.well_since).total_seconds() < bake_s:
         return good
-    return LastGood(standing.weights, standing.generation, standing.revision, now)
+    under = _baked_under(standing, bake_s=bake_s, now=now)
+    return LastGood(standing.weights, standing.generation, standing.revision if under is None else under, now)
+
+
+def _baked_under(standing: Standing, *, bake_s: float, now: datetime) -> int | None:
+    """The newest revision under which *standing* has served well for *bake_s*; None: under none alone."""
+    since = standing.revised or standing.well_since
+    baked = since is not None and (now - since).total_seconds() >= bake_s
+    return standing.revision if baked else standing.proven
+
+
+def elsewhere(good: LastGood, *, revision: int) -> str:
+    """What people must know before they go back to *good* while *revision* is in force; empty: it is of that one."""
+    if good.revision == revision:
+        return ""
+    return (
+        f"this routing served well under revision {good.revision} of the topology; revision {revision} is in force: "
+        f"failover topology restore --revision {good.revision} goes back to it"
+    )
+
+
+def missing(good: LastGood, there: tuple[EndpointId, ...], *, revision: int) -> str:
+    """Why *good* cannot be gone back to while only the endpoints *there* are, and what mends it; empty: it can."""
+    lost = [endpoint for endpoint in serving(good.weights) if endpoint not in there]
+    if not lost:
+        return ""
+    names, verb = " and ".join(lost), "are" if len(lost) > 1 else "is"
+    if good.revision == revision:
+        return f"the routing that served well last sends traffic to {names}, which {verb} not in the topology any more"
+    return (
+        f"the routing that served well last sends traffic to {names}, which {verb} not in revision {revision} of the "
+        f"topology: failover topology restore --revision {good.revision} brings back what it served well under"
+    )

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.core.lastgood import LastGood, Standing, left, seen
+from orchestrator.core.lastgood import LastGood, Standing, elsewhere, left, missing, seen
 from orchestrator.core.names import EndpointId
 from orchestrator.core.quorum import Assessment, Verdict
 
@@ -31,6 +32,7 @@ def watched(*moments: tuple[float, Verdict]) -> Standing | None:
             generation=7,
             revision=1,
             found=found(eu=verdict, us=Verdict.DOWN),
+            bake_s=BAKE_S,
             now=NOON + timedelta(minutes=minutes),
         )
     return standing
@@ -75,8 +77,56 @@ def test_a_new_generation_begins_anew() -> None:
     """Another write, even to the same weights, is another routing."""
     first = watched((0, Verdict.HEALTHY))
     later = NOON + timedelta(minutes=60)
-    second = seen(first, weights=HOME, generation=8, revision=1, found=found(eu=Verdict.HEALTHY), now=later)
+    well = found(eu=Verdict.HEALTHY)
+    second = seen(first, weights=HOME, generation=8, revision=1, found=well, bake_s=BAKE_S, now=later)
     assert second == Standing(HOME, 8, 1, later)
+
+
+def under(*moments: tuple[float, int, Verdict]) -> Standing | None:
+    """What stands after eu was seen so at each of *moments* (minutes after noon), and under which revision."""
+    standing: Standing | None = None
+    for minutes, revision, verdict in moments:
+        now = NOON + timedelta(minutes=minutes)
+        standing = seen(
+            standing,
+            weights=HOME,
+            generation=7,
+            revision=revision,
+            found=found(eu=verdict),
+            bake_s=BAKE_S,
+            now=now,
+        )
+    return standing
+
+
+@pytest.mark.parametrize(
+    ("moments", "left_at", "revision"),
+    [
+        (((0, 7, Verdict.HEALTHY), (40, 8, Verdict.HEALTHY)), 45, 7),
+        (((0, 7, Verdict.HEALTHY), (40, 8, Verdict.HEALTHY)), 70, 8),
+        (((0, 7, Verdict.HEALTHY), (40, 8, Verdict.HEALTHY), (45, 9, Verdict.HEALTHY)), 50, 7),
+        (((0, 7, Verdict.HEALTHY), (20, 8, Verdict.HEALTHY)), 45, 8),
+        (((0, 7, Verdict.HEALTHY), (40, 8, Verdict.DOWN), (50, 8, Verdict.HEALTHY)), 85, 8),
+    ],
+)
+def test_the_last_good_knows_under_which_topology_it_served(
+    moments: tuple[tuple[float, int, Verdict], ...], left_at: float, revision: int
+) -> None:
+    """The newest revision counts under which it served for a whole bake time; where there is none, the last one."""
+    good = after(under(*moments), left_at)
+    assert good is not None
+    assert good.revision == revision
+
+
+def test_going_back_says_what_the_topology_lacks() -> None:
+    """A last good routing of another revision is told of; one whose endpoint is gone names the command that helps."""
+    good = LastGood(HOME, 7, 7, NOON)
+    assert elsewhere(good, revision=7) == ""
+    assert "served well under revision 7 of the topology; revision 9 is in force" in elsewhere(good, revision=9)
+    assert missing(good, (EU, US), revision=9) == ""
+    lost = missing(good, (US,), revision=9)
+    assert "sends traffic to eu, which is not in revision 9" in lost
+    assert "failover topology restore --revision 7" in lost
 
 
 @given(st.lists(st.tuples(st.floats(0, 600), st.sampled_from(list(Verdict))), max_size=12), st.floats(600, 700))

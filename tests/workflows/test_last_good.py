@@ -65,7 +65,7 @@ async def test_what_served_for_a_minute_is_not_gone_back_to() -> None:
         await go_away(play)
         answer = await ask(play, "restore", restore())
         assert isinstance(answer, Refusal)
-        assert "is known to have served well for 30 minutes" in answer.reasons[0].text
+        assert "is known to have served well for 30 min to its end" in answer.reasons[0].text
         assert answer.reasons[0].rule == "no-last-good"
         assert play.world.routing.fence is not None
         assert play.world.routing.fence.weights == AWAY
