@@ -79,14 +79,17 @@ class Need:
         return self.declared is not None or (self.observed is not None and self.observed.whole)
 
     @property
-    def source(self) -> str:
-        """Where the number comes from, in brackets after it; empty where it is the declared one and no other is known.
-
-        ``(observed 37 requests in flight at 2026-03-01T02:14:07Z, 30 declared)``
-        """
+    def text(self) -> str:
+        """Both numbers: ``observed 37 requests in flight at 2026-03-01T02:14:07Z, 30 declared``; empty where only the
+        declared one is known, or none."""
         if self.observed is None:
             return ""
-        return f" ({self.observed.text}, {'none' if self.declared is None else self.declared} declared)"
+        return f"{self.observed.text}, {'none' if self.declared is None else self.declared} declared"
+
+    @property
+    def source(self) -> str:
+        """The same in brackets, as it stands after a number."""
+        return f" ({self.text})" if self.text else ""
 
 
 def needed(situation: Situation) -> Need:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from orchestrator.core.names import Domain, EndpointId
 from orchestrator.core.quorum import Assessment, Verdict
 from orchestrator.core.record import Record
+from orchestrator.core.targets import Load
 from orchestrator.history.merge import is_closed
 from orchestrator.runtime.standing import notices
 from orchestrator.runtime.waits import Wait
@@ -66,6 +67,8 @@ class Row:
     word: str
     cells: tuple[Cell, ...]
     reasons: tuple[Reason, ...]
+    load: Load | None = None
+    """What it has in flight, where that is known and shown."""
 
     @property
     def id(self) -> str:
@@ -90,6 +93,9 @@ class Board:
         return tuple((row, reason) for row in self.rows for reason in row.reasons if reason.label in ASKING)
 
 
+MOST_LOADS = 30
+"""Where there are more services the load is shown of those only that need a look: it changes all the time, and with it
+a page that would be sent to every viewer again."""
 ASKING = frozenset({"asks", "waits", "halted", "not acknowledged"})
 """Labels of reasons that wait for a person."""
 OUTAGE, MOVING, ASKS, BLIND, EXPOSED, DEGRADED, HELD, PAUSED, FINE = range(9)
@@ -115,6 +121,8 @@ def board(seen: Seen) -> Board:
             key=lambda row: (row.rank, row.id),
         )
     )
+    if len(rows) <= MOST_LOADS:
+        rows = tuple(replace(row, load=row.status.load) for row in rows)
     records = seen.records()
     state, headline, detail = _headline(seen, rows)
     return Board(
@@ -158,7 +166,8 @@ def _row(status: ServiceStatus, regions: tuple[Domain, ...], waiting: tuple[Wait
         )
         for region in regions
     )
-    return Row(status, rank, state, word, cells, (*_waiting(waiting), *_reasons(status)))
+    reasons = (*_waiting(waiting), *_reasons(status))
+    return Row(status, rank, state, word, cells, reasons, status.load if reasons else None)
 
 
 def _waiting(waiting: tuple[Wait, ...]) -> Iterator[Reason]:

@@ -20,6 +20,7 @@ def exposition(seen: Seen) -> str:
         ("failover_source_age_seconds", "Age of what is shown of the control plane or the history.", _ages(seen)),
         ("failover_endpoint_verdict", "1 for the verdict an endpoint has now.", _verdicts(seen)),
         ("failover_endpoint_weight", "Share of traffic, 0 to 100, by the routing last read.", _weights(seen)),
+        ("failover_endpoint_in_flight", "Most requests in flight within a minute, by its own count.", _loads(seen)),
         ("failover_service_run_in_progress", "1 while a run holds the service.", _per_service(seen, "run")),
         ("failover_service_question", "1 while a question waits for a person.", _per_service(seen, "question")),
         ("failover_service_held", "1 while something forbids automation to act.", _per_service(seen, "held")),
@@ -77,6 +78,14 @@ def _weights(seen: Seen) -> Iterator[Sample]:
         for brief in status.endpoints:
             if brief.weight is not None:
                 yield {"service": status.service, "endpoint": brief.id, "region": brief.region}, float(brief.weight)
+
+
+def _loads(seen: Seen) -> Iterator[Sample]:
+    for status in seen.statuses:
+        for brief in status.endpoints:
+            if brief.in_flight is not None:
+                labels = {"service": status.service, "endpoint": brief.id, "region": brief.region}
+                yield labels, float(brief.in_flight)
 
 
 def _per_service(seen: Seen, what: str) -> Iterator[Sample]:

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import re
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from orchestrator.core.move import Objection
+from orchestrator.core.names import Domain, EndpointId
 from orchestrator.core.quorum import Verdict
+from orchestrator.core.targets import Load
 from orchestrator.core.topology import Mode
+from workflows.wire import EndpointBrief
 
 
 def test_what_is_wrong_comes_first(failover: Any, plane: Any) -> None:
@@ -51,6 +56,26 @@ def test_status_is_one_document(failover: Any) -> None:
     assert document["as_of"].endswith("Z")
     assert document["services"][0]["routing"]["fence"]["generation"] == 41
     assert len(failover("status", "chat", "--json").document["services"]) == 1
+
+
+def test_the_load_stands_beside_what_is_seen(failover: Any, plane: Any) -> None:
+    """What the active endpoint has in flight, and how long ago that was seen; an idle standby's zero is left out."""
+    (chat,) = failover("status", "chat", "--json").document["services"]
+    assert chat["load"] is None
+    at = datetime.now(UTC) - timedelta(seconds=40)
+    plane.entities["chat"].more = {
+        "endpoints": (
+            EndpointBrief(EndpointId("eu"), Domain("alpha/paris"), "active", "http://eu", 100, 37, at),
+            EndpointBrief(EndpointId("us"), Domain("beta/ohio"), "standby", "http://us", 0, 0, at),
+        ),
+        "load": Load(37, at, (EndpointId("eu"),), whole=True),
+    }
+    failover.env["COLUMNS"] = "200"
+    shown = failover("status", "chat").out
+    assert re.search(r"healthy from 3 of 3 vantages; 37 requests in flight, 4\d s ago", shown)
+    assert shown.count("in flight") == 1
+    (chat,) = failover("status", "chat", "--json").document["services"]
+    assert (chat["load"]["in_flight"], chat["endpoints"][0]["in_flight"]) == (37, 37)
 
 
 def test_nothing_is_watched_yet(fake: Any, failover: Any) -> None:

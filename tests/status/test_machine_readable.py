@@ -29,6 +29,8 @@ async def test_services_as_json(site: Any, world: Any, worlds: ModuleType) -> No
         "role": "active",
         "url": "https://us.example.com",
         "weight": 100,
+        "in_flight": None,
+        "in_flight_at": None,
     }
     keys = {"endpoint", "verdict", "text", "last_good", "first_bad", "proven", "votes"}
     assert keys == set(first["assessments"][0])

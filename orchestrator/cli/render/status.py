@@ -141,17 +141,25 @@ def _share(brief: EndpointBrief) -> Text:
     return cell("?" if brief.weight is None else f"{brief.weight} %", "bold" if brief.weight else "dim")
 
 
-def _seen(seen: Assessment | None) -> tuple[Text, Text]:
+def _seen(seen: Assessment | None, brief: EndpointBrief, now: datetime) -> tuple[Text, Text]:
     """The verdict, and what is seen."""
     verdict = seen.verdict if seen else Verdict.UNKNOWN
-    return cell(verdict, VERDICT_STYLE[verdict]), cell(seen.text if seen else "no vantage has reported")
+    text = seen.text if seen else "no vantage has reported"
+    return cell(verdict, VERDICT_STYLE[verdict]), cell(f"{text}{_load(brief, now)}")
+
+
+def _load(brief: EndpointBrief, now: datetime) -> str:
+    """What it has in flight, where that is known; nothing for one that has neither traffic nor load."""
+    if brief.in_flight is None or brief.in_flight_at is None or not (brief.weight or brief.in_flight):
+        return ""
+    return f"; {brief.in_flight} requests in flight, {age(brief.in_flight_at, now)}"
 
 
 def _stacked(ordered: tuple[ServiceStatus, ...], now: datetime) -> Iterator[RenderableType]:
     for status in ordered:
         yield Text.assemble(cell(status.service, "bold"), "  ", cell(_mode(status)), "  ", _as_of(status, now))
         for brief, seen in _rows(status):
-            verdict, text = _seen(seen)
+            verdict, text = _seen(seen, brief, now)
             region = cell(brief.region, "dim")
             yield Text.assemble("  ", cell(brief.id), "  ", verdict, "  ", _share(brief), "  ", region)
             yield Padding(text, (0, 0, 0, 4))
@@ -167,7 +175,7 @@ def _grid(ordered: tuple[ServiceStatus, ...], now: datetime) -> Table:
     for status in ordered:
         first = True
         for brief, seen in _rows(status):
-            verdict, text = _seen(seen)
+            verdict, text = _seen(seen, brief, now)
             grid.add_row(
                 cell(status.service if first else "", "bold"),
                 cell(_mode(status) if first else ""),
