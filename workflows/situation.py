@@ -17,7 +17,7 @@ from orchestrator.core.quorum import Assessment, Verdict, assess, hear
 from orchestrator.core.record import Record, RunStatus
 from orchestrator.core.safety import about_routing
 from orchestrator.core.steering import shares_now
-from orchestrator.core.targets import carried
+from orchestrator.core.targets import carried, needed
 from orchestrator.core.topology import Weights
 from orchestrator.core.underway import still_against
 from runbooks.plan import Plan
@@ -330,6 +330,9 @@ def preview(state: ServiceState, question: PlanQuestion) -> Explanation:
     except Unplannable as error:
         # What holds the move already says why: a plan for it need not exist.
         return Explanation("hold", reasons if refused else (*reasons, Objection("unplannable", str(error))))
+    load = needed(facts).text
+    if load and decision.move.kind is not MoveKind.PREPARATION:
+        made = replace(made, remarks=(*made.remarks, load))
     return Explanation(name, reasons, made)
 
 
