@@ -3,25 +3,27 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 
 from temporalio.client import WorkflowExecutionStatus
 
-from orchestrator.core.names import shadow
+from orchestrator.core.names import EndpointId, shadow
 from orchestrator.core.quorum import Verdict
 from orchestrator.core.record import RunStatus
+from orchestrator.core.topology import Endpoint, Role, Topology
 from real.system import CANARY, CHAT, FENCE, PAIR, System, until
 from workflows.wire import DrillReport, DrillRequest
 
 PHASES = ["canary", "steady", "fault", "failover", "clear", "failback", "steady-again", "retire"]
 
 
-async def drilled(system: System) -> DrillReport:
+async def drilled(system: System, name: str = "d-1") -> DrillReport:
     """A synthetic drill, to its end."""
-    request = DrillRequest("d-1", CHAT, "region-blackhole", by="alice", level="synthetic")
+    request = DrillRequest(name, CHAT, "region-blackhole", by="alice", level="synthetic")
     await system.plane.drill(request)
     return await until(
-        lambda: system.plane.drill_report(CHAT, "d-1"), lambda report: report.verdict != "running", "its end", 60.0
+        lambda: system.plane.drill_report(CHAT, name), lambda report: report.verdict != "running", "its end", 60.0
     )
 
 
@@ -37,12 +39,25 @@ async def watched(system: System, answers: list[tuple[str, ...]], over: asyncio.
         await asyncio.sleep(0.05)
 
 
+def cold(topology: Topology) -> Topology:
+    """*topology* with its standbys scaled to nothing."""
+    (chat,) = topology.services
+
+    def scaled_down(endpoint: Endpoint) -> Endpoint:
+        if endpoint.role is not Role.STANDBY or endpoint.workload is None:
+            return endpoint
+        return replace(endpoint, workload=replace(endpoint.workload, standby=0))
+
+    return replace(topology, services=(replace(chat, endpoints=tuple(map(scaled_down, chat.endpoints))),))
+
+
 async def test_a_synthetic_drill_moves_a_canary_and_nothing_else(tmp_path: Path) -> None:
     """Probers are told to see a black hole: the canary moves by itself and comes home, measured by its record.
 
-    The real name, its fence, its workloads and the opinion of its endpoints stay as they are.
+    The real name, its fence, its workloads and the opinion of its endpoints stay as they are. Once the standby is cold,
+    the drill says yes to it as a person would, and passes in part only: promotion and proof were not rehearsed.
     """
-    async with System.start(tmp_path, vantages=PAIR, canary=True) as system:
+    async with System.start(tmp_path, vantages=PAIR, canary=True, change=cold, regions=2) as system:
         await system.steady()
         system.eye.begin()
         fence, scaled = await system.dns.ask(FENCE, "TXT"), await system.world.endpoint("ohio")
@@ -73,3 +88,25 @@ async def test_a_synthetic_drill_moves_a_canary_and_nothing_else(tmp_path: Path)
             if each.status is WorkflowExecutionStatus.RUNNING and shadow(CHAT) in each.id
         ]
         assert not left
+
+        await system.world.scale("ohio", 0, key="cold")
+        ohio = EndpointId("ohio")
+        await until(
+            system.status,
+            lambda status: any(a.endpoint == ohio and a.verdict is Verdict.DOWN for a in status.assessments),
+            "a cold standby",
+        )
+        report = await drilled(system, "d-2")
+        assert report.verdict == "partial", report
+        assert report.text.startswith("passed in part only: recovered in ")
+        assert report.text.endswith(
+            "promotion of ohio and its proof were not rehearsed: it is a cold standby, and a synthetic drill takes no "
+            "capacity"
+        )
+        assert [(phase.name, phase.ok) for phase in report.phases] == [(name, True) for name in PHASES]
+        assert "but ohio, cold until promoted" in report.phases[1].text
+        assert report.failover is not None
+        record = await system.plane.record(report.failover)
+        assert (record.trigger.by, [each.rule for each in record.objections]) == ("drill:d-2", ["target-cold"])
+        assert (await system.world.endpoint("ohio"))["desired"] == 0
+        assert system.eye.told[-1] == system.answer("paris")
