@@ -13,6 +13,7 @@ from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
 from orchestrator.core.governing import SlotAnswer, SlotRequest
+from orchestrator.core.load import Observed
 from orchestrator.core.names import Domain, EndpointId, ServiceId, VantageId
 from orchestrator.core.steering import Fence, Routing
 from orchestrator.core.topology import (
@@ -122,6 +123,8 @@ class World:
     tasks: list[tuple[str, StepTask]] = field(default_factory=list)
     """The same, with the queue it came by."""
     looks: int = 0
+    in_flight: dict[str, int] = field(default_factory=dict)
+    """By endpoint: what heartbeats tell of its load now."""
     failing: dict[str, ApplicationError] = field(default_factory=dict)
     """By step id (``steer``, ``steer-undo``): what each attempt raises."""
     stumbling: dict[str, list[ApplicationError]] = field(default_factory=dict)
@@ -260,7 +263,8 @@ class World:
             raise self.blind
         # A local activity's own times are the machine's, which is not asleep while the test server's time is skipped.
         now = await self.clock()
-        return Look(Heartbeats(tuple((VantageId(v), now) for v in self.beating)), self.routing)
+        loads = tuple(Observed(EndpointId(name), count, now) for name, count in sorted(self.in_flight.items()))
+        return Look(Heartbeats(tuple((VantageId(v), now) for v in self.beating), loads), self.routing)
 
     @activity.defn(name=options.DESCRIBE_RUN)
     async def describe_run(self, workflow_id: str) -> str:
