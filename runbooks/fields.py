@@ -73,5 +73,6 @@ Given = Annotated[
         {"anyOf": [{"type": ["string", "number", "boolean"]}, {"type": "array", "items": {"type": "integer"}}]}
     ),
 ]
-Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,39}$")]
+LONGEST_NAME = 40
+Name = Annotated[str, Field(pattern=rf"^[a-z][a-z0-9-]{{0,{LONGEST_NAME - 1}}}$")]
 Percent = Annotated[float, Field(ge=0, le=100)]

@@ -7,11 +7,25 @@ from dataclasses import replace
 
 from orchestrator.core.errors import BadInput
 from runbooks.books import Shelf
-from runbooks.model import DEEPEST, BookStep, ParallelTask, Runbook, RunbookTask
+from runbooks.model import (
+    DEEPEST,
+    BookStep,
+    ConvergeTask,
+    DemoteTask,
+    DrainTask,
+    FenceTask,
+    ParallelTask,
+    PromoteTask,
+    Runbook,
+    RunbookTask,
+    SteerTask,
+    every,
+)
 from runbooks.plan import When
 
 JOINT = "."
 """Between the id of the step that stands for a runbook and the ids of the steps in it."""
+_AFTER_STEER = (ConvergeTask, DrainTask, DemoteTask, FenceTask)
 
 
 def unnested(book: Runbook, shelf: Shelf) -> Runbook:
@@ -49,3 +63,30 @@ def _within(outer: BookStep, step: BookStep) -> Iterator[BookStep]:
     if isinstance(task, ParallelTask):
         task = ParallelTask(tuple(tuple(e for s in branch for e in _within(outer, s)) for branch in task.branches))
     yield replace(step, id=f"{outer.id}{JOINT}{step.id}", when=when, task=task, undo=step.undo and outer.undo)
+
+
+def misplaced(book: Runbook) -> Iterator[tuple[str, str]]:
+    """Steps of an unnested *book* that make no sense where they stand: the id of its own step, and why.
+
+    Told only where a nested runbook has part in it: the rest is seen in its own file.
+    """
+    told: set[str] = set()
+    for planned in (False, True):
+        taken = [each for each in every(book.steps) if each.when.holds(planned=planned)]
+        steers = [number for number, each in enumerate(taken) if isinstance(each.task, SteerTask)]
+        for number, each in enumerate(taken) if steers else ():
+            first = taken[steers[0]]
+            own, _, inner = each.id.partition(JOINT)
+            if own in told or not (inner or JOINT in first.id):
+                continue
+            moves = "planned" if planned else "unplanned"
+            text = ""
+            if number in steers[1:]:
+                text = f"a second steer in {moves} moves, '{each.id}' after '{first.id}'; one step moves the traffic"
+            elif isinstance(each.task, _AFTER_STEER) and number < steers[0]:
+                text = f"'{each.id}' stands before '{first.id}', when traffic has not moved; put it after"
+            elif isinstance(each.task, PromoteTask) and number > steers[0]:
+                text = f"'{each.id}' stands after '{first.id}', when traffic has arrived already; put it before"
+            if text:
+                told.add(own)
+                yield own, text

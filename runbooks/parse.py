@@ -16,13 +16,15 @@ from orchestrator.config.fields import SAID, quoted
 from orchestrator.config.mistakes import Mistake, Mistakes, did_you_mean, shown
 from orchestrator.core.errors import BadInput
 from orchestrator.core.names import nearest
-from runbooks.fields import frozen
+from runbooks.fields import LONGEST_NAME, frozen
 from runbooks.model import API_VERSION, KIND, Parameter, ParameterType, Runbook, StepType, Value
 from runbooks.plan import OnFailure, OnSilence, When
 from runbooks.schemas import STEPS, BookSchema, MetadataSchema, ParameterSchema
 from runbooks.sense import senseless
 from runbooks.values import fitting, said_as, sample
 
+START = "begin with one that 'failover runbook show NAME' prints"
+"""How a runbook's file is begun."""
 PARAM = "param"
 """``{param: NAME}`` stands for the value of a parameter, in any place where a value may stand."""
 
@@ -46,7 +48,7 @@ def read(text: str, file: str) -> Template:
 
     It is checked with the defaults of its parameters, and with an example where one has no default.
     """
-    document = compose(text, file)
+    document = compose(text, file, start=START)
     mistakes = list(document.slips)
     if not isinstance(document.data, dict):
         raise Mistakes(
@@ -58,7 +60,10 @@ def read(text: str, file: str) -> Template:
     bound = _bound(document, examples)
     # An example proves nothing: what a step makes of the value that will be given is seen when it is given.
     open_ = {each.name for each in parameters if each.default is None}
-    mistakes += [*bound.unknown, *bound.mistakes(leaving=open_)]
+    slipped = {(slip.line, slip.column) for slip in document.slips}
+    found = [*bound.unknown, *bound.mistakes(leaving=open_)]
+    # What cannot be read stands as something else in the document: told of once is enough.
+    mistakes += [each for each in found if (each.line, each.column) not in slipped]
     if mistakes:
         raise Mistakes(mistakes)
     said = str(document.data.get("description", "")).strip()
@@ -191,8 +196,9 @@ def _plain(value: object) -> Value:
 def _used(data: object) -> Iterator[str]:
     """The names of the parameters that *data* refers to."""
     match data:
-        case {"param": str(name), **rest} if not rest:
+        case {"param": str(name), **rest}:
             yield name
+            yield from _used(rest)
         case dict():
             for value in data.values():
                 yield from _used(value)
@@ -319,8 +325,19 @@ def _expected(error: ErrorDetails) -> list[str]:
     return [each.strip(" '") for each in said.replace(" or ", ", ").split(",")]
 
 
+def _closer(kind: str, given: object, said: str) -> str:
+    """A sentence that fits better than that of the *kind* of error; empty where there is none."""
+    if isinstance(given, dict) and isinstance(given.get(PARAM), str) and not kind.startswith("model"):
+        return f"more than a parameter stands here; write {{{PARAM}: {shown(given[PARAM])}}}, and nothing beside it"
+    if kind == "string_pattern_mismatch" and len(str(given)) > LONGEST_NAME:
+        return f"{said} is longer than {LONGEST_NAME} characters; shorten it"
+    return ""
+
+
 def _sentence(kind: str, error: ErrorDetails, field: Key) -> str:
     said = "nothing" if error["input"] is None else quoted(error["input"])
+    if closer := _closer(kind, error["input"], said):
+        return closer
     if field in {"apiVersion", "kind"}:
         wanted = API_VERSION if field == "apiVersion" else KIND
         return f"{said} is not what this program reads; write {wanted}"

@@ -76,6 +76,11 @@ def plan(
     case = the_case(move, ground, run, trigger)
     course = _Course(case, case.generation)
     steps = tuple(course.walk(flat.steps, ()))
+    if not any(step.when.holds(planned=move.planned) for step in steps):
+        raise Unplannable(
+            f"runbook '{book.name}' would do nothing: its steps are switched off, are for the other kind of move, or "
+            "need a workload that is not there; name another runbook"
+        )
     _sound(book.name, steps)
     return Plan(
         run=run,

@@ -42,7 +42,7 @@ def checked_books(document: Document, beside: Path) -> tuple[Books, tuple[Mistak
     roles = _roles(document)
     for path, template in own:
         book = compose(template.text, str(path))
-        mistakes += (*_nested(book, shelf), *_asking(book, roles))
+        mistakes += (*nested(template, shelf), *_asking(book, roles))
     # A use of a runbook that cannot be read is no mistake of its own.
     if not mistakes:
         mistakes += _uses(document, shelf, roles)
@@ -100,7 +100,19 @@ def _too_large(document: Document) -> Mistake:
 
 def nested(template: Template, shelf: Shelf) -> tuple[Mistake, ...]:
     """What is wrong with the runbooks that *template* calls as steps."""
-    return tuple(_nested(compose(template.text, template.file), shelf))
+    document = compose(template.text, template.file)
+    return tuple(_nested(document, shelf)) or tuple(_together(document, template, shelf))
+
+
+def _together(document: Document, template: Template, shelf: Shelf) -> Iterator[Mistake]:
+    """Steps of nested runbooks that make no sense beside the others. An example for a parameter would prove nothing."""
+    from runbooks.nesting import misplaced, unnested  # noqa: PLC0415 - as above
+    from runbooks.parse import bind  # noqa: PLC0415 - as above
+
+    places = {step.get("id"): trail for trail, step in _steps(document.data.get("steps"), ("steps",))}
+    if all(each.default is not None for each in template.parameters):
+        for name, text in misplaced(unnested(bind(template), shelf)):
+            yield document.mistake(places.get(name, ("steps",)), text)
 
 
 def _nested(document: Document, shelf: Shelf) -> Iterator[Mistake]:

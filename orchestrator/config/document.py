@@ -25,6 +25,8 @@ Trail: TypeAlias = tuple[Key, ...]
 Place: TypeAlias = tuple[int, int]
 """Line and column, counted from 1."""
 
+START = "write one with 'failover init'"
+"""How a topology file is begun."""
 MOST_BYTES = 16 * 1024 * 1024
 MOST_REPEATED = 100_000
 """Values that anchors may repeat: a thousand services that share their probes have 40,000."""
@@ -82,8 +84,11 @@ def _label(item: object, index: int, items: object) -> str:
     return str(index)
 
 
-def read_text(path: Path) -> str:
-    """The text of *path*. Raises Mistakes when it is missing, a directory, unreadable, too big or not UTF-8."""
+def read_text(path: Path, *, start: str = START) -> str:
+    """The text of *path*; *start* is how a new one is begun.
+
+    Raises Mistakes when it is missing, a directory, unreadable, too big or not UTF-8.
+    """
     try:
         if path.is_dir():
             raise _whole(path, "is a directory; name the YAML file in it")
@@ -93,7 +98,7 @@ def read_text(path: Path) -> str:
             )
         raw = path.read_bytes()
     except FileNotFoundError:
-        raise _whole(path, "there is no such file; check the path, or write one with 'failover init'") from None
+        raise _whole(path, f"there is no such file; check the path, or {start}") from None
     except OSError as error:
         raise _whole(path, f"cannot be read ({error.strerror}); check its permissions") from None
     try:
@@ -111,8 +116,11 @@ def _whole(path: Path, text: str) -> Mistakes:
     return Mistakes([Mistake(str(path), 0, 0, "", text)])
 
 
-def compose(text: str, name: str) -> Document:
-    """Read *text* as one YAML document; *name* stands for the file in mistakes. Raises Mistakes for broken YAML."""
+def compose(text: str, name: str, *, start: str = START) -> Document:
+    """Read *text* as one YAML document; *name* stands for the file in mistakes. Raises Mistakes for broken YAML.
+
+    *start* is how a new file of its kind is begun, for whoever has an empty one.
+    """
     try:
         node = YAML(typ="safe", pure=True).compose(text)
     except ReaderError as error:
@@ -128,7 +136,7 @@ def compose(text: str, name: str) -> Document:
     except (YAMLError, ValueError) as error:
         raise Mistakes([Mistake(name, 1, 1, "", f"the YAML cannot be read ({_first_line(error)}); mend it")]) from None
     if node is None:
-        raise Mistakes([Mistake(name, 1, 1, "", "the file is empty; write one with 'failover init'")])
+        raise Mistakes([Mistake(name, 1, 1, "", f"the file is empty; {start}")])
     builder = _Builder(name)
     try:
         data = builder.build(node, ())

@@ -149,6 +149,17 @@ def test_nested_runbooks_are_looked_up(world: World) -> None:
     assert "contains itself" in circle
 
 
+def test_what_nesting_brings_together_must_make_sense(world: World) -> None:
+    """A steer beside the one of a nested runbook is told where the file is read, not when traffic has to move."""
+    twice = f"{OUTER}  - {{id: again, type: steer, when: planned}}\n"
+    (told,) = _said(world(outer=twice, shift=SHIFT))
+    place = f"books/outer.yaml:{twice.count(chr(10))}:5: steps[again]"
+    assert told.startswith(f"{place}: a second steer in planned moves, 'again' after 'shift.steer'")
+    early = OUTER.replace("steps:\n", "steps:\n  - {id: drain, type: drain, when: planned}\n", 1)
+    (told,) = _said(world(outer=early, shift=SHIFT))
+    assert told.endswith("'drain' stands before 'shift.steer', when traffic has not moved; put it after")
+
+
 def test_two_runbooks_of_one_name_are_told(world: World) -> None:
     """Nobody has to guess which of two files is meant."""
     assert _said(world(one=SHIFT, two=SHIFT)) == [

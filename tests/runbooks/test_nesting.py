@@ -11,7 +11,7 @@ from orchestrator.core.move import MoveKind
 from runbooks.books import Shelf
 from runbooks.model import Runbook
 from runbooks.nesting import unnested
-from runbooks.parse import Template, bind, read
+from runbooks.parse import Template, bind, parse, read
 from runbooks.plan import Plan, Verify, When
 from runbooks.planner import Unplannable
 
@@ -173,3 +173,14 @@ def test_what_nesting_brings_together_without_sense_is_refused(world: Any) -> No
             names = world.move(MoveKind.SWITCHOVER, source=("eu", "us"), target="ap")
             with pytest.raises(Unplannable, match="two steps that would be called 'drain-eu'"):
                 world.plan(names, book_=bind(template("outer", steps)))
+
+
+def test_a_runbook_that_would_do_nothing_is_no_plan(world: Any) -> None:
+    """A run that is complete without a single step would say that something was made ready."""
+    empty = parse(
+        "apiVersion: failover/v1\nkind: Runbook\nmetadata: {name: rest}\nsteps:\n"
+        "  - {id: calm, type: wait, for: 1s, enabled: false}\n",
+        "rest.yaml",
+    )
+    with pytest.raises(Unplannable, match="runbook 'rest' would do nothing: its steps are switched off"):
+        world.plan(world.move(MoveKind.PREPARATION), book_=empty)

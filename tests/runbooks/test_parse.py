@@ -29,7 +29,7 @@ from runbooks.model import (
     When,
     every,
 )
-from runbooks.parse import bind, parse
+from runbooks.parse import bind, parse, read
 from runbooks.reference import schema
 from runbooks.values import sample
 
@@ -284,3 +284,27 @@ def test_the_schema_names_every_type_of_step() -> None:
     """Editors get a JSON Schema that knows the steps."""
     said = str(schema())
     assert all(f"'{kind}'" in said for kind in StepType)
+
+
+@pytest.mark.parametrize(
+    ("step", "told"),
+    [
+        ("{id: a, type: verify, passes: {param: n, default: 3}}", "write {param: n}, and nothing beside it"),
+        ("{id: a, type: verify, passes: 99999999999999999999}", "no number here needs more than 18"),
+        (f"{{id: {'a' * 41}, type: verify}}", "is longer than 40 characters; shorten it"),
+    ],
+)
+def test_one_slip_is_one_mistake_with_its_own_cure(step: str, told: str) -> None:
+    """What is wrong once is told once, in words that help."""
+    head = "apiVersion: failover/v1\nkind: Runbook\nmetadata: {name: mine}\n"
+    takes = "parameters:\n  n: {type: integer, default: 3}\n" if "param" in step else ""
+    with pytest.raises(Mistakes) as caught:
+        read(f"{head}{takes}steps:\n  - {step}\n", "mine.yaml")
+    (mistake,) = caught.value.mistakes
+    assert mistake.text.endswith(told)
+
+
+def test_an_empty_file_is_begun_with_a_runbook() -> None:
+    """The cure is one for runbooks: 'failover init' writes a topology."""
+    with pytest.raises(Mistakes, match="the file is empty; begin with one that 'failover runbook show NAME' prints"):
+        read("# nothing yet\n", "mine.yaml")

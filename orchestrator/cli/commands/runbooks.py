@@ -223,13 +223,13 @@ def _mistakes(files: list[Path]) -> tuple[Mistake, ...]:
 def _read(files: list[Path]) -> tuple[list[Template], list[Mistake]]:
     from orchestrator.config import Mistakes  # noqa: PLC0415 - start-up time
     from orchestrator.config.document import read_text  # noqa: PLC0415 - the same
-    from runbooks.parse import read  # noqa: PLC0415 - the same
+    from runbooks.parse import START, read  # noqa: PLC0415 - the same
 
     own: list[Template] = []
     mistakes: list[Mistake] = []
     for file in files:
         try:
-            own.append(read(read_text(file), str(file)))
+            own.append(read(read_text(file, start=START), str(file)))
         except Mistakes as error:
             mistakes += error.mistakes
     return own, mistakes
