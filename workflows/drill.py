@@ -14,7 +14,7 @@ with workflow.unsafe.imports_passed_through():
     from orchestrator.core.record import Record, RunStatus
     from orchestrator.core.waiting import no_drill
     from workflows import options, turn
-    from workflows.dry import ask_only
+    from workflows.dry import ask_only, read
     from workflows.finishing import to_the_end
     from workflows.herald import herald
     from workflows.phases import Phases
@@ -38,6 +38,8 @@ with workflow.unsafe.imports_passed_through():
         SKIPPED,
         SYNTHETIC,
         AbortDrill,
+        DrySeen,
+        GovernorQuestion,
         ShadowQuestion,
         ShadowSeen,
         Told,
@@ -62,7 +64,7 @@ class _Stopped(Exception):
         self.text = text
 
 
-def _verdict(record: Record, objective_s: float) -> tuple[str, str]:
+def _verdict(record: Record, objective_s: float, governor: DrySeen | None) -> tuple[str, str]:
     """What a drill that went all the way comes to: a pass in part where something could not be rehearsed."""
     pretended, unrehearsed = pretended_in(record), unrehearsed_in(record)
     without = f"; pretended: {', '.join(pretended)}" if pretended else ""
@@ -71,6 +73,8 @@ def _verdict(record: Record, objective_s: float) -> tuple[str, str]:
         return "failed", f"recovered in {record.ttr_s:.1f} s, above the objective of {objective_s:g} s{without}"
     took = f" in {record.ttr_s:.1f} s" if record.ttr_s is not None else ""
     text = f"recovered{took}, objective {objective_s:g} s, and went home{without}"
+    if governor is not None and not governor.ok:
+        return "failed", f"{governor.text}; apart from that it {text}"
     return ("partial", f"passed in part only: {text}") if unrehearsed else ("passed", text)
 
 
@@ -250,6 +254,7 @@ class DrillWorkflow:
             raise _Stopped("inconclusive", f"{text}: {stopped.text}" if stopped else text)
         if stopped is not None or record is None:
             raise stopped or _Stopped("failed", "no failover came of the fault")
+        governor = await self._ask_governor(record) if shadow is not None else None
         back = await self._failback(home)
         self._tell.begin("steady-again", "waiting for a healthy service with its traffic at home")
         after = await self._steady(home=home)
@@ -257,7 +262,12 @@ class DrillWorkflow:
             raise _Stopped("failed", after.text)
         self._tell.end(ok=True, text=after.text)
         self._tell.report = replace(self._tell.report, failback=back.run)
-        return _verdict(record, before.objective_s)
+        return _verdict(record, before.objective_s, governor)
+
+    async def _ask_governor(self, record: Record) -> DrySeen:
+        """What the governor would say to the real move: it knows nothing of the shadow."""
+        asked = GovernorQuestion(self._request.service, record.kind, record.source, record.target, record.after)
+        return await read(self._tell, "governor", options.GOVERNOR_SAYS, asked)
 
     def _not_frozen(self, frozen: str) -> None:
         """Raises _Stopped in a freeze window that nobody has set aside."""

@@ -15,7 +15,7 @@ with workflow.unsafe.imports_passed_through():
     from workflows.phases import Phases
     from workflows.placed import call
     from workflows.wire import DrillRequest, StepResult, StepTask
-    from workflows.wire.drill import DryDecision, DryQuestion, DrySeen
+    from workflows.wire.drill import DryDecision, DryQuestion, DrySeen, GovernorQuestion
 
 ASKED_WITHIN_S = 15.0
 
@@ -34,11 +34,13 @@ async def ask_only(request: DrillRequest, phases: Phases) -> tuple[str, str]:
     )
     if plan is None or service is None:
         return "failed", decision.text
-    capacity = await _read(phases, "capacity", options.DRY_CAPACITY, plan)
+    asked = GovernorQuestion(service.id, plan.kind, plan.source, plan.target, plan.after)
+    governor = await read(phases, "governor", options.GOVERNOR_SAYS, asked)
+    capacity = await read(phases, "capacity", options.DRY_CAPACITY, plan)
     colds = capacity.colds or ((plan.target,) if capacity.cold else ())
     target = await _prove(phases, plan, service, colds)
-    steering = await _read(phases, "steering", options.DRY_STEERING, service)
-    wrong = [each.text for each in (decision, capacity, target, steering) if not each.ok]
+    steering = await read(phases, "steering", options.DRY_STEERING, service)
+    wrong = [each.text for each in (decision, governor, capacity, target, steering) if not each.ok]
     if wrong:
         return "failed", "; ".join(wrong)
     # A figure that nobody has measured yet fails no drill.
@@ -78,7 +80,8 @@ async def _prove_one(phases: Phases, service: Service, step: Step, name: Endpoin
     return seen
 
 
-async def _read(phases: Phases, phase: str, activity: str, argument: object) -> DrySeen:
+async def read(phases: Phases, phase: str, activity: str, argument: object) -> DrySeen:
+    """What *activity* finds, as a phase of the drill."""
     phases.begin(phase, "reading")
     seen = await call(activity, argument, DrySeen, ASKED_WITHIN_S)
     phases.end(ok=seen.ok, text=seen.text)

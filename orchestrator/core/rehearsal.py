@@ -6,7 +6,10 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from orchestrator.core.errors import BadInput
-from orchestrator.core.names import EndpointId, shadow
+from orchestrator.core.governing import Ledger, judge, may_proceed, slot_request
+from orchestrator.core.move import Move
+from orchestrator.core.names import EndpointId, RunId, shadow
+from orchestrator.core.situation import Situation
 from orchestrator.core.topology import Endpoint, Mode, Role, Service, SteeringSpec
 
 CANARY = "_drill."
@@ -82,3 +85,26 @@ def home_of(service: Service, carrying: tuple[EndpointId, ...], wanted: Endpoint
         return endpoint.role is not Role.ACTIVE
 
     return min(service.endpoints, key=standing_by).id
+
+
+def governor_says(move: Move, situation: Situation, ledger: Ledger | None) -> tuple[bool, str]:
+    """Whether *move*, which a drill rehearses, would be let go, and in words; no place and no room is taken.
+
+    *ledger* None: the governor does not answer.
+    """
+    if ledger is None:
+        if may_proceed(move, situation):
+            return True, "the governor does not answer, and this service would go without it"
+        return False, "the governor does not answer, and without it a person would be asked; look at: failover doctor"
+    request = slot_request(move, situation, RunId("rehearsed"), "")
+    answer = judge(ledger, request, now=situation.now)
+    if not answer.granted:
+        return False, f"the governor would refuse: {'; '.join(each.text for each in answer.objections)}"
+    taken = {each.pool: each.amount for each in answer.promised}
+    carries = {each.id: each.capacity for each in ledger.pools}
+    rooms = [
+        f"pool '{pool}' carries {carries.get(pool, 0)} requests in flight, {taken.get(pool, 0)} are promised to others "
+        f"and {coming} would come to it"
+        for pool, coming in request.needs
+    ]
+    return True, "; ".join(("the governor would let it go", *rooms))

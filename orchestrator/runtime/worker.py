@@ -140,7 +140,7 @@ async def workers(client: Client, post: Post) -> AsyncIterator[None]:
             *(publishing.running_endpoints, publishing.publish_topology),
             *(rehearsing.inject, rehearsing.clear, rehearsing.steady, rehearsing.await_run, rehearsing.ask_failback),
             rehearsing.whose_turn,
-            *(dry.decide, dry.capacity, dry.steering),
+            *(dry.decide, dry.governor, dry.capacity, dry.steering),
             *(shadowing.shadow, shadowing.canary, shadowing.settle),
             *(evacuating.list_inside, evacuating.depart, evacuating.await_arrival),
             *acts,

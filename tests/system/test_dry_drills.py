@@ -47,12 +47,13 @@ async def test_a_dry_drill_proves_readiness_and_writes_nothing(tmp_path: Path) -
         assert report.verdict == "passed", report.text
         assert [(phase.name, phase.ok) for phase in report.phases] == [
             ("decide", True),
+            ("governor", True),
             ("capacity", True),
             ("target", True),
             ("steering", True),
         ]
         assert report.target == "paris"
-        assert "good completions in a row" in report.phases[2].text
+        assert "good completions in a row" in report.phases[3].text
         for endpoint in ("ohio", "tokyo"):
             await system.world.inject("health-lies", endpoint, key=f"lies-{endpoint}")
         report = await drilled(system, "d-hollow")

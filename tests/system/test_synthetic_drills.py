@@ -15,7 +15,7 @@ from orchestrator.core.topology import Endpoint, Role, Topology
 from real.system import CANARY, CHAT, FENCE, PAIR, System, until
 from workflows.wire import DrillReport, DrillRequest
 
-PHASES = ["canary", "steady", "fault", "failover", "clear", "failback", "steady-again", "retire"]
+PHASES = ["canary", "steady", "fault", "failover", "clear", "governor", "failback", "steady-again", "retire"]
 
 
 async def drilled(system: System, name: str = "d-1") -> DrillReport:

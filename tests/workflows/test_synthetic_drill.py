@@ -13,6 +13,7 @@ from temporalio import activity
 from temporalio.client import WorkflowHandle
 from temporalio.testing import WorkflowEnvironment
 
+from orchestrator.core.move import MoveKind
 from orchestrator.core.names import shadow
 from orchestrator.core.record import Mark, RunStatus
 from orchestrator.core.rehearsal import shadow_of
@@ -31,9 +32,9 @@ from workflows.wire import (
     drill_id,
     service_id,
 )
-from workflows.wire.drill import CanaryTask, DrySeen, ShadowQuestion, ShadowSeen, Told
+from workflows.wire.drill import CanaryTask, DrySeen, GovernorQuestion, ShadowQuestion, ShadowSeen, Told
 
-PHASES = ["canary", "steady", "fault", "failover", "clear", "failback", "steady-again", "retire"]
+PHASES = ["canary", "steady", "fault", "failover", "clear", "governor", "failback", "steady-again", "retire"]
 MINE = """\
 apiVersion: failover/v1
 kind: Runbook
@@ -53,6 +54,8 @@ class Canary:
 
     refuses: str = ""
     lost: str = ""
+    full: str = ""
+    """What the governor would refuse the real move for."""
     put: list[CanaryTask] = field(default_factory=list)
     settled: list[CanaryTask] = field(default_factory=list)
 
@@ -70,6 +73,11 @@ class Canary:
     async def settle(self, task: CanaryTask) -> DrySeen:
         self.settled.append(task)
         return DrySeen(not self.lost, self.lost or "_drill.chat.example. is at eu, generation 3")
+
+    @activity.defn(name=options.GOVERNOR_SAYS)
+    async def governor(self, question: GovernorQuestion) -> DrySeen:
+        assert (question.service, question.kind) == (CHAT, MoveKind.FAILOVER), "the real move, not the shadow's"
+        return DrySeen(not self.full, self.full or "the governor would let it go")
 
 
 @dataclass
@@ -104,7 +112,7 @@ async def ground() -> AsyncIterator[Ground]:
     async with time_skipping() as env:
         world, rehearsal, canary = World(env.get_current_time), Rehearsal(), Canary()
         acts = (*world.activities(), *rehearsal.activities(), canary.shadow, canary.canary, canary.settle)
-        acts = (*acts, Rehearsing(env.client).whose_turn)
+        acts = (*acts, canary.governor, Rehearsing(env.client).whose_turn)
         async with desk(env.client, world, *acts):
             yield Ground(env, world, rehearsal, canary)
 
@@ -121,6 +129,15 @@ async def test_a_synthetic_drill_that_passes_leaves_nothing_behind(ground: Groun
     described = await ground.env.client.get_workflow_handle(service_id(shadow(CHAT))).describe()
     assert described.status is not None
     assert described.status.name == "COMPLETED"
+
+
+async def test_what_the_governor_would_refuse_fails_a_drill_that_went_well(ground: Ground) -> None:
+    """The shadow takes nothing of shared pools; where the real move would find none left, the drill says so."""
+    ground.canary.full = "the governor would refuse: pool 'h100' carries 300 requests in flight, 280 are promised"
+    report = await (await ground.start()).result()
+    assert report.verdict == "failed"
+    assert report.text == f"{ground.canary.full}; apart from that it recovered in 9.0 s, objective 30 s, and went home"
+    assert [phase.name for phase in report.phases if not phase.ok] == ["governor"]
 
 
 async def test_a_told_fault_that_expired_proves_nothing(ground: Ground) -> None:

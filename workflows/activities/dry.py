@@ -2,26 +2,31 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from temporalio import activity
-from temporalio.client import Client
+from temporalio.client import Client, WorkflowQueryFailedError
 from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError
 
 from orchestrator.core.errors import FailoverError
-from orchestrator.core.names import EndpointId
+from orchestrator.core.governing import Ledger
+from orchestrator.core.move import Move, MoveKind
+from orchestrator.core.names import EndpointId, ServiceId, region_of
+from orchestrator.core.rehearsal import governor_says
+from orchestrator.core.situation import Situation
 from orchestrator.core.steering import stands
 from orchestrator.core.topology import Service
 from providers import registry
 from runbooks.plan import Plan, Promote
 from workflows import options
-from workflows.activities.looking import Pulses, look
+from workflows.activities.looking import Pulses, look, routing
 from workflows.activities.translate import translated
-from workflows.wire import Explanation, LookRequest, PlanQuestion, Slice, service_id, shard_of
-from workflows.wire.drill import DryDecision, DryQuestion, DrySeen
+from workflows.wire import GOVERNOR_ID, Explanation, LookRequest, PlanQuestion, Slice, service_id, shard_of
+from workflows.wire.drill import DryDecision, DryQuestion, DrySeen, GovernorQuestion
 
 LOOKING_S = 3.0
+GOVERNOR_WITHIN = timedelta(seconds=3)
 MODES = frozenset({"observe", "manual", "approval"})
 """What a mode says is no fault of the plan."""
 
@@ -36,11 +41,7 @@ class Dry:
     async def decide(self, question: DryQuestion) -> DryDecision:
         """Ask the service what it would do if the endpoint were down."""
         handle = self._client.get_workflow_handle(service_id(question.service))
-        try:
-            piece: Slice = await handle.query("slice", result_type=Slice)
-        except RPCError as error:
-            text = f"service '{question.service}' is not there: {error.message}"
-            raise ApplicationError(text, type="NotFound") from error
+        piece = await self._slice(question.service)
         service = piece.service
         seen = await look(
             Pulses(self._client),
@@ -61,7 +62,7 @@ class Dry:
             )
         if carrying and target not in carrying:
             return DryDecision(False, f"'{target}' carries no traffic, {' and '.join(carrying)} does", target)
-        asked = PlanQuestion(datetime.now(UTC), seen, down=(target,))
+        asked = PlanQuestion(datetime.now(UTC), seen, ledger=await self._ledger(), down=(target,))
         found: Explanation = await handle.query("explain", asked, result_type=Explanation)
         against = [reason for reason in found.reasons if reason.rule not in MODES]
         why = "; ".join(f"{reason.rule}: {reason.text}" for reason in found.reasons)
@@ -71,6 +72,35 @@ class Dry:
         ok = all(reason.asks for reason in against)
         said = f"{moved}{'' if not found.reasons else f' ({why})'}" if ok else f"{moved}, but {why}"
         return DryDecision(ok, said, target, service, found.plan)
+
+    @activity.defn(name=options.GOVERNOR_SAYS)
+    async def governor(self, question: GovernorQuestion) -> DrySeen:
+        """Ask the governor what it would say to a move of the real service. It keeps no place and no room for it."""
+        piece = await self._slice(question.service)
+        service, now = piece.service, datetime.now(UTC)
+        read, _ = await routing(service.steering, LOOKING_S)
+        facts = Situation(service, (), read, service.policy.mode, now, orders=piece.orders)
+        sources = [e for e in map(facts.endpoint, question.source) if e is not None]
+        planned = question.kind is not MoveKind.FAILOVER
+        failing = () if planned else tuple(sorted({region_of(endpoint.region) for endpoint in sources}))
+        move = Move(service.id, question.kind, question.source, question.target, question.after, failing)
+        return DrySeen(*governor_says(move, facts, await self._ledger()))
+
+    async def _slice(self, service: ServiceId) -> Slice:
+        try:
+            piece: Slice = await self._client.get_workflow_handle(service_id(service)).query("slice", result_type=Slice)
+        except RPCError as error:
+            raise ApplicationError(f"service '{service}' is not there: {error.message}", type="NotFound") from error
+        return piece
+
+    async def _ledger(self) -> Ledger | None:
+        """What the governor holds; None where it does not answer."""
+        handle = self._client.get_workflow_handle(GOVERNOR_ID)
+        try:
+            ledger: Ledger = await handle.query("held", result_type=Ledger, rpc_timeout=GOVERNOR_WITHIN)
+        except (RPCError, WorkflowQueryFailedError):
+            return None
+        return ledger
 
     @activity.defn(name=options.DRY_CAPACITY)
     async def capacity(self, plan: Plan) -> DrySeen:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
+from orchestrator.core.move import MoveKind
 from orchestrator.core.names import EndpointId, RunId, ServiceId
 from orchestrator.core.record import Record
 from orchestrator.core.rehearsal import Pretence
-from orchestrator.core.topology import Service, Workload
+from orchestrator.core.topology import Service, Weights, Workload
 from orchestrator.core.waiting import at
 from runbooks.plan import Plan
 from workflows.wire.topology import Slice
@@ -181,6 +182,17 @@ class DrySeen:
 
 
 @dataclass(frozen=True, slots=True)
+class GovernorQuestion:
+    """Would the governor let *service* make this move now? Nothing is taken by asking."""
+
+    service: ServiceId
+    kind: MoveKind
+    source: tuple[EndpointId, ...]
+    target: EndpointId
+    after: Weights
+
+
+@dataclass(frozen=True, slots=True)
 class ShadowQuestion:
     """What would stand in for *service*, its canary record at *target* (None: where the traffic is)?"""
 
@@ -217,8 +229,8 @@ class Told:
 @dataclass(frozen=True, slots=True)
 class DrillPhase:
     name: str
-    """steady, fault, failover, clear, failback, steady-again; synthetic: canary before them and retire after them;
-    dry: decide, target, capacity, steering"""
+    """steady, fault, failover, clear, failback, steady-again; synthetic: canary before them, governor after clear, and
+    retire at the end; dry: decide, governor, capacity, target, steering"""
     ok: bool | None
     """None: still running."""
     text: str
