@@ -8,7 +8,7 @@ from temporalio import workflow
 
 with workflow.unsafe.imports_passed_through():
     from orchestrator.core.crashes import Memory
-    from workflows import aftermath, remembering, situation
+    from workflows import aftermath, questions, remembering, situation
     from workflows.wire import (
         Acknowledge,
         Explanation,
@@ -39,8 +39,8 @@ class Attended:
 
     @workflow.update
     def resume(self, pause: Pause) -> None:
-        """Automation goes on; standing holds are let go."""
-        self._state = replace(self._state, paused=None, held=())
+        """Automation goes on; standing holds are let go, and what somebody said no to is asked again."""
+        self._state = replace(self._state, paused=None, held=(), question=questions.standing(self._state))
         self._news = self._look_due = True
 
     @workflow.update

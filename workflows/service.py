@@ -2,36 +2,38 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 from datetime import datetime, timedelta
 
 from temporalio import workflow
-from temporalio.exceptions import FailureError
+from temporalio.exceptions import ApplicationError, FailureError
 
 with workflow.unsafe.imports_passed_through():
-    from orchestrator.core.decision import Ask, Go, Hold, Situation, consider, decide
+    from orchestrator.core.decision import Ask, Go, Hold, Situation, consider
     from orchestrator.core.errors import BadInput
     from orchestrator.core.governing import Needs, standing
-    from orchestrator.core.move import Move, Objection, Trigger
+    from orchestrator.core.move import Objection, Trigger
     from orchestrator.core.names import RunId
     from orchestrator.core.quorum import Assessment, Report, fold
     from orchestrator.core.steering import Routing
     from runbooks.compare import WorldMoved
     from runbooks.plan import Plan
     from runbooks.planner import Unplannable
-    from workflows import options, planning, reading, situation
-    from workflows.holding import Holding
+    from workflows import options, planning, questions, reading, situation
+    from workflows.asking import Asking
     from workflows.wire import (
+        Acted,
         AdoptRequest,
         FailoverRequest,
         Publication,
-        Question,
         Refusal,
         RunClosed,
         ServiceState,
         Slice,
         Started,
     )
+    from workflows.wire.service import QuestionAnswer
 
 HELD_CHECK = timedelta(seconds=30)
 """How often a service asks after the run that holds it, so that a terminated one frees the lock."""
@@ -42,7 +44,7 @@ UNHEARD = timedelta(seconds=15)
 
 
 @workflow.defn(name="service")
-class ServiceWorkflow(Holding):
+class ServiceWorkflow(Asking):
     """``service/<id>``. Its state is one frozen value, replaced as news comes in."""
 
     @workflow.init
@@ -52,6 +54,7 @@ class ServiceWorkflow(Holding):
 
     @workflow.run
     async def run(self, state: ServiceState) -> None:
+        reminding = asyncio.create_task(self._remind())
         while not self._state.retired:
             late = await self._wait()
             await self._leave.tell(self._state.slice.service.id, self._takes())
@@ -70,6 +73,7 @@ class ServiceWorkflow(Holding):
                 await self._heralds.sent()
                 if self._should_continue():
                     workflow.continue_as_new(self._state)
+        reminding.cancel()
         await workflow.wait_condition(workflow.all_handlers_finished)
         await self._leave.tell(self._state.slice.service.id, ())
         await self._heralds.sent()
@@ -129,10 +133,12 @@ class ServiceWorkflow(Holding):
         found = await self._look()
         facts = situation.situation(self._state, found, workflow.now())
         run = self._run_id()
-        decision = await self._leave.settle(decide, facts, run)
+        asked = self._state.question
+        decision = await self._leave.settle(lambda now: questions.decided(now, asked), facts, run)
         match decision:
             case Go():
-                trigger = Trigger("automatic", planning.why(decision.move, found))
+                why = planning.why(decision.move, found) + questions.by_silence(facts, asked, decision.move)
+                trigger = Trigger("automatic", why)
                 try:
                     with self._leave.kept(run):
                         await self._start(run, decision, trigger, found)
@@ -151,9 +157,12 @@ class ServiceWorkflow(Holding):
         self._wake_s = self._pace.pause_s(facts, self._state.hold, concerning=situation.concerning(self._state))
 
     def _hold(self, decision: Hold, found: tuple[Assessment, ...]) -> None:
-        self._state = replace(self._state, hold=decision.reasons, question=None)
+        asked = questions.kept(self._state.question, decision, found)
+        self._state = replace(self._state, hold=decision.reasons, question=asked)
         if not decision.reasons:
             self._state = replace(self._state, told=(), detected=())
+            return
+        if asked is not None and asked.denied:
             return
         telling = situation.wants_telling(decision)
         self._unheard = (self._unheard or workflow.now()) if telling and telling[0] == "unknown" else None
@@ -173,16 +182,6 @@ class ServiceWorkflow(Holding):
         rule = "everything-down" if "everything-down" in telling[0] else "held"
         self._tell(rule, text)
 
-    def _ask(self, move: Move, reasons: tuple[Objection, ...]) -> None:
-        """Put the question to people, once per target."""
-        self._state = replace(self._state, hold=reasons)
-        asked = self._state.question
-        if asked is not None and (asked.source, asked.target) == (move.source, move.target):
-            return
-        question = Question(f"q-{self._run_id()}", workflow.now(), move.source, move.target, reasons)
-        self._state = replace(self._state, question=question)
-        self._tell("question", situation.asking(move, reasons))
-
     async def _start(
         self,
         run: RunId,
@@ -194,6 +193,7 @@ class ServiceWorkflow(Holding):
         """Plan what was *decided* and start it. Raises Unplannable, WorldMoved. The lock must be held."""
         carry = planning.start_of(self._state, decided, trigger, found, run=run, request=request, now=workflow.now())
         active = planning.holding(self._state, carry, decided.move, found, request)
+        carry = questions.noted(carry, self._state.question, decided.move)
         self._state, self._wake_s = replace(self._state, run=active, hold=(), question=None), None
         await self._begin(carry, active)
         return carry.plan
@@ -242,35 +242,54 @@ class ServiceWorkflow(Holding):
     async def request(self, asked: FailoverRequest) -> Started | Refusal:
         """A person, or a drill, asks for a run. A retry of the same request gets the same answer."""
         async with self._deciding:
-            if (given := situation.answered(self._state, asked)) is not None:
-                return given
+            return await self._requested(asked)
+
+    @workflow.update
+    async def answer(self, said: QuestionAnswer) -> Acted:
+        """A person says yes or no to the question that stands. A retry of the same answer gets the same answer."""
+        async with self._deciding:
+            if questions.taken(self._state, said) is None:
+                asked = self._must_take(said)
+                if said.yes:
+                    wanted = FailoverRequest(said.id, questions.request_of(asked, said))
+                    started = await self._requested(wanted)
+                    if isinstance(started, Refusal):
+                        raise ApplicationError("; ".join(each.text for each in started.reasons), type="Refused")
+                else:
+                    self._deny(asked, said)
+            return Acted(questions.taken(self._state, said) or "")
+
+    async def _requested(self, asked: FailoverRequest) -> Started | Refusal:
+        """The run that was *asked* for, or why there is none. The lock must be held."""
+        if (given := situation.answered(self._state, asked)) is not None:
+            return given
+        found = await self._look()
+        if situation.unread(self._state, asked.request):
             found = await self._look()
-            if situation.unread(self._state, asked.request):
-                found = await self._look()
+        facts = situation.situation(self._state, found, workflow.now())
+        if situation.unread(self._state, asked.request):
+            facts = replace(facts, routing=None)
+        try:
+            meant = planning.meant(self._state, asked.request)
+        except BadInput as error:
+            return situation.refusal(self._state, (planning.not_meant(error),))
+        if await self._way_is_free(facts, meant):
+            found = await self._look()
             facts = situation.situation(self._state, found, workflow.now())
-            if situation.unread(self._state, asked.request):
-                facts = replace(facts, routing=None)
-            try:
-                meant = planning.meant(self._state, asked.request)
-            except BadInput as error:
-                return situation.refusal(self._state, (planning.not_meant(error),))
-            if await self._way_is_free(facts, meant):
-                found = await self._look()
-                facts = situation.situation(self._state, found, workflow.now())
-            run = self._run_id()
-            decision = await self._leave.settle(lambda now: consider(now, meant), facts, run, asked.evacuating)
-            if not isinstance(decision, Go):
-                return situation.refusal(self._state, decision.reasons)
-            trigger = asked.request.trigger
-            try:
-                with self._leave.kept(run):
-                    plan = await self._start(run, decision, trigger, found, asked)
-            except Unplannable as error:
-                return situation.refusal(self._state, (Objection("unplannable", str(error)),))
-            except WorldMoved as error:
-                return situation.refusal(self._state, tuple(Objection("world-moved", text) for text in error.texts))
-            self._state, started = situation.answering(self._state, asked, plan)
-            return started
+        run = self._run_id()
+        decision = await self._leave.settle(lambda now: consider(now, meant), facts, run, asked.evacuating)
+        if not isinstance(decision, Go):
+            return situation.refusal(self._state, decision.reasons)
+        trigger = asked.request.trigger
+        try:
+            with self._leave.kept(run):
+                plan = await self._start(run, decision, trigger, found, asked)
+        except Unplannable as error:
+            return situation.refusal(self._state, (Objection("unplannable", str(error)),))
+        except WorldMoved as error:
+            return situation.refusal(self._state, tuple(Objection("world-moved", text) for text in error.texts))
+        self._state, started = situation.answering(self._state, asked, plan)
+        return started
 
     @workflow.update
     async def adopt(self, asked: AdoptRequest) -> Routing:

@@ -11,7 +11,7 @@ from orchestrator.core.decision import Decision, Go, Hold, Request, Situation, c
 from orchestrator.core.errors import BadInput
 from orchestrator.core.governing import Ledger, beside, weighed
 from orchestrator.core.health import Health
-from orchestrator.core.move import Move, MoveKind, Objection, Trigger
+from orchestrator.core.move import MoveKind, Objection, Trigger
 from orchestrator.core.names import EndpointId, RunId
 from orchestrator.core.quorum import Assessment, Verdict, assess, hear
 from orchestrator.core.record import Record, RunStatus
@@ -22,7 +22,7 @@ from orchestrator.core.topology import Weights
 from orchestrator.core.underway import still_against
 from runbooks.plan import Plan
 from runbooks.planner import Unplannable
-from workflows import options, planning, remembering
+from workflows import options, planning, questions, remembering
 from workflows.aftermath import after_drill, after_run, awaits_end, fruitless, goes_elsewhere
 from workflows.pretending import taken_for_down, taken_for_promoted
 from workflows.wire import (
@@ -260,7 +260,7 @@ def status(state: ServiceState, question: StatusQuestion) -> ServiceStatus:
         paused=state.paused,
         run=state.run.run if state.run else None,
         run_started_by=state.run.by if state.run else None,
-        question=state.question,
+        question=questions.standing(state),
         held=state.held,
         hold=state.hold,
         last_runs=state.last_runs,
@@ -301,7 +301,7 @@ def preview(state: ServiceState, question: PlanQuestion) -> Explanation:
         against = still_against(facts, question.under_way, by=by)
         return Explanation("hold" if against else "go", against)
     if question.request is None:
-        decision: Decision = governed(decide, facts, question.ledger)
+        decision: Decision = governed(lambda now: questions.decided(now, state.question), facts, question.ledger)
         decision = at_rest(decision, facts) if isinstance(decision, Hold) else decision
         trigger = Trigger("automatic", "the active endpoint is down")
     else:
@@ -377,15 +377,6 @@ def wants_telling(decision: Hold) -> tuple[str, str] | None:
     if not rules:
         return None
     return ",".join(sorted({reason.rule for reason in rules})), "; ".join(reason.text for reason in rules)
-
-
-def asking(move: Move, reasons: tuple[Objection, ...]) -> str:
-    """The question to people whether *move* shall be made, and how to say yes."""
-    because = "; ".join(reason.text for reason in reasons)
-    return (
-        f"{move.service}: move traffic from {' and '.join(move.source)} to {move.target}? {because}. "
-        f"To do it: failover run {move.service} --to {move.target} --reason '...'"
-    )
 
 
 def lost_run(state: ServiceState, run: RunId, status: str) -> Objection:

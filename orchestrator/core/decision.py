@@ -64,6 +64,7 @@ REASONS: tuple[tuple[str, str], ...] = (
     ("observe", "The service is in mode observe: what would be done is recorded, nothing is written."),
     ("manual", "The service is in mode manual: people start every run."),
     ("approval", "The service is in mode approval: a person says yes before every run."),
+    ("denied", "A person has said no to the move that would be made; it is not asked again before the world changes."),
     ("degraded", "An endpoint that is slow or throttles is not dead; its region is not moved."),
     ("unknown", "Nobody can say whether the endpoint that carries the traffic works."),
     ("no-target", "There is no other endpoint to move to."),

@@ -443,20 +443,6 @@ async def test_reading_that_fails_kills_no_service() -> None:
 # ------------------------------------------------------------------ telling
 
 
-async def test_people_are_asked_once_and_the_question_goes_away() -> None:
-    """A question is told once however long it stands, and is gone when the endpoint is well again."""
-    async with stage(played=service(mode=Mode.APPROVAL)) as play:
-        await play.open()
-        await play.all_say(eu="healthy", us="healthy")
-        await play.all_say(eu="down", us="healthy")
-        await play.until(lambda s: s.question is not None)
-        await play.pass_(minutes=30)
-        assert play.world.events() == ["question"]
-        assert "failover run chat --to us" in play.world.told[0].text
-        await play.all_say(eu="healthy", us="healthy")
-        await play.until(lambda s: s.question is None)
-
-
 async def test_every_incident_is_told_and_observed_once() -> None:
     """Two outages in mode observe: two records and two tellings, however long each of them lasts."""
     async with stage(played=service(mode=Mode.OBSERVE)) as play:

@@ -10,7 +10,7 @@ from orchestrator.core.decision import Request
 from orchestrator.core.governing import Ledger
 from orchestrator.core.lastgood import LastGood, Standing
 from orchestrator.core.load import Observed
-from orchestrator.core.move import MoveKind, Objection
+from orchestrator.core.move import Move, MoveKind, Objection
 from orchestrator.core.names import Domain, EndpointId, RunId, ServiceId
 from orchestrator.core.quorum import Assessment, View
 from orchestrator.core.record import Record, RunStatus
@@ -170,6 +170,25 @@ class Question:
     source: tuple[EndpointId, ...]
     target: EndpointId
     reasons: tuple[Objection, ...]
+    move: Move | None = None
+    """What a yes does."""
+    told: int = 1
+    """How often people have been told of it."""
+    denied: str = ""
+    """Who said no, and why: it is asked no more while the same move is all that could be made."""
+    answered: str = ""
+    """Id of the answer that said no, so that its retry gets the same answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class QuestionAnswer:
+    """Update ``answer``: a person says yes or no to a question of the service. *id* makes a retry harmless."""
+
+    id: str
+    question: str
+    yes: bool
+    by: str
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)
