@@ -4,84 +4,37 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import replace
 
 import pytest
-from temporalio.client import WorkflowExecutionStatus, WorkflowHandle, WorkflowUpdateFailedError
+from temporalio.client import WorkflowUpdateFailedError
 from temporalio.exceptions import ApplicationError
-from temporalio.testing import WorkflowEnvironment
 
-from orchestrator.config import digest, dump
-from orchestrator.core.names import RunId, ServiceId
-from orchestrator.core.topology import Mode, Topology
-from orchestrator.runtime.control import ControlPlane, RefusedByRule, Stale
-from real.scenery import TOLD, VANTAGES, World, service
-from real.stage import staff, time_skipping, until
+from orchestrator.core.names import RunId
+from orchestrator.core.topology import Mode
+from orchestrator.runtime.control import RefusedByRule, Stale
+from real.land import CHAT, CODE, Land, landed, topology
+from real.scenery import VANTAGES, service
+from real.stage import until
 from workflows import options
-from workflows.activities.documents import pack
-from workflows.activities.publishing import Publishing
 from workflows.wire import (
     TOPOLOGY_ID,
     ActiveRun,
     Applied,
     Apply,
     ServiceState,
-    ServiceStatus,
     Slice,
-    StatusQuestion,
     WatchState,
     service_id,
     watch_id,
 )
 
-CHAT, CODE = ServiceId("chat"), ServiceId("code")
-
-
-def topology(*names: str, shards: int = 1, mode: Mode = Mode.OBSERVE) -> Topology:
-    services = tuple(service(name, mode=mode) for name in names)
-    regions = tuple(vantage.region for vantage in VANTAGES)
-    return Topology(tuple(sorted(regions)), VANTAGES, services, TOLD, simulates_hosts=True, shards=shards)
-
-
-def apply(wanted: Topology, expects: int, by: str = "ann") -> Apply:
-    return Apply(expects, digest(wanted), pack(dump(wanted)), by)
-
-
-@dataclass
-class Land:
-    """A server with every worker, and the control plane that people use."""
-
-    env: WorkflowEnvironment
-    world: World
-    plane: ControlPlane
-
-    def handle(self, workflow: str) -> WorkflowHandle[Any, Any]:
-        return self.env.client.get_workflow_handle(workflow)
-
-    async def apply(self, wanted: Topology, expects: int, by: str = "ann") -> Applied:
-        return await self.plane.apply(wanted, expects=expects, by=by)
-
-    async def slice(self, name: ServiceId) -> Slice:
-        piece: Slice = await self.handle(service_id(name)).query("slice", result_type=Slice)
-        return piece
-
-    async def status(self, name: ServiceId) -> ServiceStatus:
-        question = StatusQuestion(await self.env.get_current_time())
-        status: ServiceStatus = await self.handle(service_id(name)).query("status", question, result_type=ServiceStatus)
-        return status
-
-    async def running(self, workflow: str) -> bool:
-        return (await self.handle(workflow).describe()).status is WorkflowExecutionStatus.RUNNING
-
 
 @pytest.fixture
 async def land() -> AsyncIterator[Land]:
     """No topology yet."""
-    async with time_skipping() as env:
-        world, publishing = World(env.get_current_time), Publishing(env.client)
-        async with staff(env.client, world, publishing.running_endpoints, publishing.publish_topology):
-            yield Land(env, world, ControlPlane(env.client))
+    async with landed() as here:
+        yield here
 
 
 async def test_every_service_and_watch_learns_its_part(land: Land) -> None:
