@@ -71,8 +71,12 @@ class Runs:
 
     async def by(self, steps: str, kind: MoveKind = MoveKind.SWITCHOVER) -> WorkflowHandle[object, Record]:
         """Start a run of that kind by a runbook of these steps, as they stand in a file."""
+        return await self.begin(self.plan(kind, self.book(steps)))
+
+    def book(self, steps: str) -> Runbook:
+        """The runbook of these steps, as they stand in a file."""
         head = "apiVersion: failover/v1\nkind: Runbook\nmetadata: {name: mine}\nsteps:\n"
-        return await self.begin(self.plan(kind, parse(head + steps, "mine.yaml")))
+        return parse(head + steps, "mine.yaml")
 
     async def begin(self, made: Plan, queues: tuple[str, ...] = (CONTROL_QUEUE,)) -> WorkflowHandle[object, Record]:
         """Start the run of a plan."""
