@@ -12,6 +12,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import httpx
+
 from orchestrator.core.names import EndpointId, ServiceId
 from orchestrator.core.orders import Limits
 from orchestrator.core.quorum import Verdict
@@ -27,6 +29,7 @@ HOMES = (
     ("undo", "region5"),
     ("dark", "region5"),
     ("full", "region4"),
+    ("busy", "region5"),
 )
 """Services beside chat, and where each sends its clients at first."""
 ASKS = """\
@@ -87,7 +90,10 @@ def _services(whole: Topology) -> Topology:
     greedy = tuple(
         replace(each, workload=replace(each.workload, serving=9)) if each.workload else each for each in full.endpoints
     )
+    busy = made("busy", "region5", "region6", keeps="region5", capacity=2)
+    narrow = tuple(replace(each, capacity=4) if each.id == "region6" else each for each in busy.endpoints)
     services = (
+        replace(busy, endpoints=narrow),
         made("careful", "ohio", "tokyo", runbook_planned="asks"),
         made("chat", "paris", "ohio"),
         made("dark", "region5", "region4"),
@@ -114,6 +120,8 @@ class Night:
     """Nobody needs region4 to be dead any more."""
     read: asyncio.Event = field(default_factory=asyncio.Event)
     """Nobody needs region5 to be dead any more."""
+    carried: asyncio.Event = field(default_factory=asyncio.Event)
+    """The same, of another story."""
     healed: asyncio.Event = field(default_factory=asyncio.Event)
     """region5 is alive again."""
 
@@ -131,12 +139,29 @@ class Night:
             chat_timeout="1s",
             load_s=0.2,
             longest_s=200.0,
+            module="real.attentive",
+            environment={"PYTHONPATH": str(Path(__file__).parents[1])},
         ) as system:
             night = cls(system)
             names = [service.id for service in system.topology.services if service.id != "chat"]
             await asyncio.gather(*(system.plane.adopt(name, by="test") for name in names))
             await asyncio.gather(*(night.until(name, _well, "all is well") for name in (*names, "chat")))
             yield night
+
+    @contextlib.asynccontextmanager
+    async def clients(self, endpoint: str, count: int) -> AsyncIterator[None]:
+        """So many clients with a stream under way at *endpoint*, for as long as it lives or the block lasts."""
+        layout = self.system.world.layout
+        asked = {"model": layout.model, "messages": [{"role": "user", "content": "on"}], "max_tokens": 100_000}
+        async with httpx.AsyncClient(timeout=None, trust_env=False) as client:  # noqa: S113 - streams that do not end
+            url = f"{self.system.world.url(endpoint)}/v1/chat/completions"
+            streams = [asyncio.create_task(client.post(url, json=asked | {"stream": True})) for _ in range(count)]
+            try:
+                yield
+            finally:
+                for stream in streams:
+                    stream.cancel()
+                await asyncio.gather(*streams, return_exceptions=True)
 
     # ------------------------------------------------------------------ what the operator types and reads
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 
@@ -62,11 +63,15 @@ async def capacity_is_refused(night: Night) -> None:
 
 async def region5_dies(night: Night) -> None:
     """A region dies in the middle of two moves, and with it all that a third service had left."""
-    shift, undo = await asyncio.gather(night.start("shift"), night.start("undo"))
-    await night.waits("undo", undo, "look")
-    await until(lambda: night.answers("shift"), lambda found: found == ("ohio", "region5"), "the first half is moved")
-    await night.system.black_hole("region5", key="five")
+    async with night.clients("region5", 6):
+        shift, undo = await asyncio.gather(night.start("shift"), night.start("undo"))
+        await night.waits("undo", undo, "look")
+        await until(lambda: night.answers("shift"), lambda found: found == ("ohio", "region5"), "the first half moved")
+        await night.until("busy", lambda status: status.load is not None and status.load.in_flight >= 6, "it is busy")
+        assert "requests in flight, " in (await night.type("status", "busy")).out
+        await night.system.black_hole("region5", key="five")
     async with asyncio.TaskGroup() as stories:
+        stories.create_task(load_does_not_fit(night))
         stories.create_task(target_dies_in_the_middle(night, shift))
         stories.create_task(undo_fails(night, undo))
         stories.create_task(everything_is_down(night))
@@ -113,6 +118,25 @@ async def undo_fails(night: Night, run: str) -> None:
     assert await night.answers("undo") == ("region5",)
 
 
+async def load_does_not_fit(night: Night) -> None:
+    """Two requests in flight are declared and six were seen: the standby carries four, so a person decides."""
+    await night.until("busy", lambda status: status.question is not None, "it asks")
+    seen = await night.type("status", "busy")
+    said = re.search(
+        r"endpoint 'region6' can carry 4 requests in flight and (\d+) would come to it \(observed (\d+) requests in "
+        r"flight at [-0-9]+T[:0-9]+Z, 2 declared\); raise its capacity or shed load first",
+        seen.out,
+    )
+    assert said is not None, seen.out
+    assert said[1] == said[2]
+    assert int(said[1]) >= 6
+    assert await night.answers("busy") == ("region5",)
+    by_hand = await night.type("run", "busy", *WHY)
+    assert by_hand.status == 0, by_hand
+    assert await night.answers("busy") == ("region6",)
+    night.carried.set()
+
+
 async def everything_is_down(night: Night) -> None:
     """No endpoint is known to work: routing stays, people are told, and the first that is back gets the traffic."""
     await night.until("dark", lambda status: "everything-down" in {each.rule for each in status.hold}, "all is dark")
@@ -130,7 +154,7 @@ async def everything_is_down(night: Night) -> None:
     await night.system.world.clear("four")
     record = await night.moved("dark")
     assert (record.trigger.by, await night.answers("dark")) == ("automatic", ("region4",))
-    await night.read.wait()
+    await asyncio.gather(night.read.wait(), night.carried.wait())
     await night.system.world.clear("five")
     night.healed.set()
 
@@ -167,7 +191,7 @@ STORIES: tuple[Callable[[Night], Coroutine[None, None, None]], ...] = (
 
 @pytest.mark.timeout(240)
 async def test_what_an_operator_reads_at_two_in_the_morning(tmp_path: Path) -> None:
-    """Approver absent, undo fails, target dies, no capacity, all down, a flapping region: words, world and ways out."""
+    """Approver absent, undo fails, target dies, no capacity, all down, flaps, too much load: words, world, ways out."""
     async with Night.begin(tmp_path) as night, asyncio.TaskGroup() as stories:
         await night.system.black_hole("region4", key="four")
         for story in STORIES:
