@@ -1,4 +1,4 @@
-"""Actors for the stage: a prober that dies when it is told to, and the world of one drill."""
+"""Actors for the stage: a prober that dies when it is told to, and the worlds of drills of each level."""
 
 from __future__ import annotations
 
@@ -12,12 +12,16 @@ from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
 from orchestrator.core.health import EndpointState, Health
-from orchestrator.core.move import MoveKind, Trigger
+from orchestrator.core.move import Move, MoveKind, Trigger
 from orchestrator.core.names import EndpointId, RunId, ServiceId
 from orchestrator.core.quorum import Seed, Seeded
 from orchestrator.core.record import Entry, Mark, Record, RunStatus
-from orchestrator.core.topology import Workload
-from real.scenery import AT_HOME, AWAY, EU, US
+from orchestrator.core.rehearsal import shadow_of
+from orchestrator.core.topology import Service, Workload
+from real.scenery import AT_HOME, AWAY, EU, TOLD, US, VANTAGES, at_home, service
+from runbooks.books import book
+from runbooks.plan import Plan
+from runbooks.planner import Ground, plan
 from workflows import options
 from workflows.wire import (
     FailbackTask,
@@ -25,10 +29,20 @@ from workflows.wire import (
     FaultTask,
     RunQuestion,
     RunSeen,
+    Slice,
     Started,
     Steady,
     SteadyQuestion,
     Watch,
+)
+from workflows.wire.drill import (
+    CanaryTask,
+    DryDecision,
+    DryQuestion,
+    DrySeen,
+    GovernorQuestion,
+    ShadowQuestion,
+    ShadowSeen,
 )
 
 CHAT = ServiceId("chat")
@@ -176,3 +190,73 @@ class Rehearsal:
 
     def activities(self) -> tuple[Callable[..., Any], ...]:
         return (self.inject, self.clear, self.steady, self.await_run, self.ask_failback)
+
+
+@dataclass
+class Canary:
+    """The record that a synthetic drill moves, as far as the drill can tell."""
+
+    refuses: str = ""
+    lost: str = ""
+    full: str = ""
+    """What the governor would refuse the real move for."""
+    put: list[CanaryTask] = field(default_factory=list)
+    settled: list[CanaryTask] = field(default_factory=list)
+
+    @activity.defn(name=options.SHADOW)
+    async def shadow(self, question: ShadowQuestion) -> ShadowSeen:
+        piece = Slice(1, shadow_of(service()), VANTAGES, notify=TOLD, simulates_hosts=True, drill=question.drill)
+        return ShadowSeen("", piece, question.target or EU)
+
+    @activity.defn(name=options.CANARY)
+    async def canary(self, task: CanaryTask) -> DrySeen:
+        self.put.append(task)
+        return DrySeen(not self.refuses, self.refuses or "_drill.chat.example. is at eu, generation 1")
+
+    @activity.defn(name=options.SETTLE_SHADOW)
+    async def settle(self, task: CanaryTask) -> DrySeen:
+        self.settled.append(task)
+        return DrySeen(not self.lost, self.lost or "_drill.chat.example. is at eu, generation 3")
+
+    @activity.defn(name=options.GOVERNOR_SAYS)
+    async def governor(self, question: GovernorQuestion) -> DrySeen:
+        assert (question.service, question.kind) == (CHAT, MoveKind.FAILOVER), "the real move, not the shadow's"
+        return DrySeen(not self.full, self.full or "the governor would let it go")
+
+    @activity.defn(name=options.PROBE_SHADOW)
+    async def probe(self, watch: Watch) -> Seed:
+        assert watch.rehearsed is not None
+        while True:
+            activity.heartbeat(Seed(watch.epoch, ()))
+            await asyncio.sleep(0.05)
+
+    def activities(self) -> tuple[Callable[..., Any], ...]:
+        return (self.shadow, self.canary, self.settle, self.governor)
+
+
+class Readiness:
+    """What a dry drill finds: a plan, and everything that it needs."""
+
+    @activity.defn(name=options.DRY_DECIDE)
+    async def decide(self, question: DryQuestion) -> DryDecision:
+        there, run = service(), RunId("preview")
+        move = Move(there.id, MoveKind.FAILOVER, (EU,), US, AWAY, (there.endpoint(EU).region,))
+        made = plan(
+            move,
+            Ground(there, at_home(), 1),
+            run=run,
+            trigger=Trigger("automatic", "down"),
+            book=book("region-failover"),
+        )
+        return DryDecision(True, "the traffic would go to us", question.target or EU, there, made)
+
+    @activity.defn(name=options.DRY_CAPACITY)
+    async def capacity(self, asked: Plan) -> DrySeen:
+        return DrySeen(True, f"{asked.target} has 1 of the 2 replicas it would get")
+
+    @activity.defn(name=options.DRY_STEERING)
+    async def steering(self, asked: Service) -> DrySeen:
+        return DrySeen(True, f"every server of {asked.name} answers")
+
+    def activities(self) -> tuple[Callable[..., Any], ...]:
+        return (self.decide, self.capacity, self.steering)

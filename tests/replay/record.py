@@ -1,9 +1,9 @@
 """Record a history of every workflow from real runs on Temporal's development server, for this release.
 
-    PYTHONPATH=.:tests .venv/bin/python tests/replay/record.py
+    PYTHONPATH=.:tests .venv/bin/python tests/replay/record.py [FOLDER]
 
-writes ``tests/replay/<version>/*.json``, scrubbed of what names the machine. It takes about half a minute. Record
-once per release and leave the older folders alone: workers of the next release meet such histories.
+writes ``tests/replay/<version>/*.json`` (or into FOLDER), scrubbed of what names the machine. It takes about half a
+minute. Record once per release and leave the older folders alone: workers of the next release meet such histories.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
-from temporalio.client import Client, WorkflowUpdateFailedError
+from temporalio.client import Client, WorkflowHandle, WorkflowUpdateFailedError
 from temporalio.worker import Worker
 
 from orchestrator import __version__
@@ -30,8 +30,9 @@ from orchestrator.core.move import Move, MoveKind, Trigger
 from orchestrator.core.names import Domain, EndpointId, RunId, ServiceId
 from orchestrator.core.orders import Limits, Pool
 from orchestrator.core.quorum import Report
-from orchestrator.core.topology import Mode, Topology
-from real.actors import Prober, Rehearsal
+from orchestrator.core.rehearsal import shadow_of
+from orchestrator.core.topology import Mode, Topology, Workload
+from real.actors import CHAT, Canary, Prober, Readiness, Rehearsal
 from real.region import PARIS, Region
 from real.scenery import AWAY, EU, GRANTED, TOLD, US, VANTAGES, World, at_home, passing, refusal, service
 from real.stage import RealTime, Stage, real_time, staff, until
@@ -43,6 +44,7 @@ from workflows.activities.governing import Governing
 from workflows.activities.leading import Leading
 from workflows.activities.looking import Pulses
 from workflows.activities.publishing import Publishing
+from workflows.activities.rehearsing import Rehearsing
 from workflows.wire import (
     CONTROL_QUEUE,
     Acted,
@@ -51,12 +53,14 @@ from workflows.wire import (
     Applied,
     Apply,
     Carry,
+    DrillReport,
     DrillRequest,
     FailoverRequest,
     Pause,
     Refusal,
     RunAct,
     RunState,
+    ServiceState,
     SetMode,
     Started,
     WatchState,
@@ -65,9 +69,14 @@ from workflows.wire import (
     lost_id,
     probe_queue,
     run_workflow_id,
+    service_id,
+    shard_of,
+    watch_id,
 )
+from workflows.wire.drill import DRY, SYNTHETIC, AbortDrill
 from workflows.wire.evacuation import Departed, EvacuationRequest, Fate
 from workflows.wire.governor import Arrival, GiveBack, GovernorState, News, Regime, SlotAnswers, SlotRequests, Stand
+from workflows.wire.ids import rehearsal_queue, turn_id
 from workflows.wire.lost import Bundle, Fallen
 
 HERE = Path(__file__).parent
@@ -112,6 +121,7 @@ async def theatre() -> AsyncIterator[tuple[Stage, Prober, Rehearsal, Region]]:
         world, publishing = World(clock.get_current_time), Publishing(client)
         region = Region()
         acts = (publishing.running_endpoints, publishing.publish_topology, *rehearsal.activities())
+        acts = (*acts, *Canary().activities(), *Readiness().activities(), Rehearsing(client).whose_turn)
         acts = (*acts, region.list_inside, region.depart, region.await_arrival)
         leading = Leading(client, world.step, world.recheck, cast("Governing", Granting()), Pulses(client))
         acts = (*acts, leading.lead, leading.hand_over)
@@ -207,13 +217,79 @@ async def topologies(client: Client, recorder: Recorder) -> None:
 
 
 async def drills(client: Client, rehearsal: Rehearsal, recorder: Recorder) -> None:
-    """A drill that passes, and one that never sees its failover."""
+    """A drill that passes with its turn, one that never sees its failover, one that has no turn, and one aborted."""
     for name, reacts in (("passed", True), ("failed", False)):
         rehearsal.reacts, rehearsal.home = reacts, EU
-        request = DrillRequest(name, service("chat").id, "region-blackhole", by="ann")
-        workflow = drill_id(request.service, name)
-        await client.execute_workflow("drill", request, id=workflow, task_queue=CONTROL_QUEUE)
-        await recorder.keep(f"drill-{name}", workflow)
+        request = DrillRequest(name, CHAT, "region-blackhole", by="ann")
+        await client.execute_workflow("drill", request, id=drill_id(CHAT, name), task_queue=CONTROL_QUEUE)
+        await recorder.keep(f"drill-{name}", drill_id(CHAT, name))
+    await recorder.keep("turn", turn_id(CHAT))
+
+    rehearsal.reacts, rehearsal.home, rehearsal.waiting = True, EU, asyncio.Event()
+    first = await begun(client, DrillRequest("aborted", CHAT, "process-kill", by="ann"), "failover")
+    skipped = DrillRequest("", CHAT, "process-kill", by="ann")
+    await client.execute_workflow("drill", skipped, id=drill_id(CHAT, "skipped"), task_queue=CONTROL_QUEUE)
+    await recorder.keep("drill-skipped", drill_id(CHAT, "skipped"))
+    await first.execute_update("abort", AbortDrill("bob", "a real incident"), result_type=DrillReport)
+    await first.result()
+    rehearsal.waiting = None
+    await recorder.keep("drill-aborted", first.id)
+
+
+async def synthetic(play: Stage, rehearsal: Rehearsal, recorder: Recorder) -> None:
+    """Drills that ask only, that move a canary, and that are cancelled with the fault told; a shadow and its run."""
+    client, shadow = play.client, shadow_of(service("chat"))
+    rehearsal.reacts, rehearsal.home = True, EU
+    async with Worker(client, task_queue=rehearsal_queue(VANTAGES[0].id), activities=[Canary().probe]):
+        for level in (DRY, SYNTHETIC):
+            request = DrillRequest(level, CHAT, "region-blackhole", by="ann", level=level)
+            await client.execute_workflow("drill", request, id=drill_id(CHAT, level), task_queue=CONTROL_QUEUE)
+            await recorder.keep(f"drill-{level}", drill_id(CHAT, level))
+    await recorder.keep("shadow-of-drill", service_id(shadow.id))
+    await recorder.keep("watch-of-drill", watch_id(VANTAGES[0].id, shard_of(shadow.id, 1)))
+
+    rehearsal.waiting, rehearsal.home = asyncio.Event(), EU
+    request = DrillRequest("told", CHAT, "region-blackhole", by="ann", level=SYNTHETIC)
+    handle = await begun(client, request, "failover")
+    await handle.cancel()
+    await handle.result()
+    rehearsal.waiting = None
+    await recorder.keep("drill-synthetic-cancelled", handle.id)
+
+    # A shadow that moves, comes home, and meets a standby that is cold.
+    cold = replace(shadow.endpoint(US), workload=Workload("fake", "us", serving=2, standby=0))
+    shadow = replace(shadow, endpoints=(shadow.endpoint(EU), cold))
+    there = Stage(play.env, play.world, shadow)
+    play.world.routing = at_home()
+    piece = replace(there.slice(), drill="recorded")
+    id_ = service_id(shadow.id)
+    await client.start_workflow("service", ServiceState(piece), id=id_, task_queue=CONTROL_QUEUE)
+    await there.all_say(eu="healthy", us="healthy")
+    await there.all_say(eu="down", us="healthy")
+    status = await there.until(lambda status: status.run is None and len(status.last_runs) == 1)
+    await recorder.keep("failover-of-drill", run_workflow_id(shadow.id, status.last_runs[0].run))
+    await there.all_say(eu="healthy", us="healthy")
+    await recorder.keep("failback-of-drill", await asked(there, MoveKind.FAILBACK, EU))
+    await there.all_say(eu="healthy", us="down")
+    await there.all_say(eu="down", us="down")
+    await there.until(lambda status: status.question is not None)
+    await recorder.keep("failover-of-drill-cold", await asked(there, MoveKind.FAILOVER, US))
+    await there.handle.signal("retire")
+    await there.handle.result()
+    await recorder.keep("shadow", id_)
+
+
+async def begun(client: Client, request: DrillRequest, phase: str) -> WorkflowHandle[Any, DrillReport]:
+    """A drill that has come to *phase*."""
+    id_ = drill_id(request.service, request.id)
+    handle: WorkflowHandle[Any, DrillReport] = await client.start_workflow(
+        "drill", request, id=id_, task_queue=CONTROL_QUEUE, result_type=DrillReport
+    )
+    await until(
+        lambda: handle.query("report", result_type=DrillReport),
+        lambda report: bool(report.phases) and report.phases[-1].name == phase,
+    )
+    return handle
 
 
 STEERED = """\
@@ -344,7 +420,7 @@ async def heralds(client: Client, recorder: Recorder) -> None:
 
 
 async def main() -> None:
-    folder = HERE / __version__
+    folder = Path(sys.argv[1]) if len(sys.argv) > 1 else HERE / __version__
     folder.mkdir(exist_ok=True)
     async with theatre() as (play, prober, rehearsal, region):
         recorder = Recorder(play.client, folder)
@@ -355,6 +431,7 @@ async def main() -> None:
         await lost(play, recorder)
         await topologies(play.client, recorder)
         await drills(play.client, rehearsal, recorder)
+        await synthetic(play, rehearsal, recorder)
         await watching(play.client, prober, recorder)
         await heralds(play.client, recorder)
 

@@ -86,12 +86,19 @@ def test_a_recorded_history_names_no_machine(path: Path) -> None:
 def test_every_workflow_of_this_release_is_recorded() -> None:
     """This version has a history of each workflow, of each way in which a run ends, and of a service that went on."""
     mine = [path for path in RECORDED if path.parent.name == __version__]
-    wanted = {"domain", "drill", "failover", "governor", "herald", "lost", "service", "topology", "watch"}
+    wanted = {"domain", "drill", "failover", "governor", "herald", "lost", "service", "topology", "turn", "watch"}
     assert {type_in(path) for path in mine} == wanted
     endings = {"failover-completed", "failover-undone", "failover-stale", "failover-cancelled", "failover-steered"}
-    assert endings | {"service-continued", "service-led", "failover-led", "watch-silent"} <= {
-        path.stem for path in mine
+    drills = {
+        "drill-passed",
+        "drill-dry",
+        "drill-synthetic",
+        "drill-skipped",
+        "drill-aborted",
+        "failover-of-drill-cold",
     }
+    others = {"service-continued", "service-led", "failover-led", "watch-silent", "watch-of-drill", "shadow"}
+    assert endings | drills | others <= {path.stem for path in mine}
 
 
 async def test_a_changed_order_is_found() -> None:

@@ -4,35 +4,31 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
 
 import pytest
-from temporalio import activity
 from temporalio.client import WorkflowHandle
 from temporalio.testing import WorkflowEnvironment
 
-from orchestrator.core.move import MoveKind
 from orchestrator.core.names import shadow
 from orchestrator.core.record import Mark, RunStatus
 from orchestrator.core.rehearsal import shadow_of
-from real.actors import CHAT, Rehearsal
-from real.scenery import EU, TOLD, VANTAGES, World, service
+from real.actors import CHAT, Canary, Rehearsal
+from real.scenery import EU, World, service
 from real.stage import desk, stage, time_skipping, until
 from runbooks.books import packed
-from workflows import options
 from workflows.activities.rehearsing import Rehearsing
 from workflows.wire import (
     CONTROL_QUEUE,
     DrillReport,
     DrillRequest,
     ServiceState,
-    Slice,
     drill_id,
     service_id,
 )
-from workflows.wire.drill import CanaryTask, DrySeen, GovernorQuestion, ShadowQuestion, ShadowSeen, Told
+from workflows.wire.drill import Told
 
 PHASES = ["canary", "steady", "fault", "failover", "clear", "governor", "failback", "steady-again", "retire"]
 MINE = """\
@@ -46,38 +42,6 @@ steps:
   - {id: steer, type: steer}
   - {id: fence, type: fence}
 """
-
-
-@dataclass
-class Canary:
-    """The record that a synthetic drill moves, as far as the drill can tell."""
-
-    refuses: str = ""
-    lost: str = ""
-    full: str = ""
-    """What the governor would refuse the real move for."""
-    put: list[CanaryTask] = field(default_factory=list)
-    settled: list[CanaryTask] = field(default_factory=list)
-
-    @activity.defn(name=options.SHADOW)
-    async def shadow(self, question: ShadowQuestion) -> ShadowSeen:
-        piece = Slice(1, shadow_of(service()), VANTAGES, notify=TOLD, simulates_hosts=True, drill=question.drill)
-        return ShadowSeen("", piece, question.target or EU)
-
-    @activity.defn(name=options.CANARY)
-    async def canary(self, task: CanaryTask) -> DrySeen:
-        self.put.append(task)
-        return DrySeen(not self.refuses, self.refuses or "_drill.chat.example. is at eu, generation 1")
-
-    @activity.defn(name=options.SETTLE_SHADOW)
-    async def settle(self, task: CanaryTask) -> DrySeen:
-        self.settled.append(task)
-        return DrySeen(not self.lost, self.lost or "_drill.chat.example. is at eu, generation 3")
-
-    @activity.defn(name=options.GOVERNOR_SAYS)
-    async def governor(self, question: GovernorQuestion) -> DrySeen:
-        assert (question.service, question.kind) == (CHAT, MoveKind.FAILOVER), "the real move, not the shadow's"
-        return DrySeen(not self.full, self.full or "the governor would let it go")
 
 
 @dataclass
@@ -111,8 +75,8 @@ class Ground:
 async def ground() -> AsyncIterator[Ground]:
     async with time_skipping() as env:
         world, rehearsal, canary = World(env.get_current_time), Rehearsal(), Canary()
-        acts = (*world.activities(), *rehearsal.activities(), canary.shadow, canary.canary, canary.settle)
-        acts = (*acts, canary.governor, Rehearsing(env.client).whose_turn)
+        acts = (*world.activities(), *rehearsal.activities(), *canary.activities())
+        acts = (*acts, Rehearsing(env.client).whose_turn)
         async with desk(env.client, world, *acts):
             yield Ground(env, world, rehearsal, canary)
 
