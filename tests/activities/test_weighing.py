@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncIterator
 from dataclasses import replace
 
@@ -127,3 +128,17 @@ async def test_a_failback_hears_that_another_one_had_to_turn_back_meanwhile(play
     assert await weighed(play, home) == ["setback"]
     assert await weighed(play, replace(home, overrides=("setback",))) == []
     assert await weighed(play, replace(home, kind=MoveKind.SWITCHOVER)) == []
+
+
+async def test_a_governor_that_hangs_keeps_no_failback_waiting(play: Stage) -> None:
+    """Nobody works for it: after half a second the check goes on without its word."""
+    play.world.routing = replace(
+        play.world.routing, answer=Answer("addresses", ("192.0.2.2",)), fence=Fence(9, "a", "a", AWAY)
+    )
+    await play.open()
+    await play.all_say(eu="healthy", us="healthy")
+    await play.client.start_workflow("governor", GovernorState(Ledger()), id=GOVERNOR_ID, task_queue="nobody")
+    home = replace(task(play, "setback", kind=MoveKind.FAILBACK), source=(US,), target=EU, after=AT_HOME)
+    began = time.monotonic()
+    assert await weighed(play, home) == []
+    assert time.monotonic() - began < 3.0

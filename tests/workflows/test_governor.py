@@ -18,7 +18,7 @@ from orchestrator.core.governing import Ledger, SlotAnswer, SlotRequest
 from orchestrator.core.move import MoveKind, Trigger
 from orchestrator.core.names import Domain, RunId, ServiceId, VantageId
 from orchestrator.core.orders import Limits, Orders, Pool
-from orchestrator.core.record import Mark, RunStatus
+from orchestrator.core.record import Mark, Record, RunStatus
 from orchestrator.core.steering import Fence
 from orchestrator.core.topology import Answer, Mode, Ungoverned
 from orchestrator.runtime.governing import held
@@ -419,6 +419,30 @@ async def test_a_region_that_slows_is_not_given_the_next_service(play: Play) -> 
     play.chat.world.failing.clear()
     assert isinstance(await go_home(play.chat, 2), Started)
     await play.chat.closed(2)
+
+
+async def test_who_is_on_the_way_stays_where_another_one_turned_back(play: Play) -> None:
+    """Code has a tenth in Paris when Chat turns back: it gets no more until that is over, says why, and arrives."""
+    await away(play)
+    gate = play.code.world.gates["steer.10.hold"] = asyncio.Event()
+    on_the_way = await go_home(play.code)
+    assert isinstance(on_the_way, Started), on_the_way
+    await until(lambda: asyncio.sleep(0, play.code.world.steps), lambda steps: "steer.10.hold" in steps)
+    slow = "eu beside us: 2 of 2 answers of the target failed (status 503), and 0 % may"
+    play.chat.world.failing["steer.10.hold"] = refusal("Refused", slow)
+    first = await go_home(play.chat)
+    assert isinstance(first, Started), first
+    assert (await play.chat.closed()).last_runs[0].status is RunStatus.UNDONE
+    [setback] = await until(lambda: _setbacks(play), bool)
+    gate.set()
+    record: Record = await play.env.client.get_workflow_handle(on_the_way.workflow, result_type=Record).result()
+    assert record.status is RunStatus.COMPLETED
+    half = next(entry for entry in record.entries if entry.step == "steer.50" and entry.mark is Mark.STEERED)
+    assert half.at >= setback.until
+    [said] = [entry.text for entry in record.entries if entry.text.startswith("waiting: no more traffic goes to")]
+    assert "the failback of service 'chat' into alpha/paris had to turn back" in said
+    assert f"({slow}; run {first.run})" in said
+    assert await until(lambda: _setbacks(play), lambda found: not found) == (), "Paris bore Code's return"
 
 
 async def test_nobody_who_flees_is_held_up_by_a_setback(play: Play) -> None:

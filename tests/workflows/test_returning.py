@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
+from temporalio.exceptions import ApplicationError
 
 from orchestrator.core.easing import Setback
+from orchestrator.core.governing import Ledger
 from orchestrator.core.move import MoveKind
 from orchestrator.core.names import Domain, RunId, ServiceId
 from orchestrator.core.record import Entry, Mark, Record, RunStatus
@@ -17,8 +20,9 @@ from orchestrator.core.steering import Fence
 from orchestrator.core.topology import Answer
 from real.scenery import AT_HOME, AWAY, EU, US, refusal
 from real.stage import until
-from workflows.wire import ActKind, RunAct, RunState, Waiting
-from workflows.wire.governor import Setbacks
+from workflows.activities.governing import Governing
+from workflows.wire import GOVERNOR_ID, ActKind, RunAct, RunState, Waiting
+from workflows.wire.governor import GovernorState, SetbackQuestion, Setbacks
 
 STAGED = "  - {id: shift, type: steer, stages: [10, 50, 100], hold: 90s, analysis: {samples: 5}}\n"
 PARIS = Domain("alpha/paris")
@@ -239,3 +243,13 @@ async def test_not_even_the_first_traffic_comes_after_a_no(away: Any) -> None:
     assert away.world.steps == ["promote", "promote-undo"]
     assert away.world.replicas["eu"] == 1
     assert "the failback of service 'code' into alpha/paris had to turn back" in record.entries[-1].text
+
+
+async def test_a_governor_that_hangs_is_silent_within_half_a_second(away: Any) -> None:
+    """Nobody works for it: whoever asks between two stages knows so at once, and goes on."""
+    client = away.stage.client
+    await client.start_workflow("governor", GovernorState(Ledger()), id=GOVERNOR_ID, task_queue="nobody-works-here")
+    began = time.monotonic()
+    with pytest.raises(ApplicationError, match="the governor is silent"):
+        await Governing(client).setbacks(SetbackQuestion((PARIS,)))
+    assert time.monotonic() - began < 2.0
