@@ -6,8 +6,10 @@ from dataclasses import replace
 from datetime import datetime
 
 from orchestrator.core import crashes, lastgood
-from orchestrator.core.crashes import Crash, Memory
+from orchestrator.core.crashes import Memory
+from orchestrator.core.health import Health
 from orchestrator.core.move import MoveKind
+from orchestrator.core.names import EndpointId
 from orchestrator.core.quorum import Assessment
 from orchestrator.core.record import Record, RunStatus
 from orchestrator.core.steering import shares_now
@@ -29,6 +31,20 @@ def looked(state: ServiceState, found: tuple[Assessment, ...], now: datetime) ->
         now=now,
     )
     return state if after == state.crashes else replace(state, crashes=after)
+
+
+def heard(state: ServiceState, now: datetime) -> ServiceState:
+    """*state* after a report: what no vantage calls down any more is well again."""
+    if all(each.over for each in state.crashes):
+        return state
+    after = crashes.ended(state.crashes, _down(state), now)
+    return state if after == state.crashes else replace(state, crashes=after)
+
+
+def _down(state: ServiceState) -> frozenset[EndpointId]:
+    """The endpoints that any vantage says are down."""
+    said = (opinion.state for view in state.views for opinion in view.opinions)
+    return frozenset(each.endpoint for each in said if each.health is Health.DOWN)
 
 
 def stood(state: ServiceState, found: tuple[Assessment, ...], now: datetime) -> ServiceState:
@@ -53,31 +69,34 @@ def stood(state: ServiceState, found: tuple[Assessment, ...], now: datetime) -> 
 
 
 def ran(state: ServiceState, record: Record, now: datetime) -> ServiceState:
-    """*state* with what the run of *record* tells. With a drill's own run all that the drill led to is forgiven.
-
-    To be asked before *record* stands among the state's last runs.
-    """
+    """*state* with what the run of *record* tells. With a drill's way home all that the drill led to is forgiven."""
     if state.slice.drill is not None or record.status is RunStatus.OBSERVED:
         return state
     after = crashes.ran(state.crashes, record, state.detected, revision=state.slice.revision, now=now)
-    if record.drill is not None:
-        led_to = next((each for each in state.last_runs if each.status is not RunStatus.OBSERVED), None)
-        if led_to is not None and led_to.run != record.run and led_to.kind is MoveKind.FAILOVER:
-            after = crashes.forgiven(after, _beginning(led_to))
+    if (led_to := _led_to(state, record)) is not None:
+        after = crashes.forgiven(after, min((entry.at for entry in led_to.entries), default=led_to.started))
     return replace(state, crashes=after)
 
 
-def _beginning(record: Record) -> datetime:
-    """When what led to the run of *record* began."""
-    return min((entry.at for entry in record.entries), default=record.started)
+def _led_to(state: ServiceState, home: Record) -> Record | None:
+    """The failover that the drill has led to whose way home is complete with *home*; None: that is nothing of the kind.
+
+    A person's failover is not a drill's own.
+    """
+    if home.drill is None or home.kind is not MoveKind.FAILBACK or home.status is not RunStatus.COMPLETED:
+        return None
+    others = (each for each in state.last_runs if each.run != home.run and each.status is not RunStatus.OBSERVED)
+    last = next(others, None)
+    own = last is not None and (last.trigger.by == "automatic" or last.drill is not None)
+    return last if last is not None and own and last.kind is MoveKind.FAILOVER else None
 
 
 def memory(state: ServiceState, now: datetime) -> Memory:
     """How the service has served until *now*: what is down still lasts."""
-    down = set(state.detected)
+    down = _down(state)
+    lasting = (each.endpoint in down and not each.over for each in state.crashes)
     told = (
-        replace(each, seen=max(each.seen, now)) if (each.endpoint, each.began) in down else each
-        for each in state.crashes
+        replace(each, seen=max(each.seen, now)) if lasts else each
+        for each, lasts in zip(state.crashes, lasting, strict=True)
     )
-    kept: tuple[Crash, ...] = tuple(told)
-    return Memory(state.slice.service.id, kept, state.remembers)
+    return Memory(state.slice.service.id, tuple(told), state.remembers)

@@ -20,7 +20,7 @@ with workflow.unsafe.imports_passed_through():
     from runbooks.compare import WorldMoved
     from runbooks.plan import Plan
     from runbooks.planner import Unplannable
-    from workflows import options, planning, questions, reading, situation
+    from workflows import options, planning, questions, reading, remembering, situation
     from workflows.asking import Asking
     from workflows.wire import (
         Acted,
@@ -205,7 +205,7 @@ class ServiceWorkflow(Asking):
         """A vantage's present opinion of this service's endpoints."""
         views = fold(self._state.views, report, now=workflow.now())
         if views != self._state.views:
-            self._state = replace(self._state, views=views)
+            self._state = remembering.heard(replace(self._state, views=views), workflow.now())
             self._news = True
 
     @workflow.signal

@@ -41,6 +41,8 @@ class Crash:
     """Traffic was moved to where it was served, so that the topology has done what it is there for."""
     revision: int = 0
     """The revision under which it was noted."""
+    over: bool = False
+    """Whether its endpoint was seen well again: what comes after that is another one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,55 +65,82 @@ def noted(
     revision: int,
     now: datetime,
 ) -> tuple[Crash, ...]:
-    """*crashes* after a look that *found* how the endpoints are: those that go on, and those that begin.
+    """*crashes* after a look that *found* how the endpoints are: those that go on, those that end and that begin.
 
-    What is down for less than *blip_s*, or carried no traffic, is none. Nobody's word is none either.
+    What is down for less than *blip_s*, or carried no traffic, is none. Silence neither begins nor ends any.
     """
     begun = dict(since)
     carrying = set(serving(weights)) if weights is not None else set()
+    verdicts = {each.endpoint: each.verdict for each in found}
+    crashes = tuple(_after(each, verdicts, now) for each in crashes)
     for each in found:
-        if each.verdict is not Verdict.DOWN or each.endpoint not in begun:
+        began = begun.get(each.endpoint)
+        known = any(crash.endpoint == each.endpoint and not crash.over for crash in crashes)
+        if known or began is None or each.verdict is not Verdict.DOWN or each.endpoint not in carrying:
             continue
-        began = begun[each.endpoint]
-        lasting = each.endpoint in carrying and (now - began).total_seconds() >= blip_s
-        text = f"{each.endpoint} was {each.text}"[:LONGEST_TEXT]
-        crashes = _with(crashes, Crash(began, now, text, each.endpoint, revision=revision), new=lasting)
+        if (now - began).total_seconds() >= blip_s:
+            text = f"{each.endpoint} was {each.text}"[:LONGEST_TEXT]
+            crashes = (*crashes, Crash(began, now, text, each.endpoint, revision=revision))
     return _newest(crashes)
+
+
+def _after(crash: Crash, verdicts: dict[EndpointId, Verdict], now: datetime) -> Crash:
+    """*crash* in the light of what is known now; an endpoint that is there no more is not looked at either."""
+    if crash.over or crash.endpoint is None:
+        return crash
+    match verdicts.get(crash.endpoint):
+        case None:
+            return replace(crash, over=True)
+        case Verdict.UNKNOWN:
+            return crash
+        case Verdict.DOWN:
+            return replace(crash, seen=now)
+        case _:
+            return replace(crash, seen=now, over=True)
+
+
+def ended(crashes: tuple[Crash, ...], down: frozenset[EndpointId], now: datetime) -> tuple[Crash, ...]:
+    """*crashes* once only the endpoints *down* are said to be down by anybody: the others have ended."""
+    return tuple(
+        each if each.over or each.endpoint is None or each.endpoint in down else replace(each, seen=now, over=True)
+        for each in crashes
+    )
 
 
 def ran(crashes: tuple[Crash, ...], record: Record, since: Since, *, revision: int, now: datetime) -> tuple[Crash, ...]:
     """*crashes* after the run of *record*: an unplanned one is a crash, however well it went, and so is one given up.
 
-    A drill is none: neither its way home nor, once that is complete, anything from the failover that it led to.
+    A drill's own runs are none.
     """
     if record.drill is not None:
         return crashes
     if record.kind is MoveKind.FAILOVER and record.status in {RunStatus.COMPLETED, RunStatus.HALTED, RunStatus.UNDONE}:
-        detected = record.first(Mark.DETECTED)
+        detected, down = record.first(Mark.DETECTED), dict(since)
         noticed = detected.at if detected is not None else record.started
         for endpoint in record.source:
             text = f"{endpoint} failed: run {record.run} moved its traffic away"
-            began = dict(since).get(endpoint, noticed)
-            saved = record.status is RunStatus.COMPLETED
-            crashes = _with(crashes, Crash(began, now, text, endpoint, saved, revision))
+            made = Crash(down.get(endpoint, noticed), now, text, endpoint, revision=revision, over=endpoint not in down)
+            crashes = _met(crashes, made, record)
     if record.status is RunStatus.HALTED:
-        given_up = Crash(record.started, now, f"run {record.run} was given up half done", revision=revision)
-        crashes = (*crashes, given_up)
+        text = f"run {record.run} was given up half done"
+        crashes = (*crashes, Crash(record.started, now, text, revision=revision, over=True))
     return _newest(crashes)
+
+
+def _met(crashes: tuple[Crash, ...], crash: Crash, record: Record) -> tuple[Crash, ...]:
+    """*crashes* after a run that met *crash*, or the one that is known already of the same endpoint and time."""
+    saved = record.status is RunStatus.COMPLETED
+    of_it = (each for each in reversed(crashes) if each.endpoint == crash.endpoint)
+    known = next((each for each in of_it if not each.over or each.seen >= record.started), None)
+    if known is None:
+        return (*crashes, replace(crash, saved=saved))
+    after = replace(known, saved=known.saved or saved, seen=known.seen if known.over else crash.seen)
+    return tuple(after if each is known else each for each in crashes)
 
 
 def forgiven(crashes: tuple[Crash, ...], since: datetime) -> tuple[Crash, ...]:
     """*crashes* without those that began at *since* or later: they were put in on purpose."""
     return tuple(each for each in crashes if each.began < since)
-
-
-def _with(crashes: tuple[Crash, ...], crash: Crash, *, new: bool = True) -> tuple[Crash, ...]:
-    """*crashes* with *crash* still going on; one that is not known yet is added where it is *new*."""
-    known = next((each for each in crashes if (each.endpoint, each.began) == (crash.endpoint, crash.began)), None)
-    if known is None:
-        return (*crashes, crash) if new else crashes
-    after = replace(known, seen=crash.seen, saved=known.saved or crash.saved)
-    return tuple(after if each is known else each for each in crashes)
 
 
 def _newest(crashes: tuple[Crash, ...]) -> tuple[Crash, ...]:
