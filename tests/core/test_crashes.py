@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.core.crashes import PER_REVISION, REVISIONS, Crash, forgiven, noted, ran
+from orchestrator.core.crashes import PER_REVISION, REVISIONS, Crash, ended, forgiven, noted, ran
 from orchestrator.core.move import MoveKind, Trigger
 from orchestrator.core.names import EndpointId, RunId, ServiceId
 from orchestrator.core.quorum import Assessment, Verdict
@@ -78,7 +78,24 @@ def test_what_carries_traffic_and_stays_down_is_a_crash() -> None:
     assert crashes == ()
     crashes = look(look(crashes, 10, eu=0), 70, eu=0)
     assert [(each.began, each.seen, each.endpoint, each.saved) for each in crashes] == [(at(0), at(70), EU, False)]
-    assert look(crashes, 80) == crashes
+    (over,) = look(crashes, 80)
+    assert (over.seen, over.over) == (at(80), True)
+    assert look((over,), 500) == (over,)
+
+
+def test_silence_ends_nothing() -> None:
+    """An endpoint that nobody can say anything of is not well again; one that nobody calls down is."""
+    crashes = look((), 20, eu=0)
+    silent = (Assessment(EU, Verdict.UNKNOWN, "nobody says", None, None, False),)
+    assert noted(crashes, silent, weights=HOME, since=(), blip_s=BLIP_S, revision=1, now=at(90)) == crashes
+    assert ended(crashes, frozenset({EU}), at(90)) == crashes
+    assert [(each.seen, each.over) for each in ended(crashes, frozenset(), at(90))] == [(at(90), True)]
+
+
+def test_an_endpoint_that_is_taken_away_does_not_crash_for_ever() -> None:
+    """It is gone from the topology: when it was last seen down is when its crash ended."""
+    (over,) = noted(look((), 20, eu=0), (), weights=HOME, since=(), blip_s=BLIP_S, revision=2, now=at(90))
+    assert (over.seen, over.over) == (at(20), True)
 
 
 def test_a_standby_that_is_down_is_none() -> None:
@@ -89,8 +106,8 @@ def test_a_standby_that_is_down_is_none() -> None:
 
 def test_a_second_outage_is_a_second_crash() -> None:
     """Down, well, and down again: two crashes, each with its own time."""
-    crashes = look(look((), 20, eu=0), 200, eu=100)
-    assert [(each.began, each.seen) for each in crashes] == [(at(0), at(20)), (at(100), at(200))]
+    crashes = look(look(look((), 20, eu=0), 50), 200, eu=100)
+    assert [(each.began, each.seen) for each in crashes] == [(at(0), at(50)), (at(100), at(200))]
 
 
 @pytest.mark.parametrize(
@@ -117,7 +134,7 @@ def test_a_planned_run_is_a_crash_only_when_given_up() -> None:
 
 def test_what_was_put_in_on_purpose_is_forgiven() -> None:
     """A drill's own run is no crash, and what it led to is taken away again; an older outage stays."""
-    old = look(look((), 20, eu=0), 30, eu=0)
+    old = look(look((), 20, eu=0), 30)
     drilled = look(old, 300, eu=200)
     assert ran(drilled, record(MoveKind.FAILBACK, RunStatus.COMPLETED, "d-1"), (), revision=1, now=at(400)) == drilled
     assert forgiven(drilled, at(190)) == old
