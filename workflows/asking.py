@@ -61,8 +61,8 @@ class Asking(Holding):
         asked = replace(asked, told=asked.told + 1)
         self._state = replace(self._state, question=asked)
         self._tell(*questions.telling(asked, self._state.slice, workflow.now()))
-        # Where the policy says to proceed, silence is an answer.
-        self._news = True
+        if questions.proceeds(asked, self._state.slice):
+            self._news = True
         return asked
 
     def _say_void(self, asked: Question) -> None:

@@ -12,7 +12,7 @@ from orchestrator.core.names import RunId
 from orchestrator.core.questions import due_s, rounds, silent
 from orchestrator.core.quorum import Assessment, Verdict
 from orchestrator.core.record import Entry, Mark, Record
-from orchestrator.core.topology import Mode, Unanswered
+from orchestrator.core.topology import Mode, Policy, Unanswered
 from orchestrator.core.waiting import at, spoken
 from runbooks.plan import Approve, Asked
 from workflows.acting import Ballot
@@ -115,11 +115,19 @@ def decided(facts: Situation, asked: Question | None) -> Decision:
     if asked.denied:
         text = f"{asked.denied}; to do it all the same: failover run {facts.service.id} --to {asked.target}"
         return Hold((Objection(DENIED, text), *(decision.reasons if isinstance(decision, Ask) else ())))
-    policy = facts.service.policy.questions
-    if isinstance(decision, Ask) and policy.on_timeout is Unanswered.PROCEED and silent(policy, asked.told):
+    if isinstance(decision, Ask) and _proceeds(asked, facts.service.policy):
         alone = decide(replace(facts, mode=Mode.AUTOMATIC))
         return alone if isinstance(alone, Go) and alone.move == decision.move else decision
     return decision
+
+
+def proceeds(asked: Question, piece: Slice) -> bool:
+    """Whether nobody has answered *asked* in time, and the policy takes that for a yes."""
+    return _proceeds(asked, piece.service.policy)
+
+
+def _proceeds(asked: Question, policy: Policy) -> bool:
+    return policy.questions.on_timeout is Unanswered.PROCEED and silent(policy.questions, asked.told)
 
 
 def kept(asked: Question | None, held: Hold, found: tuple[Assessment, ...]) -> Question | None:
