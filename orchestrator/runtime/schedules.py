@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, timedelta
@@ -18,6 +19,7 @@ from temporalio.client import (
     ScheduleSpec,
     ScheduleState,
 )
+from temporalio.service import RPCError, RPCStatusCode
 
 from orchestrator.core.errors import BadInput
 from workflows.wire import CONTROL_QUEUE, DrillRequest, drill_id
@@ -26,6 +28,8 @@ PREFIX = "drill-schedule/"
 CATCH_UP = timedelta(minutes=5)
 """Temporal's default is a year: after an outage every missed drill would be made up for, one after another."""
 SHOWN = 3
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+"""It begins the ids of its drills."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +49,12 @@ class DrillSchedule:
 
 async def create(client: Client, name: str, cron: str, request: DrillRequest) -> None:
     """Rehearse *request* at the times of *cron*. Temporal starts each: one that has no turn says itself that it is
-    skipped, where Temporal would skip it in silence."""
+    skipped, where Temporal would skip it in silence.
+
+    Raises BadInput for a name that no drill's id could be made of, for a *cron* that is none, or that never comes.
+    """
+    if not NAME.fullmatch(name):
+        raise BadInput(f"'{name}' cannot name a schedule: use letters, digits, '.', '_' and '-', 64 of them at most")
     try:
         await client.create_schedule(
             PREFIX + name,
@@ -65,6 +74,15 @@ async def create(client: Client, name: str, cron: str, request: DrillRequest) ->
         raise BadInput(
             f"a drill schedule '{name}' exists already: unschedule it first, or take another name"
         ) from error
+    except RPCError as error:
+        if error.status is not RPCStatusCode.INVALID_ARGUMENT:
+            raise
+        why = error.message.removeprefix("Invalid schedule spec: ")
+        raise BadInput(f"'{cron}' is not a cron expression: {why}; write it like '0 9 * * 2'") from error
+    handle = client.get_schedule_handle(PREFIX + name)
+    if not (await handle.describe()).info.next_action_times:
+        await handle.delete()
+        raise BadInput(f"the time '{cron}' never comes; write it like '0 9 * * 2'")
 
 
 async def known(client: Client) -> tuple[DrillSchedule, ...]:

@@ -117,3 +117,13 @@ def test_a_drill_is_ended_by_a_person(failover: Any) -> None:
     assert (shown["verdict"], shown["text"].partition(" ")[2]) == ("inconclusive", "ended the drill: a real incident")
     assert failover("drill", "abort", "chat", drill, "--reason", "again").status == 3
     assert failover("drill", "abort", "chat", "d-none", "--reason", "x").status == 4
+
+
+def test_a_schedule_of_what_puts_no_fault_in_names_none(failover: Any, plane: Any) -> None:
+    """'drill schedule NAME --level dry' needs no --fault; where one really goes in it is asked for."""
+    rest = ("--cron", "0 9 * * 2", "--service", "chat")
+    assert failover("drill", "schedule", "daily", *rest, "--level", "dry").status == 0
+    assert plane.schedules["daily"].request.fault == "region-blackhole"
+    ended = failover("drill", "schedule", "other", *rest)
+    assert ended.status == 2
+    assert "name the fault that goes in" in ended.err

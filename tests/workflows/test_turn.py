@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any
@@ -10,6 +11,8 @@ from typing import Any
 import pytest
 from temporalio.client import Client, WorkflowHandle
 
+from orchestrator.core.errors import BadInput
+from orchestrator.runtime import schedules
 from real.actors import CHAT, Rehearsal
 from real.scenery import World
 from real.stage import RealTime, desk, real_time, until
@@ -96,3 +99,37 @@ async def test_of_two_who_ask_in_the_same_second_one_is_held(ground: Ground) -> 
     await ground.in_failover(lost)
     await lost.terminate()
     await over(ground)
+
+
+async def test_a_scheduled_drill_that_meets_another_is_skipped_and_says_so(ground: Ground) -> None:
+    """Two schedules whose time comes together: one drill is held, the other is in the history as skipped."""
+    ground.rehearsal.waiting = asyncio.Event()
+    request = DrillRequest("", CHAT, "region-blackhole", by="ann")
+    for name in ("monthly", "weekly"):
+        await schedules.create(ground.client, name, "0 9 1 * *", request)
+        await ground.client.get_schedule_handle(f"drill-schedule/{name}").trigger()
+        if name == "monthly":
+            await until(lambda: asyncio.sleep(0, ground.rehearsal.injected), bool)
+    await until(lambda: asyncio.sleep(0, ground.world.published), bool)
+    ground.rehearsal.waiting.set()
+    skipped = ground.world.published[0].drill
+    assert skipped is not None
+    assert skipped.verdict == "skipped"
+    assert "drill monthly-" in skipped.text
+    monthly, weekly = await schedules.known(ground.client)
+    assert monthly.last.startswith("monthly-")
+    assert weekly.last == skipped.id
+
+
+async def test_a_schedule_that_can_never_run_is_refused(ground: Ground) -> None:
+    """A name that no id can be made of, a cron that is none, and a day that never comes: told, and nothing is kept."""
+    request = DrillRequest("", CHAT, "region-blackhole", by="ann")
+    for name, cron, said in (
+        ("a/b c", "0 9 * * 2", "'a/b c' cannot name a schedule"),
+        ("", "0 9 * * 2", "'' cannot name a schedule"),
+        ("x", "99 9 * * 2", "'99 9 * * 2' is not a cron expression: Minute is not in range"),
+        ("x", "0 9 30 2 *", "the time '0 9 30 2 *' never comes"),
+    ):
+        with pytest.raises(BadInput, match=re.escape(said)):
+            await schedules.create(ground.client, name, cron, request)
+    assert await schedules.known(ground.client) == ()

@@ -274,7 +274,10 @@ def schedule(
     name: Name,
     *,
     cron: Annotated[str, typer.Option("--cron", help="Five fields, UTC: '0 9 * * 2' is every Tuesday at nine.")],
-    fault: Annotated[FaultKind, typer.Option("--fault", help="Which fault goes in.")],
+    fault: Annotated[
+        FaultKind | None,
+        typer.Option("--fault", help="Which fault goes in.", show_default="needed where one really does"),
+    ] = None,
     service: Annotated[str, typer.Option("--service", "-s", help="The service that is drilled.")],
     target: Target = None,
     maximum: MaxAge = TWO_MINUTES,
@@ -289,10 +292,11 @@ def schedule(
     desk = desk_of(ctx)
     if len(cron.split()) != 5:
         raise BadInput(f"'{cron}' is not a cron expression of five fields; write it like '0 9 * * 2'")
+    kind, _ = _words(fault, None, level)
     aim = EndpointId(target) if target else None
     from workflows.wire import DrillRequest  # noqa: PLC0415 - start-up time
 
-    request = DrillRequest("", ServiceId(service), fault.value, aim, who(), maximum, level.value)
+    request = DrillRequest("", ServiceId(service), kind.value, aim, who(), maximum, level.value)
     of_service(desk, service, lambda control, service_id: control.status(service_id))
     desk.wait(desk.control().schedule_drill(name, cron, request))
     desk.say(f"Drill '{name}' is scheduled; see when it runs with 'failover drill list'.")
