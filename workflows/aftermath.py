@@ -10,11 +10,13 @@ from orchestrator.core.decision import Request
 from orchestrator.core.move import MoveKind
 from orchestrator.core.moves import shift_of
 from orchestrator.core.names import EndpointId, RunId
+from orchestrator.core.provoked import put_in, taken_out
 from orchestrator.core.record import Mark, Record, RunStatus
 from orchestrator.core.situation import Shift
 from orchestrator.core.steering import serving, shares_now
 from orchestrator.core.waiting import remembered
 from workflows.wire import RunClosed, ServiceState
+from workflows.wire.drill import FaultNews
 
 ACTED = frozenset({RunStatus.COMPLETED, RunStatus.HALTED, RunStatus.UNDONE})
 """Ends of a run that has changed the world, if only for a while."""
@@ -33,11 +35,12 @@ def after_run(state: ServiceState, closed: RunClosed, *, now: datetime, in_vain:
     """*state* with what the run that held the service leaves behind. To be asked while it still holds it.
 
     An automatic run that has changed anything counts as one of several, and waits for a person's word where the
-    policy wants one; one that was *in_vain* left traffic where it stood, and does neither. A complete run ends a move
-    for a time, or begins one; a preparation moves nothing.
+    policy wants one; one that was *in_vain* left traffic where it stood, and does neither, nor does one that a drill
+    has provoked, however it ended. A complete run ends a move for a time, or begins one; a preparation moves nothing.
     """
     automatic, shift = state.automatic, state.shift
-    if closed.record.trigger.by == "automatic" and closed.status in ACTED and not in_vain:
+    real = closed.record.trigger.by == "automatic" and closed.record.drill is None
+    if real and closed.status in ACTED and not in_vain:
         automatic = remembered(automatic, now)
     if closed.status is RunStatus.COMPLETED and closed.record.kind is not MoveKind.PREPARATION:
         held = state.run if state.run is not None and state.run.run == closed.run else None
@@ -89,20 +92,21 @@ def goes_elsewhere(state: ServiceState, last: Record, now: datetime) -> bool:
 
 
 def after_drill(state: ServiceState, record: Record) -> ServiceState:
-    """*state* after *record*: if that is a drill's way home, nothing of the drill counts for cool-down or flapping.
+    """*state* after *record*: if that is a drill's way home, nothing of the drill counts for the cool-down.
 
-    A real outage right after a drill is met as if there had been none.
+    A real outage right after a drill is met as if there had been none. What was real in the middle of it counts.
     """
-    if record.drill is None or record.status is not RunStatus.COMPLETED:
+    if record.drill is None or record.kind is not MoveKind.FAILBACK or record.status is not RunStatus.COMPLETED:
         return state
-    others = [each for each in state.last_runs if each.run != record.run and each.status is not RunStatus.OBSERVED]
-    automatic = state.automatic
-    if others and others[0].trigger.by == "automatic" and others[0].closed is not None:
-        # What the drill's way home takes back is the failover of the drill itself: it began with a steady service.
-        over = others.pop(0).closed
-        automatic = tuple(each for each in automatic if over is None or each < over)
-    last = max((each.closed for each in others if each.closed is not None), default=None)
-    return replace(state, automatic=automatic, last_closed=last)
+    real = (each for each in state.last_runs if each.drill != record.drill and each.status is not RunStatus.OBSERVED)
+    return replace(state, last_closed=max((each.closed for each in real if each.closed is not None), default=None))
+
+
+def faulted(state: ServiceState, news: FaultNews, *, now: datetime) -> ServiceState:
+    """*state* once a drill says that a fault is about to go in, or is out."""
+    if news.out:
+        return replace(state, faulted=taken_out(state.faulted, news.drill, now))
+    return replace(state, faulted=put_in(state.faulted, news.drill, news.endpoint, news.until, now))
 
 
 def after_word(state: ServiceState, *, now: datetime) -> ServiceState:

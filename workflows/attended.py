@@ -20,6 +20,7 @@ with workflow.unsafe.imports_passed_through():
         Slice,
         StatusQuestion,
     )
+    from workflows.wire.drill import FaultNews
 
 
 class Attended:
@@ -48,6 +49,11 @@ class Attended:
         """A person has seen what automation did: it may go on."""
         self._state = aftermath.after_word(self._state, now=workflow.now())
         self._news = self._look_due = True
+
+    @workflow.signal
+    def faulted(self, news: FaultNews) -> None:
+        """A drill is about to put a fault in, or has taken it out: what that brings about is its own."""
+        self._state = aftermath.faulted(self._state, news, now=workflow.now())
 
     @workflow.update
     def set_mode(self, mode: SetMode) -> None:

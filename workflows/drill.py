@@ -39,6 +39,7 @@ with workflow.unsafe.imports_passed_through():
         SYNTHETIC,
         AbortDrill,
         DrySeen,
+        FaultNews,
         GovernorQuestion,
         ShadowQuestion,
         ShadowSeen,
@@ -279,7 +280,8 @@ class DrillWorkflow:
         if before.workload is None:
             raise _Stopped("inconclusive", f"not begun: endpoint '{before.active}' has no workload to put a fault into")
         deadline = workflow.now() + timedelta(seconds=request.max_s)
-        return PlacedFault(FaultTask(f"drill:{self._id}", request.fault, before.workload, deadline))
+        news = FaultNews(self._subject, self._id, self._tell.report.target, deadline)
+        return PlacedFault(FaultTask(f"drill:{self._id}", request.fault, before.workload, deadline, news))
 
     async def _fault_and_failover(self, fault: Fault, before: Steady) -> Record:
         kind = self._request.fault

@@ -11,6 +11,7 @@ from orchestrator.core.decision import Go, Request
 from orchestrator.core.errors import BadInput
 from orchestrator.core.move import Move, MoveKind, Objection, Trigger
 from orchestrator.core.names import Domain, EndpointId, RunId, encloses
+from orchestrator.core.provoked import provoked_by
 from orchestrator.core.quorum import Assessment, Verdict
 from orchestrator.core.record import Entry, Mark, Record, RunStatus
 from orchestrator.core.rehearsal import cold_standbys
@@ -209,8 +210,13 @@ def carry(
         queues=queues(state, move.failing),
         entries=opening(state, move, found, now, f"decided by {plan.trigger.by}: {plan.trigger.reason}"),
         notify=state.slice.notify,
-        drill=request.drill if request else state.slice.drill,
+        drill=request.drill if request else state.slice.drill or _provoked(state, move, found, now),
     )
+
+
+def _provoked(state: ServiceState, move: Move, found: tuple[Assessment, ...], now: datetime) -> str | None:
+    """The drill whose fault automation flees from."""
+    return provoked_by(state.faulted, move, found, state.detected, now)
 
 
 def holding(

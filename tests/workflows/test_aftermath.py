@@ -151,10 +151,37 @@ def test_automation_goes_elsewhere_at_once_as_long_as_there_is_an_elsewhere() ->
     assert not goes_elsewhere(tried, fell_at("promote", run="chat-3"), LATER), "us was tried before"
 
 
+def drilled(status: RunStatus, kind: MoveKind = MoveKind.FAILOVER, by: str = "automatic") -> RunClosed:
+    """The end of a run that a drill has provoked, or asked for."""
+    one = closed(status, by, kind)
+    return replace(one, record=replace(one.record, drill="d-1", closed=NOW))
+
+
+@pytest.mark.parametrize("status", [RunStatus.COMPLETED, RunStatus.HALTED, RunStatus.UNDONE])
+def test_what_a_drill_has_provoked_is_no_flapping_however_it_ended(status: RunStatus) -> None:
+    """A drill that halts, or is ended by a person, never goes home: its failover still counts for nothing."""
+    acknowledging = replace(CHAT, policy=replace(CHAT.policy, acknowledge=True))
+    known = replace(state(), slice=Slice(1, acknowledging, VANTAGES))
+    assert after_run(known, drilled(status), now=NOW).automatic == ()
+    after = situation.closed(known, drilled(status), stopped=False, now=NOW)
+    assert (after.automatic, after.last_closed) == ((), NOW), "the usual pause, and not a longer one"
+
+
+def test_a_real_failover_beside_a_drill_is_as_real_as_ever() -> None:
+    """us dies in the middle of a drill of eu: that run counts, and the drill's way home does not hide it."""
+    before = NOW - timedelta(hours=1)
+    real = replace(closed(RunStatus.COMPLETED).record, run=RunId("chat-3"), closed=NOW)
+    provoked = replace(drilled(RunStatus.COMPLETED).record, run=RunId("chat-2"), closed=NOW - timedelta(minutes=2))
+    home = replace(drilled(RunStatus.COMPLETED, MoveKind.FAILBACK, "drill:d-1").record, run=RunId("chat-4"))
+    known = state(last_runs=(home, real, provoked), automatic=(before, NOW), last_closed=LATER)
+    after = after_drill(known, home)
+    assert (after.automatic, after.last_closed) == ((before, NOW), NOW)
+
+
 def test_the_runs_of_a_drill_neither_flap_nor_cool_down() -> None:
     """Once a drill has gone home, automation is as ready as before it; a real run that came before still counts."""
     real = replace(closed(RunStatus.COMPLETED).record, run=RunId("chat-0"), closed=NOW - timedelta(hours=1))
-    drilled = replace(real, run=RunId("chat-2"), closed=NOW)
+    provoked = replace(drilled(RunStatus.COMPLETED).record, run=RunId("chat-2"))
     home = replace(
         real,
         run=RunId("chat-3"),
@@ -163,17 +190,18 @@ def test_the_runs_of_a_drill_neither_flap_nor_cool_down() -> None:
         drill="d-1",
         closed=LATER,
     )
-    known = state(last_runs=(home, drilled, real), automatic=(real.closed, NOW), last_closed=LATER)
+    assert real.closed is not None
+    known = state(last_runs=(home, provoked, real), automatic=(real.closed,), last_closed=LATER)
     after = after_drill(known, home)
     assert after.automatic == (real.closed,)
     assert after.last_closed == real.closed
-    assert after_drill(known, drilled) == known
+    assert after_drill(known, provoked) == known
     assert after_drill(known, replace(home, status=RunStatus.HALTED)) == known
 
 
 def test_a_drill_leaves_a_run_of_a_person_alone() -> None:
-    """Only an automatic run is a drill's own: whatever else came last before the way home counts as it did."""
+    """Only what a drill has provoked is its own: whatever else came last before the way home counts as it did."""
     person = replace(closed(RunStatus.COMPLETED, "ann").record, run=RunId("chat-2"), closed=NOW)
-    home = replace(person, run=RunId("chat-3"), trigger=Trigger("drill:d-1", "home"), drill="d-1", closed=LATER)
+    home = replace(drilled(RunStatus.COMPLETED, MoveKind.FAILBACK, "drill:d-1").record, run=RunId("chat-3"))
     after = after_drill(state(last_runs=(home, person), automatic=(NOW,), last_closed=LATER), home)
     assert (after.automatic, after.last_closed) == ((NOW,), NOW)

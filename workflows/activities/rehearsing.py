@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -45,7 +46,7 @@ from workflows.wire import (
     service_id,
     shard_of,
 )
-from workflows.wire.drill import Turn, WhoseTurn
+from workflows.wire.drill import FaultNews, Turn, WhoseTurn
 from workflows.wire.ids import turn_id
 
 POLL_S = 0.25
@@ -62,6 +63,7 @@ class Rehearsing:
     @activity.defn(name=options.INJECT)
     async def inject(self, task: FaultTask) -> FaultSeen:
         """Put the fault in until its deadline. A late retry after the clear does nothing."""
+        await self._say(task.news)
         with translated():
             state = await registry.faults(task.workload).inject(
                 FaultKind(task.kind), task.workload.target, key=task.key, deadline=task.deadline
@@ -75,6 +77,7 @@ class Rehearsing:
             faults = registry.faults(task.workload)
             before = await faults.state(key=task.key)
             await faults.clear(key=task.key)
+            await self._say(None if task.news is None else replace(task.news, out=True))
             return FaultSeen(active=False, expired=before is not None and before.expired)
 
     @activity.defn(name=options.WHOSE_TURN)
@@ -170,6 +173,12 @@ class Rehearsing:
                 aside = replace(trigger, overrides=("freeze",))
                 request = replace(request, request=replace(request.request, trigger=aside))
             await asyncio.sleep(POLL_S * 2)
+
+    async def _say(self, news: FaultNews | None) -> None:
+        """Tell the service of the fault, so that what it brings about is no flapping; a drill hangs on nobody's ear."""
+        if news is not None:
+            with contextlib.suppress(RPCError):
+                await self._client.get_workflow_handle(service_id(news.service)).signal("faulted", news)
 
     # ------------------------------------------------------------------ asking
 

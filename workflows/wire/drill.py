@@ -78,6 +78,18 @@ class AbortDrill:
 
 
 @dataclass(frozen=True, slots=True)
+class FaultNews:
+    """Signal ``faulted`` to a service: a drill is about to put a fault in at one of its endpoints, or it is out."""
+
+    service: ServiceId
+    drill: str
+    endpoint: EndpointId
+    until: datetime
+    """When it comes out by itself."""
+    out: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class FaultTask:
     """Put a fault in, or take it out. The deadline is absolute: a retry never extends it."""
 
@@ -85,6 +97,8 @@ class FaultTask:
     kind: str
     workload: Workload
     deadline: datetime
+    news: FaultNews | None = None
+    """What its service is told of it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from orchestrator.core.lastgood import LastGood, Standing
 from orchestrator.core.load import Observed
 from orchestrator.core.move import Move, MoveKind, Objection
 from orchestrator.core.names import Domain, EndpointId, RunId, ServiceId
+from orchestrator.core.provoked import Faulted
 from orchestrator.core.quorum import Assessment, View
 from orchestrator.core.record import Record, RunStatus
 from orchestrator.core.situation import Shift
@@ -22,6 +23,9 @@ from orchestrator.core.underway import UnderWay
 from runbooks.plan import Plan
 from workflows.wire.topology import Slice
 from workflows.wire.watching import NOTHING_HEARD, Heartbeats, Look
+
+OF_QUESTIONS = "q-"
+"""How the ids of questions begin; the id of a run follows: that of the record that a no leaves behind."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,6 +163,8 @@ class ServiceState:
     """When it did not serve as it should: a revision of the topology is good only without."""
     remembers: datetime | None = None
     """It knows nothing from before, for its workflow was lost and made anew; None: it knows all."""
+    faulted: Faulted | None = None
+    """The last fault that a drill has put in."""
 
 
 @dataclass(frozen=True, slots=True)
