@@ -44,7 +44,7 @@ class TopologyWorkflow:
 
     @workflow.run
     async def run(self, applied: Applied) -> None:
-        await workflow.wait_condition(lambda: workflow.info().get_current_history_length() > options.CONTINUE_AT)
+        await workflow.wait_condition(_long)
         await workflow.wait_condition(workflow.all_handlers_finished)
         workflow.continue_as_new(replace(self._applied))
 
@@ -120,6 +120,12 @@ class TopologyWorkflow:
         every = _every(self._applied)
         found = next((each for each in every if each.number == revision), None)
         return revisions.document_of(found, every) if found is not None else ""
+
+
+def _long() -> bool:
+    """Whether it is time to continue as new: a few large documents make a history heavy long before it is long."""
+    info = workflow.info()
+    return info.get_current_history_length() > options.CONTINUE_AT or info.is_continue_as_new_suggested()
 
 
 def _bare(applied: Applied) -> Applied:
