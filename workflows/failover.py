@@ -234,6 +234,8 @@ class FailoverWorkflow:
             if not is_cancelled_exception(error):
                 raise
             if self._progress.state(step.id) is not StepState.RUNNING:
+                why = next((text for name, text in reversed(self._progress.failures) if name == step.id), "let go")
+                self._story.note(Mark.STEP_SKIPPED, why, step.id, since=began)
                 return
             if self._progress.aborted:
                 why = "the run was cancelled" if self._progress.stopped == "cancelled" else "the run was stopped"
@@ -365,6 +367,10 @@ class FailoverWorkflow:
             return None
         plan = self._carry.plan
         again = await reading.recheck(plan.service, plan.source)
+        if plan.planned:
+            return (
+                None  # a person has said that the source is no good, in the middle of the move: half way helps nobody
+            )
         if again and self._carry.one_of_many and await reading.landed(self._carry.service, plan.run):
             return None  # a leader wrote, and was not heard of any more
         return again
@@ -395,6 +401,8 @@ class FailoverWorkflow:
                 pass
         answer = self._answers[act.id] = Acted(acting.done(act, step))
         self._story.note(Mark.ACT, answer.text, step)
+        if step is not None and self._progress.state(step) is StepState.SKIPPED:
+            self._story.note(Mark.STEP_SKIPPED, answer.text, step)
         self._let_go()
         self._held, self._news = "", True
         return answer

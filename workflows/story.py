@@ -54,8 +54,12 @@ class Story:
         self._heralds.send(Publication(record=self.record))
 
     def switch(self, *, planned: bool) -> None:
-        """The steps are those of a (un)planned move from now on."""
-        self.record = replace(self.record, steps=brief(self._plan, planned=planned))
+        """The steps are those of a (un)planned move from now on, besides those that have begun."""
+        lines = {line.id: line for way in (True, False) for line in brief(self._plan, planned=way)}
+        begun = {entry.step for entry in self.record.entries if entry.mark is Mark.STEP_STARTED}
+        kept = begun | {line.id for line in brief(self._plan, planned=planned)}
+        steps = tuple(lines[step.id] for step in self._plan.steps if step.id in kept)
+        self.record = replace(self.record, steps=steps)
 
     def close(self, status: RunStatus, text: str) -> None:
         """The last entry."""

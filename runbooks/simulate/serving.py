@@ -309,7 +309,7 @@ class ServiceSide:
 
     def _recheck(self, plan: Plan) -> str:
         verdicts = {each.endpoint: each.verdict for each in self.assessments()}
-        well = plan.source and all(verdicts[name] is Verdict.HEALTHY for name in plan.source)
+        well = plan.source and not plan.planned and all(verdicts[name] is Verdict.HEALTHY for name in plan.source)
         return "the source is healthy again" if well else ""
 
     def _target_doubted(self) -> bool:

@@ -258,6 +258,7 @@ async def test_a_pending_step_is_skipped_by_name(runs: Any) -> None:
     record = await handle.result()
     assert record.status is RunStatus.COMPLETED
     assert "drain" not in runs.world.steps
+    assert [entry.step for entry in record.entries if entry.mark is Mark.STEP_SKIPPED] == ["drain"]
 
 
 async def test_a_step_under_way_is_skipped_or_begun_anew(runs: Any) -> None:
@@ -276,6 +277,9 @@ async def test_a_step_under_way_is_skipped_or_begun_anew(runs: Any) -> None:
         "verify to be tried again by alice: because of a reason",
         "drain skipped by alice: because of a reason",
     ]
+    (skipped,) = [entry for entry in record.entries if entry.mark is Mark.STEP_SKIPPED]
+    assert (skipped.step, skipped.text) == ("drain", "skipped by alice: because of a reason")
+    assert skipped.seconds is not None
 
 
 async def test_a_write_tried_again_when_its_target_has_fallen_ends_the_run(runs: Any) -> None:
@@ -310,7 +314,9 @@ async def test_a_planned_run_whose_source_dies_goes_on_without_draining(runs: An
     assert await act(handle, ActKind.SWITCH, planned=False) == "switched to unplanned by alice: because of a reason"
     record = await handle.result()
     assert record.status is RunStatus.COMPLETED
-    assert [step.id for step in record.steps] == ["promote", "verify", "steer", "converge"]
+    assert [step.id for step in record.steps] == ["promote", "verify", "steer", "converge", "drain"]
+    (let_go,) = [entry for entry in record.entries if entry.mark is Mark.STEP_SKIPPED]
+    assert (let_go.step, let_go.text) == ("drain", "no part of the move any more")
     assert runs.world.routing.fence.weights == AWAY
 
 

@@ -114,6 +114,20 @@ async def test_a_source_that_dies_half_way_is_left_at_once(runs: Any) -> None:
     assert "drain" not in runs.world.steps
 
 
+async def test_who_switches_to_unplanned_is_believed_over_the_verdict(runs: Any) -> None:
+    """The probes still call the source healthy: half way is no place to stay, and the target has been proved."""
+    weighing(runs)
+    runs.world.recheck_says = "eu is healthy again"
+    runs.world.gates["shift.25.hold"] = asyncio.Event()
+    plan = runs.plan(MoveKind.SWITCHOVER, book("canary-shift", {"hold": "2s"}))
+    handle = await runs.begin(plan)
+    await until(lambda: states(handle), lambda found: found["shift.25.hold"] == "running")
+    await act(handle, ActKind.SWITCH, planned=False)
+    record = await handle.result()
+    assert (record.status, runs.world.routing.fence.weights) == (RunStatus.COMPLETED, AWAY)
+    assert {"shift.5", "shift.25", "shift.25.hold", "shift-at-once"} <= {step.id for step in record.steps}
+
+
 async def test_a_run_is_not_switched_to_where_nothing_moves(runs: Any) -> None:
     """A runbook that steers in planned moves only is no unplanned one: the switch is refused with what helps."""
     runs.world.gates["verify"] = asyncio.Event()
