@@ -147,12 +147,13 @@ names the rule, the person and the reason (`--override RULE --reason WHY`), and 
 - `freeze` refuses planned moves. An outage is no reason to wait: only a window with `unplanned: true` makes automation
   ask then.
 - `cool-down` doubles with each automatic run within `flap_window`, up to a day, and `not-acknowledged` waits for
-  `failover ack SERVICE`. Both keep automatic runs apart; a person's run, and one that a person approves, is not one.
+  `failover ack SERVICE`. Both keep automatic runs apart; a person's run, and one that a person approves, is not one,
+  nor is one that a drill's fault has provoked.
 - `pool-full` counts what other services were promised in the same pool.
 - `too-many-at-once` and `change-guard` look at all services; a single change is never a crowd.
 - `setback` holds up failbacks into a region where the stages of another one had to turn back: five minutes, twice as
-  long each time it happens again, two hours at most. A failback by stages that passes ends it. What leaves an endpoint
-  that is down is never held up.
+  long each time it happens again, two hours at most. Those that are on their way there stay at the stage where they are.
+  A failback by stages that passes ends it. What leaves an endpoint that is down is never held up.
 - A move for a time (`expires`) needs a reason. When it is over the service says `shift-expired` and asks to send
   traffic back to where it went before; it does not do so by itself."""
 
