@@ -8,8 +8,8 @@ from datetime import datetime
 from orchestrator.core import crashes, lastgood
 from orchestrator.core.crashes import Memory
 from orchestrator.core.health import Health
-from orchestrator.core.move import MoveKind
 from orchestrator.core.names import EndpointId
+from orchestrator.core.provoked import LINGER
 from orchestrator.core.quorum import Assessment
 from orchestrator.core.record import Record, RunStatus
 from orchestrator.core.steering import shares_now
@@ -17,7 +17,7 @@ from workflows.wire import ServiceState
 
 
 def looked(state: ServiceState, found: tuple[Assessment, ...], now: datetime) -> ServiceState:
-    """*state* with the crashes that a look tells of; a service that is there for a drill has none."""
+    """*state* with the crashes that a look tells of; what falls in a drill, or by its fault, is none."""
     if state.slice.drill is not None or not (state.detected or state.crashes):
         return state
     service = state.slice.service
@@ -25,7 +25,7 @@ def looked(state: ServiceState, found: tuple[Assessment, ...], now: datetime) ->
         state.crashes,
         found,
         weights=None if state.routing is None else shares_now(state.routing, service.endpoints),
-        since=state.detected,
+        since=tuple(each for each in state.detected if not _on_purpose(state, *each)),
         blip_s=service.policy.confirm_s,
         revision=state.slice.revision,
         now=now,
@@ -69,26 +69,17 @@ def stood(state: ServiceState, found: tuple[Assessment, ...], now: datetime) -> 
 
 
 def ran(state: ServiceState, record: Record, now: datetime) -> ServiceState:
-    """*state* with what the run of *record* tells. With a drill's way home all that the drill led to is forgiven."""
+    """*state* with what the run of *record* tells."""
     if state.slice.drill is not None or record.status is RunStatus.OBSERVED:
         return state
     after = crashes.ran(state.crashes, record, state.detected, revision=state.slice.revision, now=now)
-    if (led_to := _led_to(state, record)) is not None:
-        after = crashes.forgiven(after, min((entry.at for entry in led_to.entries), default=led_to.started))
     return replace(state, crashes=after)
 
 
-def _led_to(state: ServiceState, home: Record) -> Record | None:
-    """The failover that the drill has led to whose way home is complete with *home*; None: that is nothing of the kind.
-
-    A person's failover is not a drill's own.
-    """
-    if home.drill is None or home.kind is not MoveKind.FAILBACK or home.status is not RunStatus.COMPLETED:
-        return None
-    others = (each for each in state.last_runs if each.run != home.run and each.status is not RunStatus.OBSERVED)
-    last = next(others, None)
-    own = last is not None and (last.trigger.by == "automatic" or last.drill is not None)
-    return last if last is not None and own and last.kind is MoveKind.FAILOVER else None
+def _on_purpose(state: ServiceState, endpoint: EndpointId, began: datetime) -> bool:
+    """Whether *endpoint* fell by the fault of a drill."""
+    fault = state.faulted
+    return fault is not None and fault.endpoint == endpoint and fault.since <= began <= fault.until + LINGER
 
 
 def memory(state: ServiceState, now: datetime) -> Memory:

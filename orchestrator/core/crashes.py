@@ -110,7 +110,7 @@ def ended(crashes: tuple[Crash, ...], down: frozenset[EndpointId], now: datetime
 def ran(crashes: tuple[Crash, ...], record: Record, since: Since, *, revision: int, now: datetime) -> tuple[Crash, ...]:
     """*crashes* after the run of *record*: an unplanned one is a crash, however well it went, and so is one given up.
 
-    A drill's own runs are none.
+    The runs of a drill are none, nor is the one that its fault has provoked.
     """
     if record.drill is not None:
         return crashes
@@ -136,11 +136,6 @@ def _met(crashes: tuple[Crash, ...], crash: Crash, record: Record) -> tuple[Cras
         return (*crashes, replace(crash, saved=saved))
     after = replace(known, saved=known.saved or saved, seen=known.seen if known.over else crash.seen)
     return tuple(after if each is known else each for each in crashes)
-
-
-def forgiven(crashes: tuple[Crash, ...], since: datetime) -> tuple[Crash, ...]:
-    """*crashes* without those that began at *since* or later: they were put in on purpose."""
-    return tuple(each for each in crashes if each.began < since)
 
 
 def _newest(crashes: tuple[Crash, ...]) -> tuple[Crash, ...]:

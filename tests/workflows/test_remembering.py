@@ -6,9 +6,10 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from orchestrator.core.crashes import Crash, Memory
+from orchestrator.core.crashes import Memory
 from orchestrator.core.move import MoveKind, Trigger
 from orchestrator.core.names import EndpointId, RunId
+from orchestrator.core.provoked import put_in
 from orchestrator.core.quorum import Assessment, Verdict
 from orchestrator.core.record import Entry, Mark, Record, RunStatus
 from real.scenery import AT_HOME, AWAY, EU, US, VANTAGES, at_home, service
@@ -88,22 +89,17 @@ def run(name: str, kind: MoveKind, at: datetime, **changes: Any) -> Record:
     return replace(made, **changes)
 
 
-def drilled(by: str = "automatic", **home: Any) -> tuple[Crash, ...]:
-    """What is remembered after an outage of an hour ago, a drill's failover now, and its way home."""
-    old = Crash(NOW - timedelta(hours=1), NOW - timedelta(minutes=50), "eu was down", EU, over=True)
-    state = ServiceState(Slice(1, service(), VANTAGES), routing=at_home(), crashes=(old,))
-    away = run("chat-2", MoveKind.FAILOVER, NOW, trigger=Trigger(by, "eu is down"))
-    state = remembering.ran(state, away, NOW)
-    assert len(state.crashes) == 2
-    back = run("chat-3", MoveKind.FAILBACK, NOW + timedelta(minutes=1), drill="d-1", **home)
-    return remembering.ran(replace(state, last_runs=(away,)), back, NOW + timedelta(minutes=1)).crashes
-
-
-def test_a_drill_is_no_crash() -> None:
-    """Once a drill has gone home nothing of it is remembered; an outage before it is, and so is a person's run."""
-    assert [each.endpoint for each in drilled()] == [EU]
-    assert len(drilled(by="ann")) == 2
-    assert len(drilled(status=RunStatus.ABORTED)) == 2
+def test_the_fault_of_a_drill_is_no_crash() -> None:
+    """eu fell while a drill's fault was in: that is not remembered. What falls long after, or elsewhere, is real."""
+    fault = put_in(None, "d-1", EU, NOW + timedelta(minutes=5), NOW)
+    state = ServiceState(Slice(1, service(), VANTAGES), routing=at_home(), faulted=fault)
+    down = (Assessment(EU, Verdict.DOWN, "down", None, None, True),)
+    for minutes, crashed in ((1, 0), (5, 0), (7, 1)):
+        began = NOW + timedelta(minutes=minutes)
+        known = replace(state, detected=((EU, began),))
+        assert len(remembering.looked(known, down, began + timedelta(minutes=1)).crashes) == crashed
+    elsewhere = replace(state, faulted=replace(fault, endpoint=US), detected=((EU, NOW + timedelta(minutes=1)),))
+    assert len(remembering.looked(elsewhere, down, NOW + timedelta(minutes=2)).crashes) == 1
 
 
 def test_a_service_that_is_there_for_a_drill_remembers_nothing() -> None:
