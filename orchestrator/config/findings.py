@@ -218,7 +218,7 @@ def _automatic(service: Service, path: str) -> Iterator[Finding]:
     if policy.mode is not Mode.AUTOMATIC:
         return
     if policy.capacity is None:
-        text = "the capacity that it needs is not known, so every failover asks a person"
+        text = "the capacity that it needs is not known, so a failover asks a person where its load is not observed"
         yield Finding("warning", f"{path}.policy.capacity", text, "write the requests in flight that it needs")
     for endpoint in service.endpoints:
         here = f"{path}.endpoints[{endpoint.id}].capacity"

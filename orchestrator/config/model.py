@@ -229,7 +229,8 @@ class Policy(Part):
     prefer: list[f.Id] = []
     """Endpoints in the order in which they are tried as targets; the others come after, by id."""
     capacity: Annotated[int, Field(ge=1, le=10_000_000)] | None = None
-    """Requests in flight that the service needs; left out: unknown, which means ask a person."""
+    """Requests in flight that the service needs; where more were observed, those count. Left out: what was observed
+    counts alone, and where nothing was, a person is asked."""
     confirm: f.Pause = 10.0
     """At least this long from the first failed probe to an automatic write: 0s to 1d."""
     cooldown: f.Pause = 300.0

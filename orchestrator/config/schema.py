@@ -140,6 +140,11 @@ _RULES = """\
 Before anything moves every rule is asked, and all those that object are told at once, each with its reason. An override
 names the rule, the person and the reason (`--override RULE --reason WHY`), and stands in the record.
 
+- A move needs room for the load that is declared (`policy.capacity`) or for what was observed, whichever is more; the
+  objection names both. Every vantage asks the workload of each endpoint what it has in flight: every 10 seconds, and more
+  rarely where there are more than 500. The most within a minute counts, probes included, summed over the endpoints that
+  carry traffic. What an endpoint says while it fails is not believed: what it had before counts for a quarter of an
+  hour, and as long as it stays down. Without a `workload`, or where its provider cannot tell, nothing is observed.
 - What is not known counts against the move: silence of vantages, an unknown capacity, a pool that the file does not
   name, a jurisdiction that nobody gives, a time zone that the machine does not know.
 - `residency` is never overridden by automation, nor while the source serves. In an outage a person may do so by name:
@@ -149,7 +154,8 @@ names the rule, the person and the reason (`--override RULE --reason WHY`), and 
 - `cool-down` doubles with each automatic run within `flap_window`, up to a day, and `not-acknowledged` waits for
   `failover ack SERVICE`. Both keep automatic runs apart; a person's run, and one that a person approves, is not one,
   nor is one that a drill's fault has provoked.
-- `pool-full` counts what other services were promised in the same pool.
+- `pool-full` counts what other services were promised in the same pool: what they declare. A move asks for what was
+  observed, where that is more.
 - `too-many-at-once` and `change-guard` look at all services; a single change is never a crowd.
 - `setback` holds up failbacks into a region where the stages of another one had to turn back: five minutes, twice as
   long each time it happens again, two hours at most. Those that are on their way there stay at the stage where they are.
