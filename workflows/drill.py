@@ -92,6 +92,8 @@ class DrillWorkflow:
         self._shadow: Shadow | None = None
         self._left = ""
         """What could not be left as it was."""
+        self._at_home = False
+        """Whether it has brought home what it had moved."""
         self._task: asyncio.Task[object] | None = None
         self._cancelled = CANCELLED
         self._tell = Phases(
@@ -122,6 +124,8 @@ class DrillWorkflow:
         except asyncio.CancelledError:
             verdict, text = "inconclusive", self._cancelled
             self._tell.end(ok=False, text=text)
+        if verdict == "inconclusive" and request.level not in {DRY, SYNTHETIC}:
+            text = f"{text}{self._away()}"
         if self._left:
             verdict, text = ("failed" if verdict in {"passed", "partial"} else verdict), f"{text}; {self._left}"
         self._tell.report = replace(self._tell.report, verdict=verdict, text=text, ended=workflow.now())
@@ -144,6 +148,14 @@ class DrillWorkflow:
             raise ApplicationError(f"drill {self._id} is over already: {self._tell.report.verdict}", type="Refused")
         if self._cancelled != CANCELLED:
             raise ApplicationError(f"drill {self._id} is ending already: {self._cancelled}", type="Refused")
+
+    def _away(self) -> str:
+        """What is left to a person where the fault is out, and the traffic was not brought home; empty: nothing."""
+        report = self._tell.report
+        if self._at_home or not any(phase.name == "failover" for phase in report.phases):
+            return ""
+        what = f"run {report.failover} has moved" if report.failover else "a failover that has begun may move"
+        return f"; {what} the traffic: look with failover status, and bring it home with failover failback"
 
     def _went_wrong(self, error: FailureError) -> str:
         if is_cancelled_exception(error):
@@ -257,6 +269,7 @@ class DrillWorkflow:
             raise stopped or _Stopped("failed", "no failover came of the fault")
         governor = await self._ask_governor(record) if shadow is not None else None
         back = await self._failback(home)
+        self._at_home = True
         self._tell.begin("steady-again", "waiting for a healthy service with its traffic at home")
         after = await self._steady(home=home)
         if not after.ok:

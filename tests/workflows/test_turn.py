@@ -73,7 +73,10 @@ async def test_no_second_drill_begins_while_one_is_under_way(ground: Ground) -> 
 
     await first.execute_update("abort", AbortDrill("bob", "a real incident"), result_type=DrillReport)
     report = await first.result()
-    assert (report.verdict, report.text) == ("inconclusive", "bob ended the drill: a real incident")
+    assert report.verdict == "inconclusive"
+    assert report.text.startswith(
+        "bob ended the drill: a real incident; a failover that has begun may move the traffic"
+    )
     assert ground.rehearsal.cleared == ["drill:d-1"]
     await over(ground)
 

@@ -43,7 +43,7 @@ def report(drill: DrillReport, now: datetime) -> RenderableType:
         word, style = {None: ("running", "cyan"), True: ("ok", "green"), False: ("failed", "bold red")}[phase.ok]
         took = seconds(((phase.ended or now) - phase.started).total_seconds())
         grid.add_row(cell(f"  {phase.name}", "bold"), cell(word, style), cell(took, "dim"), cell(phase.text))
-    lines: list[RenderableType] = [head, grid]
+    lines: list[RenderableType] = [head, *([grid] if drill.phases else [])]
     if drill.ttr_s is not None:
         met = drill.ttr_s <= drill.objective_s
         detected = f", detected in {seconds(drill.ttd_s)}" if drill.ttd_s is not None else ""
