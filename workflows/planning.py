@@ -24,6 +24,7 @@ from runbooks.plan import Plan
 from runbooks.planner import Ground, Unplannable, plan
 from runbooks.printed import record_of
 from runbooks.stages import APART
+from workflows import remembering
 from workflows.aftermath import shift_begun
 from workflows.pretending import pretending
 from workflows.wire import (
@@ -138,7 +139,7 @@ def remarks(state: ServiceState, asked: Request | None) -> tuple[str, ...]:
     """What whoever approves the plan of *asked* must know: the last good routing may be of another topology."""
     if asked is None or asked.runbook != RESTORE or asked.after is not None or state.last_good is None:
         return ()
-    told = lastgood.elsewhere(state.last_good, revision=state.slice.revision)
+    told = lastgood.elsewhere(state.last_good, remembering.ground(state))
     return (told,) if told else ()
 
 

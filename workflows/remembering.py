@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import zlib
 from dataclasses import replace
 from datetime import datetime
 
 from orchestrator.core import crashes, lastgood
 from orchestrator.core.crashes import Memory
 from orchestrator.core.health import Health
+from orchestrator.core.lastgood import Ground
 from orchestrator.core.names import EndpointId
 from orchestrator.core.provoked import LINGER
 from orchestrator.core.quorum import Assessment
@@ -60,12 +62,20 @@ def stood(state: ServiceState, found: tuple[Assessment, ...], now: datetime) -> 
         old,
         weights=weights,
         generation=generation,
-        revision=state.slice.revision,
+        ground=ground(state),
         found=found,
         bake_s=bake_s,
         now=now,
     )
     return replace(state, standing=new, last_good=good)
+
+
+def ground(state: ServiceState) -> Ground:
+    """The topology in force, as the service stands on it."""
+    known = state.standing
+    if known is not None and known.shape and known.revision == state.slice.revision:
+        return Ground(known.revision, known.shape)  # made once for each revision: a thousand services look at a time
+    return Ground(state.slice.revision, f"{zlib.crc32(repr(state.slice.service).encode()):08x}")
 
 
 def ran(state: ServiceState, record: Record, now: datetime) -> ServiceState:

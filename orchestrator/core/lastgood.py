@@ -16,6 +16,15 @@ from orchestrator.core.topology import Weights
 
 
 @dataclass(frozen=True, slots=True)
+class Ground:
+    """The topology as one service stands on it."""
+
+    revision: int
+    shape: str = ""
+    """A fingerprint of what that revision says of the service; empty: not known."""
+
+
+@dataclass(frozen=True, slots=True)
 class Standing:
     """A routing that stands, and since when all that carries its traffic has been well."""
 
@@ -27,8 +36,10 @@ class Standing:
     """None: not all of its endpoints are well."""
     revised: datetime | None = None
     """When that revision came while it served well; None: it has served well under no other."""
-    proven: int | None = None
-    """An earlier revision under which it had served well for the bake time, and does so since."""
+    proven: Ground | None = None
+    """An earlier topology under which it had served well for the bake time, and does so since."""
+    shape: str = ""
+    """A fingerprint of what the revision says of the service; empty: not known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +52,8 @@ class LastGood:
     """The newest revision of the topology under which it had served well for so long."""
     until: datetime
     """When it was last seen to serve well."""
+    shape: str = ""
+    """A fingerprint of what that revision said of the service; empty: not known."""
 
 
 def seen(
@@ -48,7 +61,7 @@ def seen(
     *,
     weights: Weights | None,
     generation: int,
-    revision: int,
+    ground: Ground,
     found: tuple[Assessment, ...],
     bake_s: float,
     now: datetime,
@@ -68,10 +81,11 @@ def seen(
     elif since is None and mine and all(verdict is Verdict.HEALTHY for verdict in mine):
         since = now
     if not same or standing is None or since is None or standing.well_since is None:
-        return Standing(weights, generation, revision, since)
-    if revision == standing.revision:
-        return replace(standing, well_since=since)
-    return Standing(weights, generation, revision, since, now, _baked_under(standing, bake_s=bake_s, now=now))
+        return Standing(weights, generation, ground.revision, since, shape=ground.shape)
+    if ground.revision == standing.revision:
+        return replace(standing, well_since=since, shape=ground.shape)
+    proven = _baked_under(standing, bake_s=bake_s, now=now)
+    return Standing(weights, generation, ground.revision, since, now, proven, ground.shape)
 
 
 def left(standing: Standing | None, good: LastGood | None, *, bake_s: float, now: datetime) -> LastGood | None:
@@ -80,24 +94,27 @@ def left(standing: Standing | None, good: LastGood | None, *, bake_s: float, now
         return good
     if (now - standing.well_since).total_seconds() < bake_s:
         return good
-    under = _baked_under(standing, bake_s=bake_s, now=now)
-    return LastGood(standing.weights, standing.generation, standing.revision if under is None else under, now)
+    under = _baked_under(standing, bake_s=bake_s, now=now) or Ground(standing.revision, standing.shape)
+    return LastGood(standing.weights, standing.generation, under.revision, now, under.shape)
 
 
-def _baked_under(standing: Standing, *, bake_s: float, now: datetime) -> int | None:
-    """The newest revision under which *standing* has served well for *bake_s*; None: under none alone."""
+def _baked_under(standing: Standing, *, bake_s: float, now: datetime) -> Ground | None:
+    """The newest topology under which *standing* has served well for *bake_s*; None: under none alone."""
     since = standing.revised or standing.well_since
     baked = since is not None and (now - since).total_seconds() >= bake_s
-    return standing.revision if baked else standing.proven
+    return Ground(standing.revision, standing.shape) if baked else standing.proven
 
 
-def elsewhere(good: LastGood, *, revision: int) -> str:
-    """What people must know before they go back to *good* while *revision* is in force; empty: it is of that one."""
-    if good.revision == revision:
+def elsewhere(good: LastGood, ground: Ground) -> str:
+    """What people must know before they go back to *good* while *ground* is in force; empty: it is of that one."""
+    if good.revision == ground.revision:
         return ""
+    served = f"this routing served well under revision {good.revision} of the topology"
+    if good.shape and good.shape == ground.shape:
+        return f"{served}; revision {ground.revision}, which is in force, says the same of this service"
     return (
-        f"this routing served well under revision {good.revision} of the topology; revision {revision} is in force: "
-        f"failover topology restore --revision {good.revision} goes back to it"
+        f"{served}; revision {ground.revision} is in force: failover topology restore --revision {good.revision} goes "
+        "back to it"
     )
 
 

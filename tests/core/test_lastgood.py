@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.core.lastgood import LastGood, Standing, elsewhere, left, missing, seen
+from orchestrator.core.lastgood import Ground, LastGood, Standing, elsewhere, left, missing, seen
 from orchestrator.core.names import EndpointId
 from orchestrator.core.quorum import Assessment, Verdict
 
@@ -30,7 +30,7 @@ def watched(*moments: tuple[float, Verdict]) -> Standing | None:
             standing,
             weights=HOME,
             generation=7,
-            revision=1,
+            ground=Ground(1, "as it was"),
             found=found(eu=verdict, us=Verdict.DOWN),
             bake_s=BAKE_S,
             now=NOON + timedelta(minutes=minutes),
@@ -45,7 +45,7 @@ def after(standing: Standing | None, minutes: float) -> LastGood | None:
 def test_what_served_for_the_bake_time_is_good() -> None:
     """Half an hour of health and then a planned move: that is where to go back to."""
     good = after(watched((0, Verdict.HEALTHY), (20, Verdict.HEALTHY)), 40)
-    assert good == LastGood(HOME, 7, 1, NOON + timedelta(minutes=40))
+    assert good == LastGood(HOME, 7, 1, NOON + timedelta(minutes=40), "as it was")
 
 
 def test_what_served_too_short_is_not() -> None:
@@ -78,7 +78,7 @@ def test_a_new_generation_begins_anew() -> None:
     first = watched((0, Verdict.HEALTHY))
     later = NOON + timedelta(minutes=60)
     well = found(eu=Verdict.HEALTHY)
-    second = seen(first, weights=HOME, generation=8, revision=1, found=well, bake_s=BAKE_S, now=later)
+    second = seen(first, weights=HOME, generation=8, ground=Ground(1), found=well, bake_s=BAKE_S, now=later)
     assert second == Standing(HOME, 8, 1, later)
 
 
@@ -91,7 +91,7 @@ def under(*moments: tuple[float, int, Verdict]) -> Standing | None:
             standing,
             weights=HOME,
             generation=7,
-            revision=revision,
+            ground=Ground(revision, "as it was"),
             found=found(eu=verdict),
             bake_s=BAKE_S,
             now=now,
@@ -120,9 +120,12 @@ def test_the_last_good_knows_under_which_topology_it_served(
 
 def test_going_back_says_what_the_topology_lacks() -> None:
     """A last good routing of another revision is told of; one whose endpoint is gone names the command that helps."""
-    good = LastGood(HOME, 7, 7, NOON)
-    assert elsewhere(good, revision=7) == ""
-    assert "served well under revision 7 of the topology; revision 9 is in force" in elsewhere(good, revision=9)
+    good = LastGood(HOME, 7, 7, NOON, "as it was")
+    assert elsewhere(good, Ground(7, "as it was")) == ""
+    told = elsewhere(good, Ground(9, "otherwise"))
+    assert "served well under revision 7 of the topology; revision 9 is in force: failover topology restore" in told
+    same = elsewhere(good, Ground(9, "as it was"))
+    assert same.endswith("revision 9, which is in force, says the same of this service")
     assert missing(good, (EU, US), revision=9) == ""
     lost = missing(good, (US,), revision=9)
     assert "sends traffic to eu, which is not in revision 9" in lost

@@ -125,6 +125,10 @@ async def test_the_plan_says_under_which_topology_it_had_served() -> None:
             "restore --revision 1 goes back to it"
         )
         assert f"  note        {remark}\n" in printed.text(found.plan)
+        await configured(play, 4, play.service)
+        again = await explained(play)
+        assert again.plan is not None
+        assert again.plan.remarks[0].endswith("revision 4, which is in force, says the same of this service")
 
 
 async def test_what_the_topology_has_lost_is_named_with_its_cure() -> None:
