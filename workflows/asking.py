@@ -14,7 +14,7 @@ with workflow.unsafe.imports_passed_through():
     from workflows import planning, questions, situation
     from workflows.holding import Holding
     from workflows.wire import Publication, Question
-    from workflows.wire.service import QuestionAnswer
+    from workflows.wire.service import OF_QUESTIONS, QuestionAnswer
 
 
 class Asking(Holding):
@@ -85,7 +85,7 @@ class Asking(Holding):
         asked, now = questions.no_said(asked, said), workflow.now()
         self._state = replace(self._state, question=asked)
         if asked.move is not None:
-            run, found = RunId(asked.id.removeprefix("q-")), situation.assessments(self._state, now)
+            run, found = RunId(asked.id.removeprefix(OF_QUESTIONS)), situation.assessments(self._state, now)
             observed = planning.observed(self._state, asked.move, asked.reasons, found, run=run, now=now)
             if observed is not None:
                 record = questions.record_of_no(observed, asked, said, now)

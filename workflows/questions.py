@@ -17,7 +17,7 @@ from orchestrator.core.waiting import at, spoken
 from runbooks.plan import Approve, Asked
 from workflows.acting import Ballot
 from workflows.wire import Carry, Question, ServiceState, Slice
-from workflows.wire.service import QuestionAnswer
+from workflows.wire.service import OF_QUESTIONS, QuestionAnswer
 
 DENIED = "denied"
 """The reason of a hold after a person's no."""
@@ -25,7 +25,7 @@ DENIED = "denied"
 
 def put(move: Move, reasons: tuple[Objection, ...], run: RunId, now: datetime) -> Question:
     """The question whether *move* shall be made."""
-    return Question(f"q-{run}", now, move.source, move.target, reasons, move)
+    return Question(OF_QUESTIONS + run, now, move.source, move.target, reasons, move)
 
 
 def standing(state: ServiceState) -> Question | None:

@@ -63,6 +63,16 @@ def complete_runs(ctx: typer.Context, incomplete: str) -> list[str]:
     return _complete(ctx, incomplete, names)
 
 
+def complete_asking(ctx: typer.Context, incomplete: str) -> list[str]:
+    """Runs under way and questions that wait for an answer, when the control plane answers within half a second."""
+
+    async def names(control: ControlPlane) -> list[str]:
+        found = await control.statuses()
+        return [*(each.question.id for each in found if each.question), *(each.run for each in found if each.run)]
+
+    return _complete(ctx, incomplete, names)
+
+
 def _complete(ctx: typer.Context, incomplete: str, names: Callable[[ControlPlane], Awaitable[list[str]]]) -> list[str]:
     desk = ctx.find_object(Desk)
 

@@ -31,9 +31,16 @@ OTHER_VERSION = "TMPRL1100"
 """How Temporal's SDK begins the message about a history that this program's workflows would not have written."""
 OTHERWISE = "run the workers of that version, or begin with an empty state"
 _T = TypeVar("_T")
+
+
+class NotAsked(RefusedByRule):
+    """A service does not wait for an answer to that question: any more, or at all."""
+
+
 _ERRORS: dict[str, type[FailoverError]] = {
     "Stale": Stale,
     "BadInput": BadInput,
+    "NoQuestion": NotAsked,
     **dict.fromkeys(("Held", "Refused", "StaleGeneration", "ChangedOutside"), RefusedByRule),
 }
 """What an update's failure is for its caller; the others (a key that is wrong, a server that is away) just failed."""

@@ -18,7 +18,7 @@ from orchestrator.core.record import Record, RunStatus
 from orchestrator.core.steering import Routing
 from orchestrator.core.topology import Service, Topology
 from orchestrator.runtime import schedules
-from orchestrator.runtime.asking import AGAIN, Asking
+from orchestrator.runtime.asking import AGAIN, Asking, NotAsked
 from orchestrator.runtime.connection import ControlPlaneAway, NoSuch, RefusedByRule, Stale, connect
 from orchestrator.runtime.drills import Drills, rehearsable
 from orchestrator.runtime.evacuations import Evacuations
@@ -36,6 +36,7 @@ from workflows.wire import (
     TOPOLOGY_ID,
     Acknowledge,
     Acted,
+    ActKind,
     AdoptRequest,
     Applied,
     Apply,
@@ -61,6 +62,7 @@ from workflows.wire import (
     watch_id,
 )
 from workflows.wire.drill import AbortDrill
+from workflows.wire.service import OF_QUESTIONS, QuestionAnswer
 
 __all__ = [
     "ControlPlane",
@@ -242,6 +244,9 @@ class ControlPlane:
 
         Raises RefusedByRule with the run's own sentence, also for a run that is closed.
         """
+        answered = await self._answer(run, act) if act.kind in {ActKind.APPROVE, ActKind.DENY} else None
+        if answered is not None:
+            return answered
         workflow = run_workflow_id(service or _owner(run), run)
         try:
             return await self._temporal.update(workflow, "act", act, Acted, token=act.id)
@@ -251,6 +256,26 @@ class ControlPlane:
         raise RefusedByRule(
             f"run {run} is {record.status}, and nothing can be done to it any more; read it with: failover show {run}"
         )
+
+    async def _answer(self, question: str, act: RunAct) -> Acted | None:
+        """Answer the question of that id, which a service puts to people; None: it is the id of a run."""
+        run = RunId(question.removeprefix(OF_QUESTIONS))
+        if run == question:
+            return None
+        said = QuestionAnswer(act.id, question, act.kind is ActKind.APPROVE, act.by, act.reason)
+        try:
+            return await self._temporal.update(service_id(_owner(run)), "answer", said, Acted, token=act.id)
+        except NoSuch:
+            return None
+        except NotAsked:
+            # A service may be named like a question: then it is a run of that one.
+            try:
+                await self._record(RunId(question), _owner(RunId(question)))
+            except NoSuch:
+                pass
+            else:
+                return None
+            raise
 
     # ------------------------------------------------------------------ drills
 

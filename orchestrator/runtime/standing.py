@@ -15,7 +15,7 @@ from orchestrator.core.steering import serving
 from orchestrator.core.waiting import at
 from orchestrator.runtime.waits import waits
 from workflows.aftermath import in_vain
-from workflows.wire import RunState, ServiceStatus
+from workflows.wire import Question, RunState, ServiceStatus
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,12 +84,18 @@ def asked_of_people(status: ServiceStatus, state: RunState | None) -> tuple[Aski
     """All that the service, and its run under way (*state*: what that one waits for), wait for a person to answer."""
     found = list(asked_by_run(status.run, status.service, state)) if status.run else []
     if status.question is not None:
-        asked, name = status.question, shlex.quote(status.service)
+        asked = status.question
         why = "; ".join(reason.text for reason in asked.reasons)
         text = f"move {' and '.join(asked.source)} -> {asked.target}? {why}"
-        found.append(Asking(status.service, None, text, (f"failover run {name} --to {shlex.quote(asked.target)}",)))
+        found.append(Asking(status.service, None, text, answers(status.service, asked)))
     found += [Asking(status.service, None, each.text, each.commands) for each in notices(status) if each.needs_somebody]
     return tuple(found)
+
+
+def answers(service: str, asked: Question) -> tuple[str, ...]:
+    """What answers a question of *service*: yes, no, and a choice of one's own."""
+    own = f"failover run {shlex.quote(service)} --to {shlex.quote(asked.target)}"
+    return f"failover approve {asked.id}", f"failover deny {asked.id}", own
 
 
 def asked_by_run(run: RunId, service: str, state: RunState | None) -> tuple[Asking, ...]:

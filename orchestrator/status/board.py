@@ -12,7 +12,7 @@ from orchestrator.core.quorum import Assessment, Verdict
 from orchestrator.core.record import Record
 from orchestrator.core.targets import Load
 from orchestrator.history.merge import is_closed
-from orchestrator.runtime.standing import notices
+from orchestrator.runtime.standing import answers, notices
 from orchestrator.runtime.waits import Wait
 from orchestrator.status.pane import Seen
 from orchestrator.status.state import VERDICT, State
@@ -221,9 +221,7 @@ def _reasons(status: ServiceStatus) -> tuple[Reason, ...]:
         asked = status.question
         why = "; ".join(reason.text for reason in asked.reasons)
         text = f"Move {listed(asked.source)} → {asked.target}?" + (f" {why}" if why else "")
-        reasons.append(
-            Reason("asks", text, State.WARN, f"failover run {name} --to {shlex.quote(asked.target)}", asked.asked)
-        )
+        reasons.append(Reason("asks", text, State.WARN, answers(status.service, asked)[0], asked.asked))
     reasons += [
         Reason(
             each.label,

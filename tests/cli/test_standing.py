@@ -77,7 +77,7 @@ def test_a_target_without_room_is_named_with_the_reason(failover: Any, plane: An
 
 
 def test_programs_are_told_what_waits_for_an_answer(failover: Any, plane: Any, fake: Any) -> None:
-    """The question of a service stands among what asks, with the command that says yes."""
+    """The question of a service stands among what asks, with the commands that say yes and no."""
     why = (Objection("capacity-unknown", "nobody knows how much us carries", asks=True),)
     question = Question("q-1", fake.at(0), (EndpointId("eu"),), EndpointId("us"), why)
     plane.entities["chat"].more = {"question": question}
@@ -86,5 +86,5 @@ def test_programs_are_told_what_waits_for_an_answer(failover: Any, plane: Any, f
         "service": "chat",
         "run": None,
         "text": "move eu -> us? nobody knows how much us carries",
-        "commands": ["failover run chat --to us"],
+        "commands": ["failover approve q-1", "failover deny q-1", "failover run chat --to us"],
     }

@@ -58,7 +58,7 @@ async def test_a_question_comes_with_the_command_that_answers_it(site: Any, worl
     words = text_of((await site.client.get("/")).text)
     assert "Waiting for you" in words
     assert "mode is approval: a person decides" in words
-    assert "failover run rerank --to eu" in words
+    assert "failover approve q1" in words
     assert "held: changed-outside the answer was edited by hand at generation 41 failover resume vision" in words
 
 

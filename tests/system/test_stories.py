@@ -131,8 +131,22 @@ async def load_does_not_fit(night: Night) -> None:
     assert said[1] == said[2]
     assert int(said[1]) >= 6
     assert await night.answers("busy") == ("region5",)
-    by_hand = await night.type("run", "busy", *WHY)
-    assert by_hand.status == 0, by_hand
+    yes, no, by_hand = (await night.type("status", "busy", "--json")).document["asks"][0]["commands"]
+    assert by_hand == "failover run busy --to region6"
+    question = yes.removeprefix("failover approve ")
+    assert no == f"failover deny {question}"
+    assert yes in seen.out
+    said_yes = await night.type(*yes.split()[1:], "--reason", "better slow than gone", by="olaf")
+    words = rf"Question {question}: approved by olaf: better slow than gone; run (\S+) begins: .*"
+    begun = re.fullmatch(words, said_yes.err)
+    assert begun is not None, said_yes
+    record = await night.over("busy", begun[1])
+    assert record.status is RunStatus.COMPLETED
+    assert (record.trigger.by, record.trigger.overrides) == ("olaf", ("capacity-short",))
+    assert f"asked people ({question}): endpoint 'region6' can carry 4" in str(record.entries)
+    late = await night.type(*no.split()[1:], "--reason", "too slow", by="lea")
+    assert late.status == 3
+    assert f"service 'busy' does not wait for an answer to {question}" in late.err
     assert await night.answers("busy") == ("region6",)
     night.carried.set()
 

@@ -10,7 +10,7 @@ import typer
 
 from orchestrator.cli.calls import reason_of
 from orchestrator.cli.desk import desk_of, who
-from orchestrator.cli.options import Reason, complete_runs, duration
+from orchestrator.cli.options import Reason, complete_asking, complete_runs, duration
 from orchestrator.core.names import RunId
 
 if TYPE_CHECKING:
@@ -22,6 +22,15 @@ Run = Annotated[
         metavar="RUN",
         help="A run's id, as 'failover status' shows it.",
         autocompletion=complete_runs,
+        show_default=False,
+    ),
+]
+RunOrQuestion = Annotated[
+    str,
+    typer.Argument(
+        metavar="RUN",
+        help="The id of a run, or of a question (q-...), as 'failover status' shows it.",
+        autocompletion=complete_asking,
         show_default=False,
     ),
 ]
@@ -37,18 +46,25 @@ Step = Annotated[
 ]
 
 
-def approve(ctx: typer.Context, run: Run, *, step: Step = None, reason: Reason = None, by: ByWhom = None) -> None:
-    """Say yes to a run that waits for an approval.
+def approve(
+    ctx: typer.Context, run: RunOrQuestion, *, step: Step = None, reason: Reason = None, by: ByWhom = None
+) -> None:
+    """Say yes to a run that waits for an approval, or to a service that asks before it moves traffic.
 
-    The run names the role that it asks; with two people to ask, the second yes lets it go on.
+    The run names the role that it asks; with two people to ask, the second yes lets it go on. A yes to a service starts
+    the very move that it asked about; what it told of is set aside by your name.
 
     Example: [cyan]failover approve chat-20260301-120000-1a2b --reason "load is low enough"[/]
     """
     _do(ctx, run, "Why may it go on?", replace(_act("approve", by, reason), step=step))
 
 
-def deny(ctx: typer.Context, run: Run, *, step: Step = None, reason: Reason = None, by: ByWhom = None) -> None:
+def deny(
+    ctx: typer.Context, run: RunOrQuestion, *, step: Step = None, reason: Reason = None, by: ByWhom = None
+) -> None:
     """Say no to a run that waits for an approval: it ends, and puts back what it has done.
+
+    A service that hears no leaves traffic where it is, and does not ask again before the world has changed.
 
     Example: [cyan]failover deny chat-20260301-120000-1a2b --reason "the launch is at noon"[/]
     """
@@ -142,7 +158,10 @@ def _do(ctx: typer.Context, run: str, question: str, act: RunAct) -> None:
     reason = reason_of(desk, act.reason or None, question)
     said = replace(act, id=uuid.uuid4().hex, by=act.by.strip() or who(), reason=reason)
     answer = desk.wait(desk.control().act(RunId(run), said))
-    desk.say(f"Run {run}: {answer.text}.")
+    from workflows.wire.service import OF_QUESTIONS  # noqa: PLC0415 - start-up time
+
+    what = "Question" if run.startswith(OF_QUESTIONS) else "Run"
+    desk.say(f"{what} {run}: {answer.text}.")
 
 
 def _act(kind: str, by: str | None, reason: str | None) -> RunAct:

@@ -16,7 +16,7 @@ from orchestrator.cli.render.text import age, cell, listed, stamp
 from orchestrator.cli.render.waiting import waiting_lines
 from orchestrator.core.names import RunId
 from orchestrator.core.quorum import Assessment, Verdict
-from orchestrator.runtime.standing import notices
+from orchestrator.runtime.standing import answers, notices
 from workflows.wire import EndpointBrief, RunState, ServiceStatus
 
 VERDICT_STYLE = {
@@ -80,7 +80,7 @@ def _remarks(status: ServiceStatus, state: RunState | None) -> Iterable[Text]:
         asked = status.question
         rules = listed(reason.text for reason in asked.reasons)
         yield cell(f"{name}: asks whether to move {listed(asked.source)} -> {asked.target}: {rules}", "bold yellow")
-        yield cell(f"    failover run {name} --to {asked.target}")
+        yield from (cell(f"    {command}") for command in answers(name, asked))
     if status.paused:
         yield cell(f"{name}: paused: {status.paused}", "yellow")
         yield cell(f"    failover resume {name}")
