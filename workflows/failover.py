@@ -230,6 +230,8 @@ class FailoverWorkflow:
             effective = isinstance(step.work, Steer | Promote)
             event = failure.event if effective or failure.event is not Event.REFUSE else Event.FAIL
             self._progress = advance(self._progress, step.id, event, failure.text)
+            if event is Event.FAIL:
+                self._returning.turns_back(step, failure.text)
         except (asyncio.CancelledError, FailureError) as error:
             if not is_cancelled_exception(error):
                 raise
@@ -444,4 +446,5 @@ class FailoverWorkflow:
         await self._story.sent()
         if self._steered is not None:
             await self._steered
+        await self._returning.told()
         await workflow.wait_condition(workflow.all_handlers_finished)

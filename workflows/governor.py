@@ -12,6 +12,7 @@ from temporalio.exceptions import FailureError
 
 with workflow.unsafe.imports_passed_through():
     from orchestrator.core import governing
+    from orchestrator.core.easing import Return
     from orchestrator.core.governing import Ledger
     from orchestrator.core.names import ServiceId
     from workflows import options, reading
@@ -121,6 +122,12 @@ class GovernorWorkflow:
             if back.end is not None:
                 self._ledger = governing.ended(self._ledger, back.end, now=workflow.now())
         self._hear()
+
+    @workflow.signal
+    def turned_back(self, end: Return) -> None:
+        """A failback goes back, because its regions did not bear it: others stop before it is over. Twice is once."""
+        self._said += 1
+        self._ledger = governing.ended(self._ledger, end, now=workflow.now())
 
     @workflow.signal
     def arrived(self, arrivals: Arrivals) -> None:

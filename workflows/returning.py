@@ -1,4 +1,5 @@
-"""A failback on its way: between its stages it hears whether its regions have not borne the return of another service.
+"""A failback on its way: between its stages it hears whether its regions have not borne the return of another service,
+and it says at once when they do not bear its own.
 
 Where one of them has not, no more traffic comes: the run stays at the stage where it is, and goes on looking at it, for
 what is there already must go back at once when the region bears that no more either.
@@ -6,14 +7,17 @@ what is there already must go back at once when the region bears that no more ei
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 from collections.abc import Callable
 from dataclasses import replace
 
 from temporalio import workflow
+from temporalio.exceptions import FailureError
 
 with workflow.unsafe.imports_passed_through():
     from orchestrator.core.crowd import Moving
-    from orchestrator.core.easing import RULE, Setback, holding_up, regions_into, said, staying
+    from orchestrator.core.easing import RULE, Return, Setback, holding_up, regions_into, said, staying
     from orchestrator.core.move import MoveKind
     from orchestrator.core.names import Domain, RunId, rehearses
     from orchestrator.core.waiting import at
@@ -22,7 +26,7 @@ with workflow.unsafe.imports_passed_through():
     from workflows import options, reading
     from workflows.attempting import Attempts
     from workflows.story import Story
-    from workflows.wire import Carry, StepResult, StepTask, Waiting
+    from workflows.wire import GOVERNOR_ID, Carry, StepResult, StepTask, Waiting
 
 ROUND_S = 60.0
 """How long a stage that stays is looked at before the governor is asked once more, at least."""
@@ -33,11 +37,14 @@ class Returning:
 
     def __init__(self, carry: Carry, attempts: Attempts, story: Story) -> None:
         self._plan: Plan = carry.plan
-        self._regions = _regions(carry)
+        self._into = _into(carry)
+        self._regions = () if RULE in carry.plan.trigger.overrides else self._into
+        """What is asked about: nothing, where the run's person has set the rule aside."""
         self._attempts = attempts
         self._story = story
         self._staying: dict[str, tuple[Setback, Waiting]] = {}
         """The steps that stay where they are, and why."""
+        self._word: asyncio.Task[None] | None = None
         self._seen: tuple[RunId, ...] = ()
         """The runs that turned back, and that a person let pass."""
 
@@ -54,6 +61,20 @@ class Returning:
         """A person who has looked goes on: what kept *step* keeps no stage to come, and a new setback does."""
         if step in self._staying:
             self._seen = (*self._seen, self._staying[step][0].run)
+
+    def turns_back(self, step: Step, why: str) -> None:
+        """Tell the governor at once that the regions did not bear it: the way back takes its time, and others come.
+
+        The run's end says so once more, and twice is once.
+        """
+        if self._into and isinstance(step.work, Analyse) and step.on_failure in {"rollback", "halt"}:
+            end = Return(self._plan.run, self._plan.service, self._into, why)
+            self._word = asyncio.create_task(_tell(end))
+
+    async def told(self) -> None:
+        """Wait until what was to be said is on its way."""
+        if self._word is not None:
+            await self._word
 
     async def barred(self, progress: Progress) -> str | None:
         """Why not even the first traffic may come: a region has said no since the run was granted. None: it may.
@@ -121,9 +142,15 @@ class Returning:
             self._story.say("run.waiting", f"waiting: {text}; {ways}", step.id)
 
 
-def _regions(carry: Carry) -> tuple[Domain, ...]:
-    """The regions that a run must not bring more to; none where it is no failback, or its person set the rule aside."""
+async def _tell(end: Return) -> None:
+    """Where there is no governor, nobody is told."""
+    with contextlib.suppress(FailureError):
+        await workflow.get_external_workflow_handle(GOVERNOR_ID).signal("turned_back", end)
+
+
+def _into(carry: Carry) -> tuple[Domain, ...]:
+    """The regions that a run brings traffic home to; none where it is no failback, or the governor does not know it."""
     plan = carry.plan
-    if plan.kind is not MoveKind.FAILBACK or rehearses(plan.service) or RULE in plan.trigger.overrides:
+    if plan.kind is not MoveKind.FAILBACK or rehearses(plan.service):
         return ()
     return regions_into(carry.service, plan.target, plan.before, plan.after)

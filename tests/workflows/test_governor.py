@@ -422,7 +422,10 @@ async def test_a_region_that_slows_is_not_given_the_next_service(play: Play) -> 
 
 
 async def test_who_is_on_the_way_stays_where_another_one_turned_back(play: Play) -> None:
-    """Code has a tenth in Paris when Chat turns back: it gets no more until that is over, says why, and arrives."""
+    """Code has a tenth in Paris when Chat turns back: it gets no more until that is over, says why, and arrives.
+
+    It hears so while Chat's own way back still hangs.
+    """
     await away(play)
     gate = play.code.world.gates["steer.10.hold"] = asyncio.Event()
     on_the_way = await go_home(play.code)
@@ -430,12 +433,15 @@ async def test_who_is_on_the_way_stays_where_another_one_turned_back(play: Play)
     await until(lambda: asyncio.sleep(0, play.code.world.steps), lambda steps: "steer.10.hold" in steps)
     slow = "eu beside us: 2 of 2 answers of the target failed (status 503), and 0 % may"
     play.chat.world.failing["steer.10.hold"] = refusal("Refused", slow)
+    back = play.chat.world.gates["steer.10-undo"] = asyncio.Event()
     first = await go_home(play.chat)
     assert isinstance(first, Started), first
-    assert (await play.chat.closed()).last_runs[0].status is RunStatus.UNDONE
     [setback] = await until(lambda: _setbacks(play), bool)
+    assert (await play.chat.status()).run == first.run, "it is still on its way back"
     gate.set()
-    record: Record = await play.env.client.get_workflow_handle(on_the_way.workflow, result_type=Record).result()
+    back.set()
+    assert (await play.chat.closed()).last_runs[0].status is RunStatus.UNDONE
+    record = await until(lambda: _passed(play.code, on_the_way), lambda found: found.closed is not None)
     assert record.status is RunStatus.COMPLETED
     half = next(entry for entry in record.entries if entry.step == "steer.50" and entry.mark is Mark.STEERED)
     assert half.at >= setback.until
@@ -472,6 +478,13 @@ async def test_who_goes_home_beside_others_keeps_a_distance(play: Play) -> None:
     took = next(entry.seconds for entry in second.entries if entry.step == apart.id and entry.mark is Mark.STEP_DONE)
     assert took is not None
     assert 0.1 <= apart.expected_s <= took <= 31.0
+
+
+async def _passed(stage: Stage, started: Started) -> Record:
+    """The run's record, some minutes later."""
+    await stage.pass_(minutes=4)
+    record: Record = await stage.client.get_workflow_handle(started.workflow).query("record", result_type=Record)
+    return record
 
 
 async def _setbacks(play: Play) -> tuple[Setback, ...]:
