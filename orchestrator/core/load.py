@@ -41,6 +41,15 @@ def gathered(*said: Observed) -> tuple[Observed, ...]:
     return tuple(most[endpoint] for endpoint in sorted(most))
 
 
+def taken_in(
+    known: tuple[Observed, ...], told: tuple[Observed, ...], down: tuple[tuple[EndpointId, datetime], ...]
+) -> tuple[Observed, ...]:
+    """*known* with what is *told* now. *down* says since when endpoints have been down: what was seen at one after that
+    is not believed, for its clients have left it, and a vantage beside it may still find it well and idle."""
+    since = dict(down)
+    return gathered(*known, *(each for each in told if each.endpoint not in since or each.at < since[each.endpoint]))
+
+
 def remembered(
     known: tuple[Observed, ...], down: tuple[tuple[EndpointId, datetime], ...], *, now: datetime
 ) -> tuple[Observed, ...]:

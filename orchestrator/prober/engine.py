@@ -25,7 +25,7 @@ from providers.probes import Probes
 
 log = structlog.get_logger()
 
-FAILING = frozenset({Health.SUSPECT, Health.DOWN, Health.RECOVERING})
+SERVING = frozenset({Health.HEALTHY, Health.DEGRADED})
 PROOF_CHECK_S = 5.0
 """How often the age of completed inferences is looked at: a proof ends by time, not by an outcome."""
 
@@ -121,11 +121,11 @@ class Engine:
         """*report* as it would be said now; None when its service is watched no more. For a late delivery."""
         return self._teller.present(report, monotonic())
 
-    def failing(self, service: ServiceId, endpoint: EndpointId) -> bool:
-        """Whether *endpoint* is down for this vantage, or on the way there or back; what is not watched is not."""
+    def serves(self, service: ServiceId, endpoint: EndpointId) -> bool:
+        """Whether *endpoint* works for this vantage, if slowly, and no probe of it has just failed."""
         watched = self._services.get(service)
         known = watched.endpoints.get(endpoint) if watched is not None else None
-        return known is not None and any(probe.health.health in FAILING for probe in known.probes)
+        return known is not None and all(probe.health.health in SERVING for probe in known.probes)
 
     def lateness(self) -> Lateness:
         """How late probes started, since the last call."""

@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from itertools import islice
 from time import monotonic
 
 import structlog
 
-from orchestrator.core.errors import FailoverError
+from orchestrator.core.errors import BadInput, FailoverError
 from orchestrator.core.load import KEPT_S, WINDOW_S
 from orchestrator.core.names import EndpointId, ServiceId
 from orchestrator.core.topology import Service, Workload
@@ -24,8 +25,12 @@ APART_S = 0.02
 """From one question to the next at least: where that makes more than ``EVERY_S`` for all, each is asked more rarely."""
 WITHIN_S = 3.0
 """So long one answer is waited for. Each is waited for by itself: one that hangs holds up no other."""
-IDLE_S = 1.0
-"""How often is looked whether there is anything to ask, where there is nothing."""
+RARELY_S = 300.0
+"""How often one is asked that this worker cannot ask at all: it has no such provider, or not its secret."""
+IDLE_S = 0.25
+"""How often is looked whether one that was never asked serves by now: the first time is as soon as it does."""
+AT_A_LOOK = 20
+"""Of so many at most."""
 
 Place = tuple[ServiceId, EndpointId]
 Make = Callable[[Workload], DrainControl]
@@ -48,24 +53,26 @@ class _Asked:
     places: tuple[Place, ...]
     control: DrainControl | None = None
     asking: asyncio.Task[None] | None = None
-    once: bool = False
-    """Whether it has been asked at all."""
     said: dict[Place, list[tuple[float, int]]] = field(default_factory=dict)
     """By endpoint, when and how many: the last ``WINDOW_S`` before the last answer."""
+    not_before: float = 0.0
     broken: str = ""
 
 
 class Loads:
     """Asks the workloads of everything that a prober watches. Configure it, then run it.
 
-    What an endpoint that is *failing* says of its load is not believed: it is losing what it had. The last thing that
-    was known is kept for ``KEPT_S``, for then it is needed. A provider that cannot tell leaves it unknown, quietly.
+    *serves* says whether an endpoint works now: what one says of its load while it does not is not believed, for it is
+    losing what it had. The last thing that was known is kept for ``KEPT_S``, for then it is needed. A provider that
+    cannot tell leaves it unknown, quietly.
     """
 
-    def __init__(self, failing: Callable[[ServiceId, EndpointId], bool], make: Make = registry.drain) -> None:
-        self._failing = failing
+    def __init__(self, serves: Callable[[ServiceId, EndpointId], bool], make: Make = registry.drain) -> None:
+        self._serves = serves
         self._make = make
         self._asked: dict[Workload, _Asked] = {}
+        self._new: dict[Workload, None] = {}
+        """Those that were never asked, in turn."""
         self._turn: Iterator[Workload] = iter(())
 
     def configure(self, services: tuple[Service, ...]) -> None:
@@ -78,6 +85,7 @@ class Loads:
         for handle in tuple(self._asked):
             if handle not in places:
                 _stop(self._asked.pop(handle))
+        self._new = dict.fromkeys(each for each in places if each not in self._asked or each in self._new)
         for handle, there in places.items():
             asked = self._asked.setdefault(handle, _Asked(()))
             asked.places = tuple(there)
@@ -85,12 +93,15 @@ class Loads:
 
     async def run(self) -> None:
         """Ask until cancelled, one workload after the other."""
+        clock, due = asyncio.get_running_loop().time, 0.0
         try:
             while True:
-                handle = self._next()
-                if handle is not None:
-                    self._ask(handle, self._asked[handle])
-                await asyncio.sleep(self._pause_s())
+                pause_s = APART_S if self._ask_a_new_one() else IDLE_S
+                now = clock()
+                if now >= due:
+                    due = max(now, due + max(APART_S, EVERY_S / max(1, len(self._asked))))
+                    self._ask(self._next())
+                await asyncio.sleep(min(pause_s, max(APART_S, due - now)))
         finally:
             for asked in self._asked.values():
                 _stop(asked)
@@ -104,25 +115,33 @@ class Loads:
                 if now - at <= KEPT_S:
                     yield Sighting(service, endpoint, most, now - at)
 
+    def _ask_a_new_one(self) -> bool:
+        """Ask one that was never asked, if one of those whose turn it is serves by now."""
+        for handle in tuple(islice(self._new, AT_A_LOOK)):
+            del self._new[handle]
+            if self._ask(handle):
+                return True
+            self._new[handle] = None
+        return False
+
     def _next(self) -> Workload | None:
         handle = next(self._turn, None)
         if handle is None:
             self._turn = iter(tuple(self._asked))
             handle = next(self._turn, None)
-        return handle if handle in self._asked else None
+        return handle
 
-    def _pause_s(self) -> float:
-        if not self._asked:
-            return IDLE_S
-        if not all(asked.once for asked in self._asked.values()):
-            return APART_S
-        return max(APART_S, EVERY_S / len(self._asked))
-
-    def _ask(self, handle: Workload, asked: _Asked) -> None:
-        asked.once = True
+    def _ask(self, handle: Workload | None) -> bool:
+        """Ask one, unless that would be in vain; whether it was asked."""
+        asked = self._asked.get(handle) if handle is not None else None
+        if handle is None or asked is None or monotonic() < asked.not_before:
+            return False
         under_way = asked.asking is not None and not asked.asking.done()
-        if not under_way and not all(self._failing(*place) for place in asked.places):
-            asked.asking = asyncio.create_task(self._read(handle, asked))
+        if under_way or not any(self._serves(*place) for place in asked.places):
+            return False
+        self._new.pop(handle, None)
+        asked.asking = asyncio.create_task(self._read(handle, asked))
+        return True
 
     async def _read(self, handle: Workload, asked: _Asked) -> None:
         """Ask once. Whatever goes wrong in here concerns one workload, and nothing else."""
@@ -132,8 +151,10 @@ class Loads:
                     # A provider's SDK is imported with it, which takes longer than a tick of the engine.
                     asked.control = await asyncio.to_thread(self._make, handle)
                 count = await asked.control.in_flight()
-        except (FailoverError, TimeoutError):
+        except (FailoverError, TimeoutError) as error:
             asked.control = None  # with the next one, a secret that was exchanged is read anew
+            if isinstance(error, BadInput):
+                asked.not_before = monotonic() + RARELY_S
             return
         except Exception as error:
             asked.control = None
@@ -148,7 +169,7 @@ class Loads:
 
     def _take(self, asked: _Asked, count: int, now: float) -> None:
         for place in asked.places:
-            if not self._failing(*place):
+            if self._serves(*place):
                 lately = [each for each in asked.said.get(place, ()) if now - each[0] <= WINDOW_S]
                 asked.said[place] = [*lately, (now, count)]
 

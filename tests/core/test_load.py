@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from orchestrator.core import governing
 from orchestrator.core.decision import Ask, Go, Situation, decide
-from orchestrator.core.load import KEPT_S, WINDOW_S, Observed, gathered, remembered, while_shifting
+from orchestrator.core.load import KEPT_S, WINDOW_S, Observed, gathered, remembered, taken_in, while_shifting
 from orchestrator.core.move import Move, MoveKind, Objection
 from orchestrator.core.names import Domain, EndpointId, RunId
 from orchestrator.core.orders import Orders, Pool
@@ -78,6 +78,15 @@ def test_the_load_of_what_is_down_stays_known() -> None:
     known = (saw(EU, 37, 7200),)
     assert remembered(known, ((EU, ago(7190)),), now=NOW) == known
     assert remembered(known, ((EU, ago(7200 - KEPT_S - 1)),), now=NOW) == ()
+
+
+def test_what_is_down_is_not_believed_to_be_idle() -> None:
+    """A vantage beside it still finds it well, and counts what clients have left of it: what it carried stays known."""
+    known, down = (saw(EU, 37, 70), saw(US, 3, 70)), ((EU, ago(60)),)
+    told = (saw(EU, 0), saw(US, 5))
+    assert taken_in(known, told, down) == (saw(EU, 37, 70), saw(US, 5))
+    assert taken_in(known, told, ()) == (saw(EU, 0), saw(US, 5))
+    assert taken_in((), (saw(EU, 31, 80),), down) == (saw(EU, 31, 80),)
 
 
 # ------------------------------------------------------------------ the rules

@@ -30,7 +30,7 @@ async def prober(*endpoints: Endpoint) -> AsyncIterator[tuple[Engine, Loads]]:
     probes = Probes()
     vantage = Vantage(VantageId("v1"), Domain("watch/one"))
     engine = Engine(vantage=vantage, shard=0, epoch=1, host="here", clients=probes, emit=lambda _report: None)
-    what = Loads(engine.failing)
+    what = Loads(engine.serves)
     engine.configure((service,), 1)
     what.configure((service,))
     tasks = [asyncio.create_task(each) for each in (engine.run(), what.run())]
@@ -96,7 +96,7 @@ async def test_the_load_of_a_region_is_known_when_it_has_died(
             task.cancel()
 
         async def dead() -> bool:
-            return engine.failing(ServiceId("chat"), EndpointId("paris"))
+            return not engine.serves(ServiceId("chat"), EndpointId("paris"))
 
         await until(dead)
 

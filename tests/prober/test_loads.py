@@ -55,7 +55,7 @@ class Fleet:
         return self.servers[handle.target]
 
     def loads(self) -> Loads:
-        return Loads(lambda _service, endpoint: endpoint in self.failing, self.make)
+        return Loads(lambda _service, endpoint: endpoint not in self.failing, self.make)
 
 
 def service(*names: str, identity: str = "chat") -> Service:
@@ -71,6 +71,29 @@ def service(*names: str, identity: str = "chat") -> Service:
         for name in names
     )
     return Service(ServiceId(identity), "chat.example", endpoints)
+
+
+class Passing:
+    """asyncio, in which nobody waits: time passes as the fleet's clock says."""
+
+    def __init__(self, fleet: Fleet) -> None:
+        self._fleet = fleet
+
+    async def sleep(self, pause_s: float) -> None:
+        self._fleet.now += pause_s
+        await asyncio.sleep(0)
+
+    async def to_thread(self, make: Callable[..., Server], *arguments: object) -> Server:
+        return make(*arguments)
+
+    def get_running_loop(self) -> Passing:
+        return self
+
+    def time(self) -> float:
+        return self._fleet.now
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(asyncio, name)
 
 
 @pytest.fixture
@@ -170,7 +193,7 @@ async def test_a_provider_that_nobody_knows_leaves_it_unknown(
             raise BadInput("no drain provider is called 'fleet'")
         return fleet.make(handle)
 
-    what = Loads(lambda *_: False, make)
+    what = Loads(lambda *_: True, make)
     what.configure((service("eu", "well"),))
     running(what)
     await until(lambda: counts(what) == {"well": 3})
@@ -230,25 +253,51 @@ async def test_a_workload_of_two_services_is_asked_once(
     assert sorted((each.service, each.in_flight) for each in what.seen()) == [("chat", 40), ("code", 40)]
 
 
+async def test_what_does_not_serve_yet_is_asked_as_soon_as_it_does(
+    fleet: Fleet, running: Callable[[Loads], None], until: Until, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A prober that has just begun knows nothing of an endpoint: it asks for its load once a probe has passed, and does
+    not wait for the next turn."""
+    monkeypatch.setattr(loads, "EVERY_S", 3600.0)
+    fleet.servers = {f"e{i}": Server(i) for i in range(50)}
+    fleet.failing = set(fleet.servers)
+    what = fleet.loads()
+    what.configure((service(*fleet.servers),))
+    running(what)
+    await asyncio.sleep(0.05)
+    assert counts(what) == {}
+    fleet.failing = {"e7"}
+    await until(lambda: len(counts(what)) == 49)
+    fleet.failing = set()
+    await until(lambda: counts(what) == {f"e{i}": i for i in range(50)})
+    assert {each.asked for each in fleet.servers.values()} == {1}
+
+
 async def test_hundreds_are_asked_one_after_the_other(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
     """However many workloads there are, only so many a second are asked; the first round is as quick as that."""
     monkeypatch.setattr(loads, "EVERY_S", 10.0)
     monkeypatch.setattr(loads, "APART_S", 0.02)
+
+    def asked() -> int:
+        return sum(each.asked for each in fleet.servers.values())
+
+    async def after(seconds: float) -> int:
+        """How many questions that time brings."""
+        before, until = asked(), fleet.now + seconds
+        while fleet.now < until:  # noqa: ASYNC110 - each turn of the loop lets time pass
+            await asyncio.sleep(0)
+        return asked() - before
+
+    monkeypatch.setattr(loads, "asyncio", Passing(fleet))
     fleet.servers = {f"e{i}": Server(i) for i in range(800)}
     what = fleet.loads()
     what.configure((service(*list(fleet.servers)[:100]),))
-    pauses = []
-
-    async def sleep(pause_s: float) -> None:
-        pauses.append(pause_s)
-        if len(pauses) == 200:
-            what.configure((service(*fleet.servers),))
-        if len(pauses) > 1100:
-            raise TimeoutError
-
-    monkeypatch.setattr(loads.asyncio, "sleep", sleep)
-    with suppress(TimeoutError):
-        await what.run()
-    assert set(pauses[:99]) == {0.02}  # the first round
-    assert set(pauses[100:199]) == {0.1}  # a hundred every 10 s
-    assert set(pauses[200:]) == {0.02}  # 800 every 16 s
+    running = asyncio.create_task(what.run())
+    assert 95 <= await after(2) <= 130  # the first round
+    assert 95 <= await after(10) <= 105
+    what.configure((service(*fleet.servers),))
+    assert 1000 <= await after(20) <= 2000
+    assert 480 <= await after(10) <= 510
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+    assert min(each.asked for each in fleet.servers.values()) >= 1

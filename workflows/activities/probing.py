@@ -81,7 +81,7 @@ class Probing:
         bundles = _Bundles(self._client, watch, falling)
         outbox = Outbox(self._send, engine.present, Bundling(falling.region, bundles.send))
         answers = Answers(self._look_again)
-        loads = Loads(engine.failing)
+        loads = Loads(engine.serves)
 
         def configure(topology: Topology, revision: int) -> None:
             share = _share(topology, watch)

@@ -125,7 +125,7 @@ class Shadowing:
         # Before the first probe: who takes over from a prober that died in the middle must not see a recovery.
         clients.pretend(await self._told(watch.rehearsed.drill))
         engine.configure((watch.rehearsed.service,), watch.rehearsed.revision)
-        loads = Loads(engine.failing)
+        loads = Loads(engine.serves)
         loads.configure((watch.rehearsed.service,))
         log.info("rehearsal.started", vantage=watch.vantage.id, epoch=watch.epoch, drill=watch.rehearsed.drill)
         return await epoch(engine, outbox, clients, loads, self._listen(clients, watch.rehearsed.drill))
