@@ -54,7 +54,7 @@ KEPT_RUNS = 5
 
 def hearing(state: ServiceState, heartbeats: Heartbeats) -> ServiceState:
     """*state* with the probers' heartbeats taken in, and the load that they tell."""
-    loads = load.gathered(*state.loads, *heartbeats.loads)
+    loads = load.taken_in(state.loads, heartbeats.loads, state.detected)
     return replace(state, views=hear(state.views, heartbeats.heard), loads=loads)
 
 
