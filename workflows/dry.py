@@ -47,6 +47,11 @@ async def ask_only(request: DrillRequest, phases: Phases) -> tuple[str, str]:
     slow = plan.predicted_s > plan.objective_s
     beyond = ": above it, and a drill with a fault would measure it" if slow else ""
     took = f"about {plan.predicted_s:.0f} s from the decision on, objective {plan.objective_s:g} s{beyond}"
+    if colds:
+        cold = (
+            f"{' and '.join(colds)} {'is' if len(colds) == 1 else 'are'} cold, and promotion and proof were not tried"
+        )
+        return "partial", f"passed in part only: {cold}; it would take {took}"
     return "passed", f"{plan.target} is ready; it would take {took}"
 
 

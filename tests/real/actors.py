@@ -234,8 +234,12 @@ class Canary:
         return (self.shadow, self.canary, self.settle, self.governor)
 
 
+@dataclass
 class Readiness:
     """What a dry drill finds: a plan, and everything that it needs."""
+
+    colds: tuple[EndpointId, ...] = ()
+    """What runs nothing now."""
 
     @activity.defn(name=options.DRY_DECIDE)
     async def decide(self, question: DryQuestion) -> DryDecision:
@@ -252,7 +256,7 @@ class Readiness:
 
     @activity.defn(name=options.DRY_CAPACITY)
     async def capacity(self, asked: Plan) -> DrySeen:
-        return DrySeen(True, f"{asked.target} has 1 of the 2 replicas it would get")
+        return DrySeen(True, f"{asked.target} has 1 of the 2 replicas it would get", colds=self.colds)
 
     @activity.defn(name=options.DRY_STEERING)
     async def steering(self, asked: Service) -> DrySeen:

@@ -45,12 +45,13 @@ def report(drill: DrillReport, now: datetime) -> RenderableType:
         grid.add_row(cell(f"  {phase.name}", "bold"), cell(word, style), cell(took, "dim"), cell(phase.text))
     lines: list[RenderableType] = [head, *([grid] if drill.phases else [])]
     if drill.ttr_s is not None:
-        met = drill.ttr_s <= drill.objective_s
+        met = drill.ttr_s <= drill.objective_s and drill.verdict != "partial"
+        short = ", without what was not rehearsed" if drill.verdict == "partial" else ""
         detected = f", detected in {seconds(drill.ttd_s)}" if drill.ttd_s is not None else ""
         lines.append(
             cell(
-                f"Recovered in {seconds(drill.ttr_s)} of {seconds(drill.objective_s)}{detected}",
-                "bold green" if met else "bold red",
+                f"Recovered in {seconds(drill.ttr_s)} of {seconds(drill.objective_s)}{detected}{short}",
+                "bold green" if met else "bold yellow" if short else "bold red",
             )
         )
     if drill.text:
