@@ -387,8 +387,9 @@ async def away(play: Play, **policy: Any) -> None:
     await play.open(Pool("h100", 1000), **policy)
 
 
-async def go_home(stage: Stage, number: int = 1, *overrides: str) -> Started | Refusal:
-    request = Request(MoveKind.FAILBACK, Trigger("ann@laptop", "Paris is mended", overrides), EU)
+async def go_home(stage: Stage, number: int = 1, *overrides: str, **values: str) -> Started | Refusal:
+    trigger = Trigger("ann@laptop", "Paris is mended", overrides)
+    request = Request(MoveKind.FAILBACK, trigger, EU, values=tuple(values.items()))
     asked = FailoverRequest(f"home-{number}", request)
     answer: Started | Refusal = await stage.handle.execute_update("request", asked, result_type=ANSWER)
     return answer
@@ -434,7 +435,7 @@ async def test_who_is_on_the_way_stays_where_another_one_turned_back(play: Play)
     slow = "eu beside us: 2 of 2 answers of the target failed (status 503), and 0 % may"
     play.chat.world.failing["steer.10.hold"] = refusal("Refused", slow)
     back = play.chat.world.gates["steer.10-undo"] = asyncio.Event()
-    first = await go_home(play.chat)
+    first = await go_home(play.chat, jitter="0s")
     assert isinstance(first, Started), first
     [setback] = await until(lambda: _setbacks(play), bool)
     assert (await play.chat.status()).run == first.run, "it is still on its way back"
