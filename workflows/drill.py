@@ -154,7 +154,7 @@ class DrillWorkflow:
         report = self._tell.report
         if self._at_home or not any(phase.name == "failover" for phase in report.phases):
             return ""
-        what = f"run {report.failover} has moved" if report.failover else "a failover that has begun may move"
+        what = f"run {report.failover} has moved" if report.failover else "a failover that comes late may move"
         return f"; {what} the traffic: look with failover status, and bring it home with failover failback"
 
     def _went_wrong(self, error: FailureError) -> str:

@@ -75,7 +75,7 @@ async def test_no_second_drill_begins_while_one_is_under_way(ground: Ground) -> 
     report = await first.result()
     assert report.verdict == "inconclusive"
     assert report.text.startswith(
-        "bob ended the drill: a real incident; a failover that has begun may move the traffic"
+        "bob ended the drill: a real incident; a failover that comes late may move the traffic"
     )
     assert ground.rehearsal.cleared == ["drill:d-1"]
     await over(ground)
