@@ -15,7 +15,15 @@ from orchestrator.core.provoked import LINGER
 from orchestrator.core.quorum import Assessment
 from orchestrator.core.record import Record, RunStatus
 from orchestrator.core.steering import shares_now
+from orchestrator.core.topology import Weights
 from workflows.wire import ServiceState
+
+
+def weights(state: ServiceState) -> Weights | None:
+    """The shares of traffic as the routing last read says them; None where the answer says something else."""
+    if state.routing is None:
+        return None
+    return shares_now(state.routing, state.slice.service.endpoints, state.former)
 
 
 def looked(state: ServiceState, found: tuple[Assessment, ...], now: datetime) -> ServiceState:
@@ -26,7 +34,7 @@ def looked(state: ServiceState, found: tuple[Assessment, ...], now: datetime) ->
     after = crashes.noted(
         state.crashes,
         found,
-        weights=None if state.routing is None else shares_now(state.routing, service.endpoints),
+        weights=weights(state),
         since=tuple(each for each in state.detected if not _on_purpose(state, *each)),
         blip_s=service.policy.confirm_s,
         revision=state.slice.revision,
@@ -51,16 +59,16 @@ def _down(state: ServiceState) -> frozenset[EndpointId]:
 
 def stood(state: ServiceState, found: tuple[Assessment, ...], now: datetime) -> ServiceState:
     """*state* with what is known of how well its routing serves; one that was replaced may be the last good."""
-    service, old, good, bake_s = state.slice.service, state.standing, state.last_good, state.slice.orders.bake_s
-    weights = None if state.routing is None else shares_now(state.routing, service.endpoints)
-    if state.routing is None or weights is None:
+    old, good, bake_s = state.standing, state.last_good, state.slice.orders.bake_s
+    shares = weights(state)
+    if state.routing is None or shares is None:
         return state
     generation = state.routing.generation
-    if old is not None and (old.generation, old.weights) != (generation, weights):
+    if old is not None and (old.generation, old.weights) != (generation, shares):
         good = lastgood.left(old, good, bake_s=bake_s, now=now)
     new = lastgood.seen(
         old,
-        weights=weights,
+        weights=shares,
         generation=generation,
         ground=ground(state),
         found=found,

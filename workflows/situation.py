@@ -16,7 +16,7 @@ from orchestrator.core.names import EndpointId, RunId
 from orchestrator.core.quorum import Assessment, Verdict, assess, hear
 from orchestrator.core.record import Record, RunStatus
 from orchestrator.core.safety import about_routing
-from orchestrator.core.steering import shares_now
+from orchestrator.core.steering import former
 from orchestrator.core.targets import carried, needed
 from orchestrator.core.topology import Weights
 from orchestrator.core.underway import still_against
@@ -66,6 +66,7 @@ def configured(state: ServiceState, piece: Slice) -> ServiceState:
         slice=piece,
         mode=state.mode if piece.service.policy.mode is before.policy.mode else None,
         routing=state.routing if piece.service.steering == before.steering else None,
+        former=former(state.routing, before.endpoints, piece.service.endpoints, state.former),
         retired=False,
     )
 
@@ -109,6 +110,7 @@ def situation(state: ServiceState, found: tuple[Assessment, ...], now: datetime)
         revision=state.slice.revision,
         orders=state.slice.orders,
         automatic=state.automatic,
+        former=state.former,
         acknowledged=state.acknowledged,
         shift=state.shift,
         fruitless=fruitless(state.last_runs, now),
@@ -135,7 +137,7 @@ def unsettled(state: ServiceState) -> bool:
 
 def weights_of(state: ServiceState) -> Weights | None:
     """The shares of traffic as the routing last read says them; None where the answer says something else."""
-    return None if state.routing is None else shares_now(state.routing, state.slice.service.endpoints)
+    return remembering.weights(state)
 
 
 def standing(state: ServiceState, found: tuple[Assessment, ...], now: datetime) -> ServiceState:

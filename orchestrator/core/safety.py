@@ -84,7 +84,7 @@ def _not_adopted(_: Move | None, situation: Situation) -> Iterator[str]:
 
 def _changed_outside(_: Move | None, situation: Situation) -> Iterator[str]:
     service, routing = situation.service, situation.routing
-    if service.steering is None or routing is None or stands(routing, service.endpoints):
+    if service.steering is None or routing is None or stands(routing, service.endpoints) or situation.outdated:
         return
     says = ", ".join(routing.answer.values) if routing.answer else "nothing"
     if weights_in(routing.answer, service.endpoints) is None:
@@ -100,6 +100,17 @@ def _changed_outside(_: Move | None, situation: Situation) -> Iterator[str]:
         )
 
 
+def _answer_outdated(_: Move | None, situation: Situation) -> Iterator[str]:
+    """No rule, but worth telling: nothing is in the way of a move, and only a move writes the new answer."""
+    service, routing = situation.service, situation.routing
+    if situation.outdated and routing is not None and routing.answer is not None:
+        inside = serving(situation.shares or ())
+        yield (
+            f"'{service.name}' still answers {', '.join(routing.answer.values)}, as an earlier topology said of "
+            f"{' and '.join(inside)}; to write what it says now: failover run {service.id} --to {inside[0]}"
+        )
+
+
 def _unsteerable(move: Move, situation: Situation) -> Iterator[str]:
     try:
         answer_for(situation.service.endpoints, move.after)
@@ -108,7 +119,7 @@ def _unsteerable(move: Move, situation: Situation) -> Iterator[str]:
 
 
 def _already_there(move: Move, situation: Situation) -> Iterator[str]:
-    if situation.shares is not None and _shared(situation.shares) == _shared(move.after):
+    if situation.shares is not None and not situation.outdated and _shared(situation.shares) == _shared(move.after):
         yield f"traffic of service '{situation.service.id}' is there already ({', '.join(serving(move.after))})"
 
 
@@ -245,8 +256,12 @@ def objections(move: Move, situation: Situation) -> tuple[Objection, ...]:
 
 
 def about_routing(situation: Situation) -> tuple[Objection, ...]:
-    """Why it is not known which endpoints carry the traffic; empty where it is known."""
-    checks = (("routing-unknown", _routing_unknown), ("changed-outside", _changed_outside))
+    """What is wrong with the record itself: it is not known who carries the traffic, or it says what is outdated."""
+    checks = (
+        ("routing-unknown", _routing_unknown),
+        ("changed-outside", _changed_outside),
+        ("answer-outdated", _answer_outdated),
+    )
     return tuple(Objection(name, text) for name, check in checks for text in check(None, situation))
 
 

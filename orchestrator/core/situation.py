@@ -10,7 +10,7 @@ from orchestrator.core.move import Objection
 from orchestrator.core.names import EndpointId, RunId
 from orchestrator.core.orders import NO_ORDERS, Orders
 from orchestrator.core.quorum import Assessment, Verdict
-from orchestrator.core.steering import Routing, serving, shares_now
+from orchestrator.core.steering import Former, Routing, serving, shares_now
 from orchestrator.core.topology import Endpoint, Mode, Role, Service, Weights
 
 
@@ -64,6 +64,8 @@ class Situation:
     """What speaks against one move more while others are on their way; see ``core.crowd``."""
     observed: tuple[Observed, ...] = ()
     """The load of its endpoints, where it is known; at most one for each."""
+    former: Former | None = None
+    """What the record says by our own hand, though the topology has changed the answers of its endpoints since."""
 
     def endpoint(self, endpoint: EndpointId) -> Endpoint | None:
         """The endpoint of that id, or None."""
@@ -82,7 +84,12 @@ class Situation:
     @property
     def shares(self) -> Weights | None:
         """How traffic is spread by the routing as it was read; None: not known."""
-        return None if self.routing is None else shares_now(self.routing, self.service.endpoints)
+        return None if self.routing is None else shares_now(self.routing, self.service.endpoints, self.former)
+
+    @property
+    def outdated(self) -> bool:
+        """Whether the record says what an earlier topology said: ours, and to be written anew by the next move."""
+        return self.routing is not None and self.former is not None and self.former.holds(self.routing)
 
     @property
     def carrying(self) -> tuple[EndpointId, ...]:

@@ -198,12 +198,39 @@ def stands(routing: Routing, endpoints: tuple[Endpoint, ...]) -> bool:
         return False
 
 
-def shares_now(routing: Routing, endpoints: tuple[Endpoint, ...]) -> Weights | None:
+@dataclass(frozen=True, slots=True)
+class Former:
+    """An answer that a write of ours meant, though the topology has given its endpoints other answers since."""
+
+    generation: int
+    answer: Answer
+
+    def holds(self, routing: Routing) -> bool:
+        """Whether *routing* is still that write: the record waits for the next move, nobody has edited it by hand."""
+        return routing.fence is not None and (routing.generation, routing.answer) == (self.generation, self.answer)
+
+
+def former(
+    routing: Routing | None, before: tuple[Endpoint, ...], after: tuple[Endpoint, ...], known: Former | None
+) -> Former | None:
+    """What is to be kept of *routing* when the endpoints *before* become those *after*; None: nothing.
+
+    An endpoint that is gone is no endpoint with another answer: that traffic goes to it must be told.
+    """
+    if routing is None or routing.answer is None or routing.fence is None or stands(routing, after):
+        return None
+    if not {each.id for each in after}.issuperset(serving(routing.fence.weights)):
+        return None
+    ours = stands(routing, before) or (known is not None and known.holds(routing))
+    return Former(routing.generation, routing.answer) if ours else None
+
+
+def shares_now(routing: Routing, endpoints: tuple[Endpoint, ...], former: Former | None = None) -> Weights | None:
     """How traffic is spread: by the fence while the answer agrees with it, else by the answer that clients see.
 
     None when the answer is no known set of endpoints.
     """
-    if routing.fence is not None and stands(routing, endpoints):
+    if routing.fence is not None and (stands(routing, endpoints) or (former is not None and former.holds(routing))):
         return routing.fence.weights
     return weights_in(routing.answer, endpoints)
 

@@ -16,7 +16,7 @@ from orchestrator.core.provoked import Faulted
 from orchestrator.core.quorum import Assessment, View
 from orchestrator.core.record import Record, RunStatus
 from orchestrator.core.situation import Shift
-from orchestrator.core.steering import Routing
+from orchestrator.core.steering import Former, Routing
 from orchestrator.core.targets import Load
 from orchestrator.core.topology import Mode
 from orchestrator.core.underway import UnderWay
@@ -163,6 +163,8 @@ class ServiceState:
     """When it did not serve as it should: a revision of the topology is good only without."""
     remembers: datetime | None = None
     """It knows nothing from before, for its workflow was lost and made anew; None: it knows all."""
+    former: Former | None = None
+    """What its record says by our own hand, though the topology has changed the answers of its endpoints since."""
     faulted: Faulted | None = None
     """The last fault that a drill has put in."""
 
