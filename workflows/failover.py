@@ -18,19 +18,9 @@ with workflow.unsafe.imports_passed_through():
     from orchestrator.core.record import Entry, Mark, Record, RunStatus
     from orchestrator.core.steering import Routing
     from runbooks.course import Close, Do, Hold, Undo, next_actions, released
-    from runbooks.plan import (
-        Analyse,
-        Approve,
-        Converge,
-        Promote,
-        Steer,
-        Step,
-        Tell,
-        Verify,
-        Wait,
-    )
+    from runbooks.plan import Analyse, Approve, Converge, Promote, Steer, Step, Tell, Verify, Wait
     from runbooks.progress import Event, StepState, advance, begin, ended_here
-    from workflows import acting, options, reading
+    from workflows import acting, early, options, reading
     from workflows.attempting import Attempts, StepFailed
     from workflows.finishing import to_the_end
     from workflows.returning import Returning
@@ -84,10 +74,13 @@ class FailoverWorkflow:
     async def run(self, carry: Carry) -> Record:
         plan = carry.plan
         what = f"{' and '.join(plan.source)} to {plan.target}" if plan.source else f"at {plan.target}"
-        began = carry.head.began if carry.head is not None else workflow.now()
+        head = await early.head_of(carry)
+        began = head.began if head is not None else workflow.now()
         self._story.extend((Entry(began, Mark.STARTED, f"{plan.kind} of {plan.service}: {what}"),))
         self._story.tell("run.started", self._story.record.entries[-1].text)
-        self._take_up(carry.head)
+        self._take_up(head)
+        for refused in early.carried_out(carry.acts, self._may_act, self._do_act):
+            self._story.say("run.note", refused)
         while True:
             self._progress = released(plan, self._progress)
             self._let_go()
@@ -382,6 +375,9 @@ class FailoverWorkflow:
     @workflow.update
     def act(self, act: RunAct) -> Acted:
         """A person approves, stops, holds or changes the run. A retry of the same act gets the same answer."""
+        return self._do_act(act)
+
+    def _do_act(self, act: RunAct) -> Acted:
         if act.id in self._answers:
             return self._answers[act.id]
         plan = self._carry.plan

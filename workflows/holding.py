@@ -8,11 +8,12 @@ from dataclasses import replace
 from datetime import timedelta
 
 from temporalio import workflow
-from temporalio.exceptions import FailureError
+from temporalio.exceptions import ApplicationError, FailureError
 
 with workflow.unsafe.imports_passed_through():
     from orchestrator.core.decision import Ask, Request, Situation, wait_s
     from orchestrator.core.easing import return_of
+    from orchestrator.core.errors import BadInput
     from orchestrator.core.move import MoveKind
     from orchestrator.core.names import RunId
     from orchestrator.core.quorum import Assessment
@@ -21,7 +22,8 @@ with workflow.unsafe.imports_passed_through():
     from workflows.herald import Heralds
     from workflows.leave import Leave
     from workflows.pace import Pace
-    from workflows.wire import ActiveRun, Carry, Publication, RunClosed, ServiceState, Telling
+    from workflows.wire import Acted, ActiveRun, Carry, Publication, RunClosed, ServiceState, Telling
+    from workflows.wire.acts import EarlyAct
     from workflows.wire.governor import GiveBack
     from workflows.wire.lost import LeadRequest, Led, Steered
     from workflows.wire.run import HeadStart
@@ -70,7 +72,7 @@ class Holding(Attended):
         self._led, active = None, self._state.run
         if active is not None:
             with contextlib.suppress(FailureError), self._leave.kept(active.run):
-                await self._begin(replace(awaiting.carry, head=awaiting.head), active)
+                await self._begin(awaiting.carried(), active)
 
     # ------------------------------------------------------------------ minded
 
@@ -156,6 +158,16 @@ class Holding(Attended):
         """A leader has done what can be done at once; the run goes on from there."""
         if self._led is not None and self._led.carry.plan.run == head.run:
             self._led.head = head
+
+    @workflow.update
+    def act_early(self, early: EarlyAct) -> Acted:
+        """A person acts on the run that waits for its leader: that is done as soon as it begins, and it begins soon."""
+        if self._led is None or self._led.carry.plan.run != early.run:
+            raise ApplicationError(f"run {early.run} does not wait for a leader any more", type="Begun")
+        try:
+            return Acted(self._led.take_in(early.act, workflow.now()))
+        except BadInput as error:
+            raise ApplicationError(str(error), type="Refused") from error
 
     @workflow.signal
     def left_behind(self, back: GiveBack) -> None:

@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from orchestrator.core import governing
 from orchestrator.core.decision import Ask, Go, decide
+from orchestrator.core.errors import BadInput
 from orchestrator.core.governing import SlotRequest
 from orchestrator.core.move import Trigger
 from orchestrator.core.names import RunId
 from orchestrator.core.quorum import fold
 from runbooks.planner import Unplannable
-from workflows import planning, situation
-from workflows.wire import Carry, ServiceState, run_workflow_id
+from runbooks.progress import begin
+from workflows import acting, planning, situation
+from workflows.wire import Carry, RunAct, ServiceState, run_workflow_id
 from workflows.wire.lost import LeadRequest, Led
 from workflows.wire.run import HeadStart
+
+OVER = timedelta(seconds=60)
+"""Longer than a leader takes for its services, whatever becomes of it."""
+SOON = "within a minute"
 
 
 @dataclass(slots=True)
@@ -27,6 +33,30 @@ class Awaiting:
     """It goes on then, if nothing was heard of its leader."""
     head: HeadStart | None = None
     """What its leader has done."""
+    acts: tuple[RunAct, ...] = ()
+    """What people have said of it meanwhile."""
+
+    def carried(self) -> Carry:
+        """What the run is given on its way."""
+        return replace(self.carry, head=self.head, acts=self.acts)
+
+    def take_in(self, act: RunAct, now: datetime) -> str:
+        """What *act* will do once the run begins, which is soon now. Raises BadInput with the run's own sentence.
+
+        The run does not begin before its leader must be over: it may be in the middle of the first write.
+        """
+        plan, progress = self.carry.plan, begin(self.carry.plan)
+        before = self.acts if act not in self.acts else self.acts[: self.acts.index(act)]
+        for each in before:
+            progress, _ = acting.acted(plan, progress, {}, each)
+        why = acting.refused(plan, progress, {}, act)
+        if why is not None:
+            raise BadInput(why)
+        if act not in self.acts:
+            self.acts = (*self.acts, act)
+        self.until = min(self.until, now + OVER)
+        said = acting.done(act, acting.subject(plan, progress, {}, act))
+        return f"{said}. Its region is lost and others leave it, too: this is done as soon as the run begins, {SOON}"
 
 
 def informed(state: ServiceState, asked: LeadRequest, now: datetime) -> ServiceState:

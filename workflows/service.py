@@ -90,15 +90,16 @@ class ServiceWorkflow(Asking):
         timeout = self._wake_s
         if held is not None:
             timeout = min(HELD_CHECK.total_seconds(), self._wake_s or HELD_CHECK.total_seconds())
-        if self._led is not None:
-            timeout = max(0.0, (self._led.until - workflow.now()).total_seconds())
+        until = self._led.until if self._led is not None else None
+        if until is not None:
+            timeout = max(0.001, (until - workflow.now()).total_seconds())
         try:
             await workflow.wait_condition(
                 # A run that a person starts changes what is waited for: without it nobody would ask after that run.
                 lambda: (
                     self._state.retired
                     or self._state.run != held
-                    or (self._led is not None and self._led.head is not None)
+                    or (self._led is not None and (self._led.head is not None or self._led.until != until))
                     or self._leave.owes(self._takes())
                     or (self._news and self._minds_news())
                 ),

@@ -37,10 +37,15 @@ class NotAsked(RefusedByRule):
     """A service does not wait for an answer to that question: any more, or at all."""
 
 
+class Begun(RefusedByRule):
+    """A run does not wait for its leader any more: it has begun, or never will."""
+
+
 _ERRORS: dict[str, type[FailoverError]] = {
     "Stale": Stale,
     "BadInput": BadInput,
     "NoQuestion": NotAsked,
+    "Begun": Begun,
     **dict.fromkeys(("Held", "Refused", "StaleGeneration", "ChangedOutside"), RefusedByRule),
 }
 """What an update's failure is for its caller; the others (a key that is wrong, a server that is away) just failed."""

@@ -18,7 +18,8 @@ from orchestrator.core.record import Record, RunStatus
 from orchestrator.core.steering import Routing
 from orchestrator.core.topology import Service, Topology
 from orchestrator.runtime import schedules
-from orchestrator.runtime.asking import AGAIN, Asking, NotAsked
+from orchestrator.runtime.acts import Acts, StillToBegin, no_run, owner_of, to_begin
+from orchestrator.runtime.asking import AGAIN, Asking
 from orchestrator.runtime.connection import ControlPlaneAway, NoSuch, RefusedByRule, Stale, connect
 from orchestrator.runtime.drills import Drills, rehearsable
 from orchestrator.runtime.evacuations import Evacuations
@@ -36,7 +37,6 @@ from workflows.wire import (
     TOPOLOGY_ID,
     Acknowledge,
     Acted,
-    ActKind,
     AdoptRequest,
     Applied,
     Apply,
@@ -62,7 +62,6 @@ from workflows.wire import (
     watch_id,
 )
 from workflows.wire.drill import AbortDrill
-from workflows.wire.service import OF_QUESTIONS, QuestionAnswer
 
 __all__ = [
     "ControlPlane",
@@ -205,7 +204,7 @@ class ControlPlane:
 
     async def record(self, run: RunId, service: ServiceId | None = None) -> Record:
         """A run's record, running or closed (as long as Temporal keeps it)."""
-        owner = service or _owner(run)
+        owner = service or owner_of(run)
         try:
             return await self._record(run, owner)
         except NoSuch:
@@ -213,9 +212,9 @@ class ControlPlane:
                 status = await self.status(owner)
             except NoSuch as error:
                 # The service guessed from the run's id may be none: what is wrong then is still the run.
-                raise error if service else NoSuch(_no_run(run)) from None
+                raise error if service else NoSuch(no_run(run)) from None
             if status.run == run:
-                raise NoSuch(_to_begin(run)) from None
+                raise StillToBegin(to_begin(run)) from None
             known = next((record for record in status.last_runs if record.run == run), None)
             if known is None:
                 raise
@@ -236,7 +235,7 @@ class ControlPlane:
     async def run_state(self, run: RunId, service: ServiceId | None = None) -> RunState:
         """What a run waits for, and what people may do with it now."""
         return await self._temporal.query(
-            run_workflow_id(service or _owner(run), run), "state", RunState, missing=_no_run(run)
+            run_workflow_id(service or owner_of(run), run), "state", RunState, missing=no_run(run)
         )
 
     async def act(self, run: RunId, act: RunAct, service: ServiceId | None = None) -> Acted:
@@ -244,38 +243,7 @@ class ControlPlane:
 
         Raises RefusedByRule with the run's own sentence, also for a run that is closed.
         """
-        answered = await self._answer(run, act) if act.kind in {ActKind.APPROVE, ActKind.DENY} else None
-        if answered is not None:
-            return answered
-        workflow = run_workflow_id(service or _owner(run), run)
-        try:
-            return await self._temporal.update(workflow, "act", act, Acted, token=act.id)
-        except NoSuch:
-            # Temporal says of a closed run what it says of none.
-            record = await self.record(run, service)
-        raise RefusedByRule(
-            f"run {run} is {record.status}, and nothing can be done to it any more; read it with: failover show {run}"
-        )
-
-    async def _answer(self, question: str, act: RunAct) -> Acted | None:
-        """Answer the question of that id, which a service puts to people; None: it is the id of a run."""
-        run = RunId(question.removeprefix(OF_QUESTIONS))
-        if run == question:
-            return None
-        said = QuestionAnswer(act.id, question, act.kind is ActKind.APPROVE, act.by, act.reason)
-        try:
-            return await self._temporal.update(service_id(_owner(run)), "answer", said, Acted, token=act.id)
-        except NoSuch:
-            return None
-        except NotAsked:
-            # A service may be named like a question: then it is a run of that one.
-            try:
-                await self._record(RunId(question), _owner(RunId(question)))
-            except NoSuch:
-                pass
-            else:
-                return None
-            raise
+        return await Acts(self._temporal, self.record).act(run, act, service)
 
     # ------------------------------------------------------------------ drills
 
@@ -339,7 +307,7 @@ class ControlPlane:
         return replace(status, last_runs=(record, *status.last_runs))
 
     async def _record(self, run: RunId, service: ServiceId) -> Record:
-        return await self._temporal.query(run_workflow_id(service, run), "record", Record, missing=_no_run(run))
+        return await self._temporal.query(run_workflow_id(service, run), "record", Record, missing=no_run(run))
 
     async def _preview(self, service: ServiceId, request: Request | None) -> Explanation:
         piece = await self._slice(service)
@@ -371,19 +339,3 @@ class ControlPlane:
         names = [schedule.name for schedule in await self.drill_schedules()]
         close = nearest(name, names)
         return f"there is no drill schedule '{name}'" + (f"; did you mean '{close}'?" if close else "")
-
-
-def _no_run(run: RunId) -> str:
-    return f"there is no run '{run}': failover history shows those there were"
-
-
-def _to_begin(run: RunId) -> str:
-    return (
-        f"run {run} is led out of a lost region together with others, and is still to begin, within minutes: until "
-        "then failover status and failover evacuation show where its service stands"
-    )
-
-
-def _owner(run: RunId) -> ServiceId:
-    """The service that *run* is of, by the run's id."""
-    return ServiceId(run.rsplit("-", 3)[0])

@@ -22,12 +22,14 @@ from orchestrator.core.names import Domain, RunId, ServiceId, VantageId
 from orchestrator.core.orders import Limits, Orders, Pool
 from orchestrator.core.quorum import Report
 from orchestrator.core.record import Mark, Record, RunStatus
+from orchestrator.core.steering import Fence
 from orchestrator.core.topology import Mode
-from orchestrator.runtime.control import ControlPlane, NoSuch
+from orchestrator.runtime.control import ControlPlane, NoSuch, RefusedByRule
 from providers.base import Transient
-from real.scenery import EU, TOLD, US, VANTAGES, World, service
+from real.scenery import AWAY, EU, TOLD, US, VANTAGES, World, service
 from real.stage import RealTime, Stage, desk, real_time, stage, until
 from real.town import Town
+from runbooks.plan import Converge
 from workflows import options
 from workflows.activities.governing import Governing
 from workflows.activities.leading import AGAIN, Leading
@@ -35,6 +37,7 @@ from workflows.activities.looking import Pulses
 from workflows.wire import (
     CONTROL_QUEUE,
     GOVERNOR_ID,
+    Carry,
     Heartbeats,
     ServiceState,
     Slice,
@@ -48,7 +51,7 @@ from workflows.wire.acts import ActKind, RunAct
 from workflows.wire.evacuation import EvacuationReport, EvacuationStop, Fate
 from workflows.wire.governor import GiveBack, GovernorState, Regime
 from workflows.wire.lost import Bundle, Fallen, LeadAnswer, LeadRequest, LeadTask, Led
-from workflows.wire.run import HeadStart
+from workflows.wire.run import Ahead, HeadStart
 
 PARIS, OHIO = Domain("alpha/paris"), Domain("beta/ohio")
 WELL = (EndpointState(US, Health.HEALTHY, "", 0.1, None, proven=True),)
@@ -414,7 +417,72 @@ async def test_who_asks_for_a_run_that_is_still_to_begin_is_told_so() -> None:
         with pytest.raises(NoSuch, match=f"run {led.run} is led out of a lost region together with others"):
             await plane.record(led.run)
         with pytest.raises(NoSuch, match="is still to begin, within minutes"):
-            await plane.act(led.run, RunAct("a-1", ActKind.ABORT, "ann@laptop", "not today"))
+            await plane.record(led.run)
+
+
+async def led_run(play: Stage) -> tuple[ControlPlane, Carry]:
+    """A run that waits for its leader, and the desk from which people act on it."""
+    await play.open()
+    await play.all_say(eu="healthy", us="healthy")
+    led = await ask(play, until=await play.env.get_current_time() + timedelta(minutes=5))
+    assert led.carry is not None
+    return ControlPlane(play.env.client), led.carry
+
+
+def head_of(carry: Carry, now: datetime) -> HeadStart:
+    """What a leader says who has moved the traffic."""
+    done = (
+        Ahead(step.id, StepResult(text=f"{step.id} was done ahead"), ())
+        for step in carry.plan.steps
+        if not isinstance(step.work, Converge)
+    )
+    return HeadStart(carry.plan.run, now, tuple(done))
+
+
+async def test_an_act_on_a_run_that_is_still_to_begin_is_done_when_it_begins() -> None:
+    """Two people act before the run begins: each is told so, and once its leader is heard of both are in the record."""
+    async with stage() as play:
+        plane, carry = await led_run(play)
+        run = carry.plan.run
+        held = RunAct("a-1", ActKind.PAUSE, "ann@laptop", "let me look")
+        told = await plane.act(run, held)
+        assert told.text.startswith("paused by ann@laptop: let me look. Its region is lost and others leave it, too")
+        assert told.text.endswith("this is done as soon as the run begins, within a minute")
+        assert await plane.act(run, held) == told, "a retry is the same act"
+        with pytest.raises(RefusedByRule, match="waits for nobody's approval now"):
+            await plane.act(run, RunAct("a-2", ActKind.APPROVE, "ann@laptop", "fine"))
+        with pytest.raises(RefusedByRule, match="is paused already"):
+            await plane.act(run, RunAct("a-3", ActKind.PAUSE, "bob@laptop", "me too"))
+        await plane.act(run, RunAct("a-4", ActKind.ABORT, "bob@laptop", "not today"))
+        await play.handle.signal("go_on", head_of(carry, await play.env.get_current_time()))
+        record = (await play.closed()).last_runs[0]
+        assert [entry.text for entry in record.entries if entry.mark is Mark.ACT] == [
+            "paused by ann@laptop: let me look",
+            "aborted by bob@laptop: not today",
+        ]
+        assert record.status is RunStatus.HALTED
+        assert "stopped: bob@laptop: not today. Nothing was put back" in record.entries[-1].text
+        assert "Traffic goes to us." in record.entries[-1].text
+
+
+@pytest.mark.parametrize("wrote", [True, False])
+async def test_an_abort_is_told_truly_though_the_leader_is_never_heard_of(wrote: bool) -> None:
+    """The leader fell silent, before or after its write: the run begins, and its record says where traffic goes."""
+    async with stage() as play:
+        plane, carry = await led_run(play)
+        run = carry.plan.run
+        await plane.act(run, RunAct("a-1", ActKind.ABORT, "bob@laptop", "not today"))
+        if wrote:
+            play.world.routing = replace(play.world.routing, fence=Fence(8, run, "steer", AWAY))
+        began = await play.env.get_current_time()
+        record = (await play.closed()).last_runs[0]
+        assert record.closed is not None
+        assert record.closed - began < timedelta(seconds=75)
+        last = record.entries[-1].text
+        assert "bob@laptop: not today" in last
+        assert (record.status, play.world.wrote) == (RunStatus.HALTED if wrote else RunStatus.ABORTED, [])
+        assert ("Traffic goes to us." if wrote else "Traffic was not moved: it goes to eu.") in last
+        assert (record.first(Mark.STEERED) is not None) is wrote
 
 
 async def test_a_service_that_is_left_behind_sees_to_it_by_itself() -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from orchestrator.core.names import RunId
+
 
 class ActKind(StrEnum):
     APPROVE = "approve"
@@ -40,6 +42,14 @@ class RunAct:
     """For SWITCH: what the move is from now on."""
     seconds: float = 0.0
     """For EXTEND."""
+
+
+@dataclass(frozen=True, slots=True)
+class EarlyAct:
+    """Update ``act_early`` of a service: an act on its run that waits for a leader, done as soon as that run begins."""
+
+    run: RunId
+    act: RunAct
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from orchestrator.core.record import Entry
 from orchestrator.core.steering import Routing
 from orchestrator.core.topology import Answer, Notify, Service, SteeringSpec, Weights
 from runbooks.plan import Place, Plan, Work
+from workflows.wire.acts import RunAct
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +57,8 @@ class Carry:
     """It leaves a region that is lost, with others: people are told of that once, and of this run what went wrong."""
     head: HeadStart | None = None
     """What a leader has done of it."""
+    acts: tuple[RunAct, ...] = ()
+    """What people have said of it while it waited for its leader: done first."""
 
 
 @dataclass(frozen=True, slots=True)
