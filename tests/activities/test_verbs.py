@@ -83,8 +83,19 @@ async def test_the_librarys_canary_shift_goes_through_as_it_ships(here: Enactor)
     assert (await here.world.endpoint("ohio"))["ready"] == 2
 
 
-async def test_the_librarys_failback_stops_where_the_region_slows(here: Enactor) -> None:
-    """A tenth goes well; at half the models there get slow beside the stand-in, and one write takes everything back."""
+SLOWS = [
+    pytest.param(None, "the target's first token takes", id="first-token"),
+    pytest.param(FaultKind.ERRORS, r"answers of the target failed \(.*50\d", id="error-rate"),
+    pytest.param(FaultKind.HOLLOW, r"answers of the target failed \(", id="no-completions"),
+]
+
+
+@pytest.mark.parametrize(("fault", "why"), SLOWS)
+async def test_the_librarys_failback_stops_where_the_region_slows(
+    here: Enactor, fault: FaultKind | None, why: str
+) -> None:
+    """A tenth goes well; at half the models there are slow beside the stand-in, fail, or complete nothing while their
+    health is said to be good: one write takes everything back."""
     values: dict[str, Value] = {"stages": "10,50,100", "hold": "300ms", "samples": 3, "passes": 1}
     made = await here.planned(book("failback", values), kind=MoveKind.FAILBACK)
     steps = {step.id: step for step in made.taken(planned=True)}
@@ -95,8 +106,11 @@ async def test_the_librarys_failback_stops_where_the_region_slows(here: Enactor)
     assert first.text.endswith("2 replicas are ready, and 50 % needs 1")
     await here.do(made, "steer.50")
     assert await here.weights() == {"paris": 50, "ohio": 50}
-    await here.world.pace("ohio", first_token_s=0.4)
-    with pytest.raises(Refused, match="the target's first token takes"):
+    if fault is None:
+        await here.world.pace("ohio", first_token_s=0.4)
+    else:
+        await here.suffer(fault, "ohio")
+    with pytest.raises(Refused, match=why):
         await here.do(made, "steer.50.hold")
     assert steps["steer.50"].undo is not None
     await here.undo(made, "steer.50")

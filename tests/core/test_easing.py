@@ -14,7 +14,18 @@ from hypothesis import strategies as st
 from orchestrator.core import governing
 from orchestrator.core.crowd import Moving
 from orchestrator.core.decision import Decision, Go, Hold, consider
-from orchestrator.core.easing import FIRST_S, FORGOTTEN_S, LONGEST_S, Return, Setback, after, holding_up, jitter_s
+from orchestrator.core.easing import (
+    FIRST_S,
+    FORGOTTEN_S,
+    LONGEST_S,
+    Return,
+    Setback,
+    after,
+    holding_up,
+    jitter_s,
+    regions_into,
+    staying,
+)
 from orchestrator.core.easing import return_of as said_of
 from orchestrator.core.governing import Ledger, SlotAnswer, SlotRequest
 from orchestrator.core.move import MoveKind, Trigger
@@ -138,6 +149,26 @@ def test_a_region_that_did_not_bear_a_return_holds_up_the_next() -> None:
     )
     assert not list(holding_up(going(), setbacks, later(FIRST_S)))
     assert not list(holding_up(going("code", THERE), setbacks, later(1)))
+
+
+def test_who_is_on_the_way_stays_for_the_setback_that_lasts_longest() -> None:
+    """Of its own regions and of other runs only, and no longer than it lasts."""
+    short, long = (replace(after((), slow(n), NOW)[0], until=later(60.0 * n)) for n in (1, 2))
+    other = replace(long, region=THERE, until=later(900))
+    mine = RunId("code-1")
+    assert staying((short, other, long), (HERE,), mine, NOW) == long
+    assert staying((short, other, long), (HERE, THERE), mine, NOW) == other
+    assert staying((short,), (HERE,), short.run, NOW) is None, "it has turned back itself"
+    assert staying((short, long), (HERE,), mine, later(120)) is None
+    assert staying((), (HERE,), mine, NOW) is None
+
+
+def test_a_run_asks_about_the_regions_that_it_brings_traffic_to() -> None:
+    """The target's, and those of others that begin to carry; not one that carried before, nor one that it leaves."""
+    chat = service()
+    assert regions_into(chat, EU, ((EU, 0), (US, 100)), ((EU, 50), (US, 50))) == (HERE,)
+    assert regions_into(chat, EU, ((EU, 50), (US, 50)), ((EU, 100), (US, 0))) == (HERE,)
+    assert regions_into(chat, EU, ((EU, 0), (US, 0)), ((EU, 50), (US, 50))) == (HERE, THERE)
 
 
 def test_nobody_who_flees_is_held_up() -> None:
