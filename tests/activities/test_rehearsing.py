@@ -98,6 +98,50 @@ async def test_a_drill_without_people_does_not_wait_for_their_answer(name: str, 
     assert shadow(ServiceId("chat")) == "chat.drill"
 
 
+class Cold(Asking):
+    """A service that asks whether its cold standby is to get the traffic, and what a yes comes to."""
+
+    def __init__(self, *more: Objection) -> None:
+        self.reasons = (Objection("target-cold", "us is a cold standby", asks=True), *more)
+        self.asked: list[FailoverRequest] = []
+
+    async def query(self, what: str, *_: object, **__: object) -> Slice | ServiceStatus:
+        if what == "slice":
+            return Slice(1, service(), VANTAGES)
+        question = Question("q-1", NOW, (EU,), US, self.reasons)
+        return replace(status(), hold=self.reasons, question=question)
+
+    async def execute_update(self, _: str, asked: FailoverRequest, **__: object) -> Started | Refusal:
+        self.asked.append(asked)
+        return Refusal((Objection("everything-down", "no endpoint is known to work"),))
+
+
+async def test_a_drill_says_yes_to_a_cold_standby_and_to_nothing_else() -> None:
+    """Where that is all that is asked it gives the yes in its own name, once; a yes that is refused ends the waiting.
+
+    The question of a real service, and one for other reasons too, are not the drill's to answer.
+    """
+    question = RunQuestion(ServiceId("chat.drill"), 5.0, drill="d-1")
+    cold: Any = Cold()
+    seen: RunSeen = await ActivityEnvironment().run(Rehearsing(cold).await_run, question)
+    assert seen.text == "a person would be asked first, and their yes refused: no endpoint is known to work"
+    (asked,) = cold.asked
+    assert (asked.request.target, asked.request.trigger.by, asked.drill) == (US, "drill:d-1", "d-1")
+    assert asked.request.trigger.reason == "the yes of a person: us is a cold standby"
+    for name, left in (("chat", replace(question, service=ServiceId("chat"), within_s=0.3)), ("more", question)):
+        other: Any = Cold(*((Objection("gate", "closed", asks=True),) if name == "more" else ()))
+        assert (await ActivityEnvironment().run(Rehearsing(other).await_run, left)).record is None
+        assert not other.asked
+
+
+def test_a_cold_standby_may_be_silent_as_long_as_it_carries_nothing() -> None:
+    """It is meant to be; one that carries the traffic is not, nor is one that is slow: that one runs."""
+    assert unsteady(status(us=Verdict.DOWN), EU, vantages=3, colds=(US,)) == ()
+    assert unsteady(status(us=Verdict.DOWN), EU, vantages=3) == ("us is down: down",)
+    assert unsteady(status(us=Verdict.DEGRADED), EU, vantages=3, colds=(US,)) == ("us is degraded: degraded",)
+    assert unsteady(status(us=Verdict.DOWN, serving=US), None, vantages=3, colds=(US,)) == ("us is down: down",)
+
+
 class Freezing:
     """A service in a freeze window that began during the drill: planned moves are refused unless it is set aside."""
 

@@ -133,7 +133,10 @@ class Rehearsing:
                     if not question.drill or not _only_cold(status.question):
                         # Nobody answers for a shadow, and by itself it will not move.
                         return RunSeen(None, f"a person would be asked first: {why}")
-                    await self._say_yes(question, status.question)
+                    answer = await self._say_yes(question, status.question)
+                    if isinstance(answer, Refusal):
+                        against = "; ".join(reason.text for reason in answer.reasons)
+                        return RunSeen(None, f"a person would be asked first, and their yes refused: {against}")
             else:
                 record = await self._record(question.service, run)
                 if record is not None and record.status is not RunStatus.RUNNING:
@@ -141,8 +144,8 @@ class Rehearsing:
             await asyncio.sleep(POLL_S)
         return RunSeen(None, f"run {run} did not close in time" if run else why)
 
-    async def _say_yes(self, question: RunQuestion, asked: Question) -> None:
-        """Answer for the person who would be asked whether a cold standby is to be promoted."""
+    async def _say_yes(self, question: RunQuestion, asked: Question) -> Started | Refusal:
+        """Answer for the person who would be asked whether a cold standby is to be promoted. Twice is once."""
         trigger = Trigger(f"drill:{question.drill}", f"the yes of a person: {'; '.join(r.text for r in asked.reasons)}")
         request = FailoverRequest(
             id=f"drill-{question.drill}-yes",
@@ -150,7 +153,8 @@ class Rehearsing:
             drill=question.drill,
         )
         handle = self._client.get_workflow_handle(service_id(question.service))
-        await handle.execute_update("request", request, result_type=_ANSWER)
+        answer: Started | Refusal = await handle.execute_update("request", request, result_type=_ANSWER)
+        return answer
 
     @activity.defn(name=options.ASK_FAILBACK)
     async def ask_failback(self, task: FailbackTask) -> Started:
