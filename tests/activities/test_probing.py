@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +18,11 @@ from orchestrator.config import dump
 from orchestrator.core.health import Health
 from orchestrator.core.names import Domain, EndpointId, ServiceId, VantageId
 from orchestrator.core.quorum import Report
-from orchestrator.core.topology import ProbeKind, ProbeSpec, Service, Topology, Vantage
+from orchestrator.core.topology import ProbeKind, ProbeSpec, Service, Topology, Vantage, Workload
 from real.stage import endpoint
 from workflows.activities import probing
 from workflows.activities.documents import pack
+from workflows.activities.loads import observed
 from workflows.activities.probing import Probing
 from workflows.wire import Applied, Watch
 
@@ -158,3 +160,36 @@ async def test_a_name_server_that_breaks_oddly_stops_no_probe(chat: Service, tmp
         await owner.until(lambda: sees(owner, "chat", Health.HEALTHY))
         assert not work.done()
         assert EndpointId("eu") == owner.reports[-1].states[0].endpoint
+
+
+async def test_its_heartbeat_tells_the_load(chat: Service, tmp_path: Path) -> None:
+    """What a workload has in flight travels with the heartbeat, beside what the next epoch begins with; an endpoint
+    whose workload nobody here can ask is simply not in it."""
+    body = b'{"in_flight": 7}'
+
+    async def world(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n" % len(body) + body)
+        writer.close()
+
+    control = await asyncio.start_server(world, "127.0.0.1", 0)
+    at = f"http://127.0.0.1:{control.sockets[0].getsockname()[1]}"
+    eu = replace(chat.endpoints[0], workload=Workload("local", "paris", options=(("world", at),)))
+    us = replace(eu, id=EndpointId("us"), workload=Workload("no-such-cloud", "ohio"))
+    activity = Probing(Owner(applied(1, replace(chat, endpoints=(eu, us)))), host="here", cache=tmp_path)  # type: ignore[arg-type]  # a client's few verbs are enough
+    beats: asyncio.Queue[tuple[Any, ...]] = asyncio.Queue()
+    environment = ActivityEnvironment()
+    environment.on_heartbeat = lambda *details: beats.put_nowait(details)
+    work = asyncio.ensure_future(environment.run(activity.probe, WATCH))
+    try:
+        async with control, asyncio.timeout(10):
+            told: tuple[Any, ...] = ()
+            while len(told) < 2:
+                told = await beats.get()
+            seed, loads = told
+            assert seed.revision == 1
+            found = observed(loads, datetime(2026, 3, 1, tzinfo=UTC))
+            assert {each.endpoint: each.in_flight for each in found[chat.id]} == {"eu": 7}
+    finally:
+        work.cancel()
+        await asyncio.gather(work, return_exceptions=True)
