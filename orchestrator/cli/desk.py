@@ -125,7 +125,13 @@ class Desk:
     def show(self, *things: RenderableType) -> None:
         """Print *things* to standard output, one below the other."""
         for thing in things:
-            self.out.print(thing)
+            if self.out.is_terminal:
+                self.out.print(thing)
+                continue
+            # A pipe has no width to fill: nobody wants a table's padding in a file or a mail.
+            with self.out.capture() as caught:
+                self.out.print(thing)
+            self.emit("".join(f"{line.rstrip()}\n" for line in caught.get().splitlines()))
 
     def say(self, sentence: str, style: str = "") -> None:
         """A remark to the person, on standard error; wraps nowhere, so that it can be searched for.

@@ -63,6 +63,11 @@ class Entry:
     """How long what ended here took."""
 
 
+SWITCHED = "switched to unplanned"
+"""How the act begins that makes a planned run an unplanned one."""
+_PLANNED = frozenset({MoveKind.SWITCHOVER, MoveKind.FAILBACK})
+
+
 @dataclass(frozen=True, slots=True)
 class StepBrief:
     """One line of the plan, for progress displays."""
@@ -114,6 +119,15 @@ class Record:
     def ttd_s(self) -> float | None:
         """Time to detect, from the last good probe."""
         return self.span_s(Mark.LAST_GOOD, Mark.DETECTED)
+
+    @property
+    def planned(self) -> bool:
+        """Whether the source still served when the traffic left: there is no outage to recover from, and no objective.
+
+        A run that people have switched to unplanned is none.
+        """
+        switched = any(entry.mark is Mark.ACT and entry.text.startswith(SWITCHED) for entry in self.entries)
+        return self.kind in _PLANNED and self.first(Mark.LAST_GOOD) is None and not switched
 
     @property
     def ttr_s(self) -> float | None:

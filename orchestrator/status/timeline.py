@@ -77,6 +77,8 @@ class Meter:
 
 def meter(record: Record, told: Timeline) -> Meter:
     """The time until clients are served again against the objective, in words and as lengths."""
+    if record.planned:
+        return _planned(record, told)
     scale = max(record.objective_s, told.elapsed_s, 0.001)
     over = told.elapsed_s > record.objective_s
     if told.recovered:
@@ -95,6 +97,19 @@ def meter(record: Record, told: Timeline) -> Meter:
     return Meter(
         round(told.elapsed_s / scale * 1000, 1), round(min(record.objective_s / scale, 1.0) * 1000, 1), state, text
     )
+
+
+def _planned(record: Record, told: Timeline) -> Meter:
+    """The time of a move away from what works: nobody waits for it, so no objective binds it."""
+    if told.recovered:
+        state, text = State.GOOD, f"moved in {seconds(told.elapsed_s)}; planned, so there was nothing to recover from"
+    elif is_closed(record):
+        state = State.QUIET if record.status in {RunStatus.OBSERVED, RunStatus.ABORTED} else State.BAD
+        text = f"it closed after {seconds(told.elapsed_s)}, before all clients had moved"
+    else:
+        state, text = State.BUSY, f"{seconds(told.elapsed_s)} since the decision; planned, so no objective runs"
+    over = sum(span.word not in {"waits", "running", "not reached"} for span in told.spans)
+    return Meter(round(over / max(len(told.spans), 1) * 1000, 1), 1000.0, state, text)
 
 
 def timeline(record: Record, now: datetime) -> Timeline:

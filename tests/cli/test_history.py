@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from orchestrator.core.record import RunStatus
+from orchestrator.core.move import MoveKind
+from orchestrator.core.record import Entry, Mark, RunStatus
 from orchestrator.history import Store
 
 
@@ -54,6 +56,31 @@ def test_a_missed_objective_is_said(failover: Any, plane: Any, fake: Any) -> Non
     """A recovery slower than the objective is called missed."""
     plane.entities["chat"].records.append(fake.make_record("r1", objective_s=5.0))
     assert "the objective of 5.00 s is missed" in failover("show", "r1").out
+
+
+def test_a_planned_move_misses_no_objective(failover: Any, plane: Any, fake: Any) -> None:
+    """Nobody waits for a move away from what works: it may take its time, unless people have said that it died."""
+    made = fake.make_record("r1", objective_s=5.0)
+    kept = tuple(entry for entry in made.entries if entry.mark not in {Mark.LAST_GOOD, Mark.DETECTED})
+    calm = replace(made, kind=MoveKind.SWITCHOVER, entries=kept)
+    plane.entities["chat"].records.append(calm)
+    out = failover("show", "r1").out
+    assert "after the decision; the source worked, so there was nothing to recover from." in out
+    assert "missed" not in out
+    act = Entry(calm.started, Mark.ACT, "switched to unplanned by ann: eu died")
+    plane.entities["chat"].records[:] = [replace(calm, entries=(*kept, act))]
+    assert "the objective of 5.00 s is missed" in failover("show", "r1").out
+
+
+def test_a_step_that_never_ended_was_cut_short(failover: Any, plane: Any, fake: Any) -> None:
+    """Nothing runs in a run that is over."""
+    made = fake.make_record("r1")
+    kept = tuple(entry for entry in made.entries if not (entry.mark is Mark.STEP_DONE and entry.step == "converge"))
+    plane.entities["chat"].records.append(replace(made, entries=kept))
+    out = failover("show", "r1").out
+    assert "converge cut short" in out
+    assert "running" not in out
+    assert all(line == line.rstrip() for line in out.splitlines())
 
 
 def test_a_record_is_one_document_with_its_measures(failover: Any, plane: Any, fake: Any) -> None:

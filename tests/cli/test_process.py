@@ -182,7 +182,7 @@ def test_a_person_at_a_terminal_is_asked_and_sees_it_live(terminal: Any) -> None
     screen.until("Carry this out?")
     screen.type("y\n")
     screen.until("waiting")
-    screen.until("Recovered")
+    screen.until("Traffic had moved")
     assert screen.end() == 0
 
 

@@ -62,7 +62,7 @@ def test_a_run_is_carried_out_and_followed(failover: Any, plane: Any) -> None:
         "steer done in 0.10 s",
         "converge done",
         "completed",
-        "Recovered",
+        "Traffic had moved",
     ):
         assert words in ended.out
     assert plane.entities["chat"].active == "us"

@@ -74,9 +74,8 @@ def rows(record: Record, now: datetime) -> tuple[Row, ...]:
             end = _end_of(record.entries, index, kind)
             if end is None:
                 last = record.closed or now
-                made.append(
-                    Row(entry.at, max(last, entry.at), _label(entry), _BEGINS[entry.mark], "cyan", entry.text, True)
-                )
+                state, style = ("cut short", "yellow") if record.closed else (_BEGINS[entry.mark], "cyan")
+                made.append(Row(entry.at, max(last, entry.at), _label(entry), state, style, entry.text, True))
             else:
                 ended.add(end)
                 done = record.entries[end]
@@ -131,6 +130,9 @@ def measure(record: Record) -> Text:
     ttr, objective = record.ttr_s, record.objective_s
     if ttr is None:
         return cell(f"The objective is {seconds(objective)}.", "dim")
+    if record.planned:
+        moved = cell(f"Traffic had moved {seconds(ttr)} after the decision", "bold green")
+        return Text.assemble(moved, "; the source worked, so there was nothing to recover from.")
     since = "last good probe" if record.first(Mark.LAST_GOOD) else "decision"
     met = ttr <= objective
     rest = f"; the objective of {seconds(objective)} is {'met' if met else 'missed'}"
@@ -229,8 +231,9 @@ def progress(record: Record, now: datetime, state: RunState | None = None) -> Re
             cell(come.text if come else step.text, "" if come else "dim"),
         )
     past = ((record.closed or now) - _origin(record)).total_seconds()
-    late = "bold red" if past > record.objective_s else "dim"
-    clock = cell(f"{seconds(past)} of the objective's {seconds(record.objective_s)}", late)
+    late = "bold red" if past > record.objective_s and not record.planned else "dim"
+    limit = "since the decision" if record.planned else f"of the objective's {seconds(record.objective_s)}"
+    clock = cell(f"{seconds(past)} {limit}", late)
     said = [entry for entry in record.entries if entry.mark in {Mark.ACT, Mark.NOTE}][-SAID:]
     news = [entry_line(record, entry) for entry in said]
     return Group(headline(record), grid, *news, *(waiting_lines(record.run, state) if state else ()), clock)
