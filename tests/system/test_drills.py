@@ -48,6 +48,7 @@ async def test_a_drill_passes_although_its_worker_dies(tmp_path: Path) -> None:
         records = {report.failover, report.failback}
         status = await until(system.status, lambda s: {r.run for r in s.last_runs} == records, "both records")
         assert {record.status for record in status.last_runs} == {RunStatus.COMPLETED}
+        assert {record.drill for record in status.last_runs} == {"d1"}, "the failover that it provoked is its own, too"
 
 
 async def test_the_fault_of_a_drill_comes_out_by_itself(tmp_path: Path) -> None:
