@@ -110,7 +110,7 @@ class Attempts:
 
         Time in which nobody could decide (all workers dead, Temporal away) is not taken from the step's own.
         """
-        budget = _Budget(step, workflow.now())
+        budget = _Budget(step)
         doing = activity == options.STEP_ACTIVITY
         # The undo of a steer asks the source before it writes, which takes as long as a completion does.
         quick = isinstance(task.work, Steer) and doing
@@ -155,11 +155,14 @@ class Attempts:
 
 
 class _Budget:
-    """The time and the attempts that a step has."""
+    """The time and the attempts that a step has.
 
-    def __init__(self, step: Step, now: datetime) -> None:
-        self._least = min(AFTER_SILENCE, timedelta(seconds=step.timeout_s))
-        self._deadline = now + timedelta(seconds=step.timeout_s)
+    What is left is counted before a pause: a timer that has fired is believed, and no clock asked behind it.
+    """
+
+    def __init__(self, step: Step) -> None:
+        self._least_s = min(AFTER_SILENCE.total_seconds(), step.timeout_s)
+        self._left_s = step.timeout_s
         self._attempts = step.attempts
         self._given_s = 0.0
         self._tried = 0
@@ -168,10 +171,9 @@ class _Budget:
     def left_s(self, more_s: float) -> float:
         """Seconds that are left for another attempt, of those that it had and *more_s* given since; 0: none."""
         if more_s > self._given_s:
-            self._deadline += timedelta(seconds=more_s - self._given_s)
+            self._left_s += more_s - self._given_s
             self._given_s, self._attempts = more_s, self._attempts + 1
-        left = (self._deadline - workflow.now()).total_seconds()
-        return left if self._tried < self._attempts else 0.0
+        return max(0.0, self._left_s) if self._tried < self._attempts else 0.0
 
     async def spend(self, cause: BaseException | None, queue: str, asked: datetime, longest: timedelta) -> None:
         """Take an attempt that failed into account. Raises StepFailed where another would meet the same."""
@@ -184,13 +186,14 @@ class _Budget:
             did = "took it up" if untouched else "answered in time"
             self.failure = StepFailed("Transient", f"no worker on {queue} {did}")
         usual = options.SCHEDULE_TO_START if untouched else options.SCHEDULE_TO_START + longest
-        self._deadline += max(timedelta(), workflow.now() - asked - usual)
+        self._left_s -= min(workflow.now() - asked, usual).total_seconds()
         if untouched:
             return
         self._tried += 1
-        await workflow.sleep(PAUSE_S)
+        self._left_s -= PAUSE_S
         if isinstance(cause, TemporalTimeout):
-            self._deadline = max(self._deadline, workflow.now() + self._least)
+            self._left_s = max(self._left_s, self._least_s)
+        await workflow.sleep(PAUSE_S)
 
 
 def _found(cause: BaseException | None) -> object:

@@ -67,7 +67,7 @@ class FailoverWorkflow:
         self._held = ""
         self._answers: dict[str, Acted] = {}
         self._news = False
-        self._closed = False
+        self._closed = self._timed = False
         self._steered: asyncio.Task[None] | None = None
 
     @workflow.run
@@ -146,7 +146,7 @@ class FailoverWorkflow:
         """Wait until a step has ended or a person has spoken; say meanwhile what takes too long."""
         while True:
             due = min(self._stuck.values(), default=None)
-            timeout = None if due is None else max(timedelta(), due - workflow.now())
+            timeout = None if due is None else max(timedelta(milliseconds=1), due - workflow.now())
             try:
                 await workflow.wait_condition(
                     lambda: self._news or any(task.done() for task in self._under_way.values()), timeout=timeout
@@ -263,9 +263,10 @@ class FailoverWorkflow:
                 return await self._attempts.attempt(options.STEP_ACTIVITY, step, self._task(step))
 
     async def _pass(self, step: Step, seconds: float) -> None:
-        """Let *seconds* pass, and what the step was given beyond them."""
-        until = workflow.now() + timedelta(seconds=seconds)
-        while (left := until + timedelta(seconds=self._attempts.more_s(step.id)) - workflow.now()) > timedelta():
+        """Let *seconds* pass, and what the step was given beyond them. Timers say when, as in ``_say_stuck``."""
+        passed = 0.0
+        while (left := seconds + self._attempts.more_s(step.id) - passed) > 0:
+            passed, self._timed = passed + left, True
             await workflow.sleep(left)
 
     async def _approval(self, step: Step, work: Approve) -> StepResult:
@@ -276,15 +277,11 @@ class FailoverWorkflow:
             whom = f"role {asked.role} ({', '.join(asked.people)})" if asked.role else "anybody"
             text = f"step {step.id} waits for {work.people} yes from {whom}: failover approve {self._story.record.run}"
             self._story.say("run.approval", text, step.id)
-            until = workflow.now() + timedelta(seconds=work.patience_s)
-            while not ballot.decided:
-                left = until + timedelta(seconds=self._attempts.more_s(step.id)) - workflow.now()
-                if left <= timedelta():
-                    break
-                try:
+            waited, self._timed = 0.0, True
+            while not ballot.decided and (left := work.patience_s + self._attempts.more_s(step.id) - waited) > 0:
+                waited += left
+                with contextlib.suppress(TimeoutError):
                     await workflow.wait_condition(lambda: ballot.decided, timeout=left)
-                except TimeoutError:
-                    continue
             if ballot.no:
                 raise StepFailed("Refused", ballot.no, 1)
             if ballot.decided:
@@ -358,7 +355,7 @@ class FailoverWorkflow:
         """
         if self._attempts.fell or self._progress.planned:
             return self._attempts.fell or await self._returning.barred(self._progress)
-        if workflow.now() - self._story.record.started < STALE_VERDICT:
+        if not self._timed and workflow.now() - self._story.record.started < STALE_VERDICT:
             return None
         plan = self._carry.plan
         again = await reading.recheck(plan.service, plan.source)

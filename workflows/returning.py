@@ -107,8 +107,8 @@ class Returning:
                 result = await self._attempts.attempt(options.STEP_ACTIVITY, longer, task(longer))
                 # An attempt that follows another one holds for what is left of its time only.
                 left = round_s - (workflow.now() - began).total_seconds()
-                if left > 0:
-                    await workflow.sleep(left)
+                # Always a timer: whether there is one must not hang on the clock.
+                await workflow.sleep(max(0.001, left))
                 against = await self._against(against)
         finally:
             self._staying.pop(step.id, None)
