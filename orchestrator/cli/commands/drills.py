@@ -292,6 +292,8 @@ def schedule(
     desk = desk_of(ctx)
     if len(cron.split()) != 5:
         raise BadInput(f"'{cron}' is not a cron expression of five fields; write it like '0 9 * * 2'")
+    if fault is None and level is Level.FAULT:
+        raise BadInput(f"--fault is missing: name the fault that goes in; there are: {', '.join(FaultKind)}")
     kind, _ = _words(fault, None, level)
     aim = EndpointId(target) if target else None
     from workflows.wire import DrillRequest  # noqa: PLC0415 - start-up time
