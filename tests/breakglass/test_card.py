@@ -52,7 +52,7 @@ class Plane(ControlPlane):
     async def topology(self) -> tuple[Applied, Topology]:
         return Applied(self.revision, ""), Topology((), (), ())
 
-    async def apply(self, topology: Topology, *, expects: int, by: str) -> Applied:
+    async def apply(self, topology: Topology, *, expects: int, by: str, reason: str = "") -> Applied:
         self.revision += 1
         return Applied(self.revision, "")
 

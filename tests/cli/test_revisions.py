@@ -111,7 +111,7 @@ def test_traffic_at_an_endpoint_that_would_go_is_told(plane: Any, failover: Any,
     plane.entities["chat"].active = EndpointId("ap")
     document = failover("topology", "restore", "--revision", "1", *WHY, "--yes", "--json").document
     (warning,) = document["warnings"]
-    assert warning.startswith("100 % of the traffic of chat goes to ap, which revision 1 does not have")
+    assert warning.startswith("100 % of the traffic of chat goes to ap, which would be gone: it stays there, unwatched")
     assert warning.endswith("failover run chat")
 
 

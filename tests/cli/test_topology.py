@@ -213,3 +213,14 @@ def test_doctor_says_that_the_control_plane_is_away(process: Any) -> None:
     ended = process("doctor", "--json")
     assert ended.status == 5
     assert json.loads(ended.out)["passed"] is False
+
+
+def test_an_apply_warns_where_traffic_would_be_left_behind(plane: Any, failover: Any, topology_file: Path) -> None:
+    """The file has no endpoint ap, and all traffic of chat goes there: apply says so, and how to move it before."""
+    plane.entities["chat"].active = "ap"
+    ended = failover("apply", str(topology_file), "--dry-run")
+    assert ended.status == 0, ended.err
+    assert "warning: 100 % of the traffic of chat goes to ap, which would be gone" in ended.err
+    plane.entities["chat"].active = "us"
+    warnings = failover("apply", str(topology_file), "--dry-run", "--json").document["warnings"]
+    assert [each.split(";")[-1] for each in warnings] == [" to move it before: failover run embed"]

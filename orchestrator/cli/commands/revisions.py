@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from orchestrator.cli.calls import reason_of
-from orchestrator.cli.commands.topology import show_changes
+from orchestrator.cli.commands.topology import show_changes, stranded, warn
 from orchestrator.cli.desk import Desk, desk_of, who
 from orchestrator.cli.errors import Objected, Status
 from orchestrator.cli.options import Json, Reason, Yes
-from orchestrator.core.errors import BadInput, FailoverError
+from orchestrator.core.errors import BadInput
 from orchestrator.core.revisions import Judged, last_good
 from orchestrator.core.topology import Topology
-
-if TYPE_CHECKING:
-    from orchestrator.config import Change
 
 app = typer.Typer(
     name="topology",
@@ -91,7 +88,8 @@ def restore(
     done: dict[str, Any] = {"restored": chosen.revision.number, "applied": False, "revision": number}
     done |= {"digest": digest(wanted), "good": chosen.good, "why": chosen.why, "warnings": warnings, "changes": changes}
     if not as_json:
-        _show(desk, changes, warnings)
+        show_changes(desk, changes)
+        warn(desk, warnings)
     if dry_run or not changes:
         word = "a dry run" if changes else f"revision {number}, which is in force, says the same"
         desk.write(done) if as_json else desk.say(f"Nothing was changed: {word}.")
@@ -158,33 +156,8 @@ def _refuse_errors(desk: Desk, wanted: Topology, chosen: Judged) -> None:
 
 def _warnings(desk: Desk, current: Topology, wanted: Topology, chosen: Judged) -> tuple[str, ...]:
     """What speaks against going back, and forbids nothing: it is not good, or does not know where traffic goes now."""
-    number = chosen.revision.number
-    told = [] if chosen.good else [f"revision {number} is not known to be good: {'; '.join(chosen.why)}"]
-    kept = {(service.id, endpoint.id) for service in wanted.services for endpoint in service.endpoints}
-    for service in current.services:
-        gone = {endpoint.id for endpoint in service.endpoints if (service.id, endpoint.id) not in kept}
-        if not gone:
-            continue
-        try:
-            seen = desk.wait(desk.control().status(service.id)).endpoints
-        except FailoverError as error:
-            told.append(
-                f"nobody can say whether traffic of {service.id} goes to what revision {number} does not have: {error}"
-            )
-            continue
-        told += [
-            f"{each.weight} % of the traffic of {service.id} goes to {each.id}, which revision {number} does not have: "
-            f"it stays there, unwatched; to move it before: failover run {service.id}"
-            for each in seen
-            if each.weight and each.id in gone
-        ]
-    return tuple(told)
-
-
-def _show(desk: Desk, changes: tuple[Change, ...], warnings: tuple[str, ...]) -> None:
-    show_changes(desk, changes)
-    for each in warnings:
-        desk.say(f"warning: {each}", "yellow")
+    known = f"revision {chosen.revision.number} is not known to be good: {'; '.join(chosen.why)}"
+    return (*(() if chosen.good else (known,)), *stranded(desk, current, wanted))
 
 
 def _told(each: Judged) -> dict[str, Any]:

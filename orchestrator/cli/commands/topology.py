@@ -11,7 +11,7 @@ from rich.text import Text
 from orchestrator.cli.desk import Desk, desk_of, who
 from orchestrator.cli.errors import Status
 from orchestrator.cli.options import File, Json, Yes
-from orchestrator.core.errors import BadInput
+from orchestrator.core.errors import BadInput, FailoverError
 from orchestrator.core.topology import Topology
 
 if TYPE_CHECKING:
@@ -107,16 +107,17 @@ def apply(
     wanted = load(file)
     refuse_errors(desk, wanted, file)
     revision, current = in_force(desk)
-    changes = difference(current, wanted)
+    changes, warnings = difference(current, wanted), stranded(desk, current, wanted)
     if not as_json:
         show_changes(desk, changes)
+        warn(desk, warnings)
     if not changes and not dry_run and current is not None:
         # The same again mends: what was lost of it is made anew.
         desk.wait(desk.control().apply(wanted, expects=revision, by=who()))
         _refresh_cards(desk, wanted, file, cards)
     if dry_run or not changes:
         done = {"applied": False, "revision": revision, "digest": digest(wanted), "changes": changes}
-        desk.write(done) if as_json else _nothing(desk, revision, dry_run=dry_run)
+        desk.write(done | {"warnings": warnings}) if as_json else _nothing(desk, revision, dry_run=dry_run)
         return
     question = f"Put {file} in force as revision {revision + 1}?"
     if not desk.confirm(question, yes=yes, undecided="nobody can be asked here; add --yes to apply without a question"):
@@ -125,7 +126,7 @@ def apply(
     applied = desk.wait(desk.control().apply(wanted, expects=revision, by=who(), reason=reason.strip()))
     if as_json:
         done = {"applied": True, "revision": applied.revision, "digest": applied.digest, "changes": changes}
-        desk.write(done)
+        desk.write(done | {"warnings": warnings})
     else:
         desk.say(f"{file} is in force as revision {applied.revision}.")
     _refresh_cards(desk, wanted, file, cards)
@@ -151,6 +152,34 @@ def in_force(desk: Desk) -> tuple[int, Topology | None]:
     except NoSuch:
         return 0, None
     return applied.revision, topology
+
+
+def stranded(desk: Desk, current: Topology | None, wanted: Topology) -> tuple[str, ...]:
+    """Where traffic would go on to an endpoint that *wanted* does not have any more; that forbids nothing."""
+    told: list[str] = []
+    kept = {(service.id, endpoint.id) for service in wanted.services for endpoint in service.endpoints}
+    for service in current.services if current is not None else ():
+        gone = {endpoint.id for endpoint in service.endpoints if (service.id, endpoint.id) not in kept}
+        if not gone:
+            continue
+        try:
+            seen = desk.wait(desk.control().status(service.id)).endpoints
+        except FailoverError as error:
+            told.append(f"nobody can say whether traffic of {service.id} goes to what would go ({error})")
+            continue
+        told += [
+            f"{each.weight} % of the traffic of {service.id} goes to {each.id}, which would be gone: it stays there, "
+            f"unwatched; to move it before: failover run {service.id}"
+            for each in seen
+            if each.weight and each.id in gone
+        ]
+    return tuple(told)
+
+
+def warn(desk: Desk, warnings: tuple[str, ...]) -> None:
+    """Say *warnings* on standard error, a line each."""
+    for each in warnings:
+        desk.say(f"warning: {each}", "yellow")
 
 
 def _nothing(desk: Desk, revision: int, *, dry_run: bool) -> None:
