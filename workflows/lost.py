@@ -19,6 +19,7 @@ from temporalio.api.common.v1 import Payload
 from temporalio.exceptions import ActivityError, ApplicationError, is_cancelled_exception
 
 with workflow.unsafe.imports_passed_through():
+    from orchestrator.core.evacuation import Leaving, waves
     from orchestrator.core.names import Domain, ServiceId, VantageId, encloses
     from orchestrator.core.quorum import Report
     from workflows import options
@@ -167,7 +168,7 @@ class LostWorkflow:
                 # It was led already: what is still said of it waits until the others are out.
                 self._late[service, bundle.vantage] = each.report
                 continue
-            heard = self._waiting.get(service) or Heard(service, now, each.tier)
+            heard = self._waiting.get(service) or Heard(service, now, each.tier, each.depends)
             others = (report for report in heard.reports if report.vantage != bundle.vantage)
             self._waiting[service] = replace(heard, reports=(*others, each.report))
 
@@ -224,7 +225,10 @@ class LostWorkflow:
         if self._stopped:
             return ()
         ready = [each for each in self._waiting.values() if self._is_certain(each)]
-        ready.sort(key=lambda each: (each.tier, each.since, each.service))
+        # What one stands on goes before it, and nobody waits for its arrival: what is down is not to stay there.
+        order = waves(tuple(Leaving(each.service, (), each.tier, each.depends) for each in ready))
+        turn = {each.service: number for number, wave in enumerate(order) for each in wave}
+        ready.sort(key=lambda each: (turn[each.service], each.since, each.service))
         size = min(self._at_once, BATCH if self._batches else FIRST)
         taken = tuple(ready[:size])
         for each in taken:

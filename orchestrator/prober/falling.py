@@ -10,6 +10,7 @@ from orchestrator.core.names import Domain, EndpointId, ServiceId, region_of
 from orchestrator.core.quorum import Report
 from orchestrator.core.topology import Service
 from orchestrator.prober.watched import meant_to_be_off
+from workflows.wire.lost import Fallen
 
 MANY = 10
 """So many services that have something down in one region are one event."""
@@ -25,7 +26,7 @@ class Falling:
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._stands: Mapping[tuple[ServiceId, EndpointId], Domain] = {}
-        self._tiers: Mapping[ServiceId, int] = {}
+        self._known: Mapping[ServiceId, Service] = {}
         self._fell: dict[Domain, dict[ServiceId, float]] = {}
 
     def configure(self, services: Iterable[Service]) -> None:
@@ -37,11 +38,12 @@ class Falling:
             for endpoint in service.endpoints
             if not meant_to_be_off(endpoint)
         }
-        self._tiers = {service.id: service.policy.tier for service in known}
+        self._known = {service.id: service for service in known}
 
-    def tier(self, service: ServiceId) -> int:
-        """How soon *service* is led out; 1 goes first."""
-        return self._tiers.get(service, 3)
+    def fallen(self, report: Report) -> Fallen:
+        """*report* with what says how soon its service is led out."""
+        service = self._known.get(report.service)
+        return Fallen(report) if service is None else Fallen(report, service.policy.tier, service.depends)
 
     def region(self, report: Report) -> Domain | None:
         """The region that *report* leaves for, together with others; None: it goes by itself."""

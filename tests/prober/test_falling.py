@@ -97,7 +97,9 @@ def _off(endpoint):  # type: ignore[no-untyped-def]  # an Endpoint, as it is whe
 
 
 def test_the_important_ones_are_known(clock: Clock) -> None:
-    """A report travels with its service's tier; a service that nobody knows comes with the last."""
+    """A report travels with its tier and what its service stands on; one that nobody knows comes with the last."""
     falling = Falling(clock)
-    falling.configure([service("vip", tier=1)])
-    assert (falling.tier(ServiceId("vip")), falling.tier(ServiceId("gone"))) == (1, 3)
+    falling.configure([replace(service("vip", tier=1), depends=(ServiceId("auth"),))])
+    known, gone = falling.fallen(says("vip", EU)), falling.fallen(says("gone", EU))
+    assert (known.tier, known.depends) == (1, ("auth",))
+    assert (gone.tier, gone.depends) == (3, ())

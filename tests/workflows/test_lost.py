@@ -98,11 +98,11 @@ class Region:
         self.seq += 1
         return Report(ServiceId(name), VantageId(vantage), 0, vantage, 2, self.seq, 1, False, states)
 
-    async def falls(self, *vantages: str) -> None:
-        """Paris is down in the eyes of *vantages*, for all services at once."""
+    async def falls(self, *vantages: str, **ranks: tuple[int, tuple[ServiceId, ...]]) -> None:
+        """Paris is down in the eyes of *vantages*, for all services at once; *ranks*: tier, and what it stands on."""
         for vantage in vantages:
             stands = next(each.region for each in VANTAGES if each.id == vantage)
-            fallen = tuple(Fallen(self.report(vantage, name)) for name in self.stages)
+            fallen = tuple(Fallen(self.report(vantage, name), *ranks.get(name, (3, ()))) for name in self.stages)
             await self.client.start_workflow(
                 "lost",
                 PARIS,
@@ -232,6 +232,15 @@ async def test_services_take_turns_where_few_may_move_at_once() -> None:
         event = await play.led()
         assert {each.fate for each in event.departures} == {Fate.MOVED}
         assert play.wrote() == dict.fromkeys("abc", 1)
+
+
+async def test_the_important_ones_are_led_first_and_what_they_stand_on_before_them() -> None:
+    """One at a time: the important one's foundation, though of the last tier, then itself, then the others by tier."""
+    async with region("a", "other", "page", "z") as play:
+        await play.open(Limits(at_once=1, per_domain=1, change_guard=100))
+        await play.falls("v2", "v3", page=(1, (ServiceId("z"),)), other=(2, ()))
+        event = await play.led()
+        assert [each.service for each in event.departures] == ["z", "page", "other", "a"]
 
 
 async def test_the_loss_of_very_many_services_goes_on_in_a_new_execution(monkeypatch: pytest.MonkeyPatch) -> None:

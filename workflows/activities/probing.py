@@ -26,7 +26,7 @@ from workflows.activities.answers import Answers
 from workflows.activities.documents import unpack
 from workflows.activities.loads import Packed
 from workflows.wire import CONTROL_QUEUE, TOPOLOGY_ID, Applied, Watch, lost_id, service_id, shard_of
-from workflows.wire.lost import Bundle, Fallen
+from workflows.wire.lost import Bundle
 
 log = structlog.get_logger()
 
@@ -188,7 +188,7 @@ class _Bundles:
             region=vantage.region,
             vantages=self._vantages,
             at_once=self._at_once,
-            fallen=tuple(Fallen(report, self._falling.tier(report.service)) for report in reports),
+            fallen=tuple(self._falling.fallen(report) for report in reports),
         )
         await self._client.start_workflow(
             "lost",

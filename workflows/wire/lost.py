@@ -22,6 +22,8 @@ class Fallen:
     report: Report
     tier: int = 3
     """1 goes first."""
+    depends: tuple[ServiceId, ...] = ()
+    """Services that go before it, where they leave too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +135,7 @@ class Heard:
     service: ServiceId
     since: datetime
     tier: int
+    depends: tuple[ServiceId, ...] = ()
     reports: tuple[Report, ...] = ()
     """One for each vantage."""
     before: RunId | None = None
