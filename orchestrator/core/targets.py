@@ -43,7 +43,8 @@ class Load:
     def text(self) -> str:
         """``observed 37 requests in flight at 2026-03-01T02:14:07Z``."""
         part = "" if self.whole else f" at {' and '.join(self.endpoints)} alone"
-        return f"observed {self.in_flight} requests in flight{part} at {at(self.at)}"
+        requests = "request" if self.in_flight == 1 else "requests"
+        return f"observed {self.in_flight} {requests} in flight{part} at {at(self.at)}"
 
 
 def carried(situation: Situation) -> Load | None:

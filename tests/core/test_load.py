@@ -156,7 +156,8 @@ def test_the_observed_load_is_shared_like_the_traffic() -> None:
 
 def test_who_carries_no_traffic_has_no_load_to_move() -> None:
     """What still runs at an endpoint that has left the answer is not counted."""
-    assert needed(situation(observed=(saw(AP, 500), saw(EU, 20)))).amount == 80
+    need = needed(situation(observed=(saw(AP, 500), saw(EU, 1))))
+    assert (need.amount, need.text) == (80, "observed 1 request in flight at 2025-01-01T12:00:00Z, 80 declared")
 
 
 def test_requests_seen_at_both_ends_of_a_shift_count_once() -> None:

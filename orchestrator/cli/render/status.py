@@ -152,7 +152,8 @@ def _load(brief: EndpointBrief, now: datetime) -> str:
     """What it has in flight, where that is known; nothing for one that has neither traffic nor load."""
     if brief.in_flight is None or brief.in_flight_at is None or not (brief.weight or brief.in_flight):
         return ""
-    return f"; {brief.in_flight} requests in flight, {age(brief.in_flight_at, now)}"
+    requests = "request" if brief.in_flight == 1 else "requests"
+    return f"; {brief.in_flight} {requests} in flight, {age(brief.in_flight_at, now)}"
 
 
 def _stacked(ordered: tuple[ServiceStatus, ...], now: datetime) -> Iterator[RenderableType]:
