@@ -90,8 +90,12 @@ async def over(ground: Ground) -> None:
 
 async def test_of_two_who_ask_in_the_same_second_one_is_held(ground: Ground) -> None:
     """Both begin at once: one passes, and the other names it. A turn that was lost with its drill is free."""
+    ground.rehearsal.waiting = asyncio.Event()
     handles = await asyncio.gather(*(ground.start(f"d-{each}") for each in range(4)))
-    reports = await asyncio.gather(*(handle.result() for handle in handles))
+    results = [asyncio.create_task(handle.result()) for handle in handles]
+    await until(lambda: asyncio.sleep(0, [each.done() for each in results]), lambda done: sum(done) == 3)
+    ground.rehearsal.waiting.set()
+    reports = await asyncio.gather(*results)
     (held,) = (report for report in reports if report.verdict == "passed")
     others = [report for report in reports if report is not held]
     assert {report.verdict for report in others} == {"skipped"}
