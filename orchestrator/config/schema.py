@@ -111,12 +111,26 @@ def reference() -> str:
         *EXAMPLE.rstrip().splitlines(),
         "```",
         "",
+        "## Revisions",
+        "",
+        _REVISIONS,
+        "",
     ]
     for part in _PARTS:
         lines += _section(part)
     lines += _rules()
     return "\n".join(lines).rstrip() + "\n"
 
+
+_REVISIONS = """\
+Each `failover apply` that changes anything makes a revision. The last ten are kept beside the one in force, with who
+applied them, when and why (`--reason`): `failover topology history`. One that was in force for the time `bake`, and
+under which every service has served well to its end, is good; one that crashed later than its checks is not.
+`failover topology restore` puts the newest good one in force again, as a new revision, after the same checks and the
+same question as `apply`. Neither moves traffic. [on-call.md](on-call.md#a-change-turned-out-bad) tells more.
+
+An endpoint's `answer` may change while traffic goes there: the record keeps the old one until the next move, and the
+service says so (`answer-outdated`)."""
 
 _PEOPLE: dict[Yields, str] = {
     Yields.UNASKED: "goes ahead",

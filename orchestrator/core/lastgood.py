@@ -125,7 +125,8 @@ def missing(good: LastGood, there: tuple[EndpointId, ...], *, revision: int) -> 
         return ""
     names, verb = " and ".join(lost), "are" if len(lost) > 1 else "is"
     if good.revision == revision:
-        return f"the routing that served well last sends traffic to {names}, which {verb} not in the topology any more"
+        gone = f"the routing that served well last sends traffic to {names}, which {verb} not in the topology any more"
+        return f"{gone}; name a target with --to"
     return (
         f"the routing that served well last sends traffic to {names}, which {verb} not in revision {revision} of the "
         f"topology: failover topology restore --revision {good.revision} brings back what it served well under"

@@ -83,7 +83,13 @@ class Publishing:
         async with asyncio.TaskGroup() as group:
             for service in after.services:
                 group.create_task(tell(service))
-        memories = [await self._bid_farewell(gone) for gone in sorted(known - {each.id for each in after.services})]
+
+        async def let_go(service: ServiceId) -> Memory | None:
+            async with places:
+                return await self._bid_farewell(service)
+
+        gone = sorted(known - {each.id for each in after.services})
+        memories = await asyncio.gather(*(let_go(service) for service in gone))
         wanted = {(vantage.id, shard) for vantage in after.vantages for shard in range(after.shards)}
         for vantage in after.vantages:
             for shard in range(after.shards):
