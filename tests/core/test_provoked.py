@@ -91,4 +91,4 @@ def test_a_shorter_fault_never_explains_more(bad: float, lag: float, decided: fl
     if whose(early, bad=bad, down=down, now=now) is not None:
         assert whose(later, bad=bad, down=down, now=now) is not None
         assert at(down) >= NOW
-        assert bad <= out
+        assert at(bad) <= at(out)
