@@ -172,8 +172,8 @@ names the rule, the person and the reason (`--override RULE --reason WHY`), and 
   observed, where that is more.
 - `too-many-at-once` and `change-guard` look at all services; a single change is never a crowd.
 - `setback` holds up failbacks into a region where the stages of another one had to turn back: five minutes, twice as
-  long each time it happens again, two hours at most. Those that are on their way there stay at the stage where they are.
-  A failback by stages that passes ends it. What leaves an endpoint that is down is never held up.
+  long each time it happens again, two hours at most. Those on their way there stay at the stage where they are. A
+  failback by stages that passes ends it. What leaves an endpoint that is down is never held up.
 - A move for a time (`expires`) needs a reason. When it is over the service says `shift-expired` and asks to send
   traffic back to where it went before; it does not do so by itself."""
 
