@@ -305,7 +305,8 @@ def preview(state: ServiceState, question: PlanQuestion) -> Explanation:
     if question.request is None:
         decision: Decision = governed(lambda now: questions.decided(now, state.question), facts, question.ledger)
         decision = at_rest(decision, facts) if isinstance(decision, Hold) else decision
-        trigger = Trigger("automatic", "the active endpoint is down")
+        away = decision.move is None or decision.move.kind is MoveKind.FAILOVER
+        trigger = Trigger("automatic", "the active endpoint is down" if away else "traffic is to go home")
     else:
         try:
             asked = planning.meant(state, question.request)

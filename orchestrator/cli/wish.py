@@ -92,12 +92,15 @@ def checked(status: ServiceStatus, name: str | None) -> EndpointId | None:
 
 
 def rules(override: list[str] | None) -> tuple[str, ...]:
-    """*override* without doubles. Raises BadInput for what is no rule, with the nearest name."""
-    from orchestrator.core.safety import NAMES  # noqa: PLC0415 - start-up time
+    """*override* without doubles. Raises BadInput for what is no rule, and for a rule that yields to nobody."""
+    from orchestrator.core.safety import NAMES, Yields, rule  # noqa: PLC0415 - start-up time
 
     for name in override or ():
-        if name not in NAMES:
+        known = rule(name)
+        if known is None:
             raise BadInput(f"--override: {unknown('safety rule', name, NAMES)}")
+        if {known.planned, known.unplanned} == {Yields.NEVER}:
+            raise BadInput(f"--override: nobody can set rule '{name}' aside; leave it out, and mend what the rule says")
     return tuple(sorted(set(override or ())))
 
 

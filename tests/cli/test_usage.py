@@ -33,6 +33,7 @@ ROOT = Path(__file__).parents[2]
         (("demo", "--interval", "-1s"), "--interval"),
         (("demo", "--interval", "5ms"), "--interval of 0.005 s: the demo takes 0.1 s to 5 s"),
         (("run", "chat", "--reason", "x", "--yes", "--override", "capacity-shrt"), "did you mean 'capacity-short'?"),
+        (("plan", "chat", "--override", "target-down"), "nobody can set rule 'target-down' aside; leave it out"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
 )

@@ -61,10 +61,10 @@ def test_a_wish_that_cannot_be_is_one_sentence(failover: Any, words: tuple[str, 
 def test_a_refusal_repeats_the_whole_wish(failover: Any, plane: Any) -> None:
     """The command to repeat with overrides is the one that was given, options included."""
     plane.entities["chat"].short = {"us"}
-    ended = failover("run", "chat", "--to", "us", "--from", "eu", "--runbook", "switchover", *GO)
+    ended = failover("run", "chat", "--to", "us", "--from", "eu", "--runbook", "switchover", "--expires", "90m", *GO)
     assert ended.status == 3
-    again = "failover run chat --to us --from eu --runbook switchover --reason x --override capacity-short"
-    assert again in ended.err
+    wish = "--to us --from eu --runbook switchover --expires 1h30m"
+    assert f"failover run chat {wish} --reason x --override capacity-short" in ended.err
 
 
 # ------------------------------------------------------------------ saved plans

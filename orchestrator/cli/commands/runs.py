@@ -191,6 +191,8 @@ def run(
 
     Example: [cyan]failover run chat --to us --reason "eu loses packets"[/]
     """
+    from orchestrator.config.fields import spoken  # noqa: PLC0415 - start-up time
+
     desk = desk_of(ctx)
     until = None if expires is None else now() + timedelta(seconds=expires)
     if saved is not None:
@@ -203,7 +205,7 @@ def run(
         kept = read(saved)
         if service is not None and service != kept.plan.service:
             raise BadInput(f"{saved}: is a plan for service '{kept.plan.service}', not for '{service}'")
-        again = f"failover run --plan {shlex.quote(str(saved))}"
+        again = f"failover run --plan {shlex.quote(str(saved))}{f' --expires {spoken(expires)}' if expires else ''}"
         order = _Order(kept.plan.service, replace(kept.request, expires=until), again, conduct, kept.plan)
         _carry_out(desk, order)
         return
@@ -211,7 +213,8 @@ def run(
         raise BadInput("name a SERVICE, or a saved plan with --plan FILE; 'failover status' lists the services")
     status = of_service(desk, service, lambda control, name: control.status(name))
     request = wish.request(status, kind_of(status), Trigger("", "", rules(wish.override)))
-    again = " ".join(part for part in ("failover run", shlex.quote(service), wish.words) if part)
+    ends = f"--expires {spoken(expires)}" if expires is not None else ""
+    again = " ".join(part for part in ("failover run", shlex.quote(service), wish.words, ends) if part)
     _carry_out(desk, _Order(ServiceId(service), replace(request, expires=until), again, conduct))
 
 
