@@ -156,9 +156,10 @@ names the rule, the person and the reason (`--override RULE --reason WHY`), and 
 
 - A move needs room for the load that is declared (`policy.capacity`) or for what was observed, whichever is more; the
   objection names both. Every vantage asks the workload of each endpoint what it has in flight: every 10 seconds, and
-  more rarely where there are more than 500. The most within a minute counts, probes included, summed over the endpoints that
-  carry traffic. What an endpoint says while it fails is not believed: what it had before counts for a quarter of an
-  hour, and as long as it stays down. Without a `workload`, or where its provider cannot tell, nothing is observed.
+  more rarely where there are more than 500. The most within a minute counts, probes included, summed over the
+  endpoints that carry traffic. What an endpoint says while it fails is not believed: what it had before counts for a
+  quarter of an hour, and as long as it stays down. Without a `workload`, or where its provider cannot tell, nothing
+  is observed.
 - What is not known counts against the move: silence of vantages, an unknown capacity, a pool that the file does not
   name, a jurisdiction that nobody gives, a time zone that the machine does not know.
 - `residency` is never overridden by automation, nor while the source serves. In an outage a person may do so by name:
