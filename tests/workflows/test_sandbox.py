@@ -28,6 +28,7 @@ ALLOWED = (
 PURE = (
     "__future__",
     "asyncio",
+    "base64",
     "collections",
     "contextlib",
     "dataclasses",
