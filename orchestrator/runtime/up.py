@@ -149,5 +149,6 @@ async def _keep_alive(running: Running, topology: Topology) -> None:
         for vantage in topology.vantages:
             process = running.workers[vantage.id]
             if process.returncode is not None:
-                log.warning("worker.restarted", vantage=vantage.id, status=process.returncode)
+                said = str(running.state / f"worker-{vantage.id}.log")
+                log.warning("worker.restarted", vantage=vantage.id, status=process.returncode, log=said)
                 await running.start_worker(vantage)
