@@ -144,12 +144,14 @@ class Holding(Attended):
         """Its region is lost, and others leave it at the same time: decide now, and wait for a leader."""
         async with self._deciding:
             self._state = led.informed(self._state, asked, workflow.now())
-            before = self._state.run
+            before, waited = self._state.run, self._led
+            if waited is None and before is not None:
+                return Led(run=before.run, text=f"run {before.run} is under way")
             self._state, answer, self._refused = led.led(self._state, asked, self._run_id(), workflow.now())
             if answer.carry is not None:
-                self._led = led.Awaiting(answer.carry, asked.until)
+                self._led = led.in_place_of(waited, answer.carry, asked.until)
             elif before is None or self._state.run is None:
-                self._led = None
+                self._never_begins()
                 self._news = self._look_due = True  # it sees to it by itself, with all that it may ask
             return answer
 
@@ -172,10 +174,17 @@ class Holding(Attended):
     @workflow.signal
     def left_behind(self, back: GiveBack) -> None:
         """The run that waited for a leader was granted nothing: the service sees to it by itself."""
-        if self._state.run is not None and self._state.run.run == back.token:
-            self._state, self._led = replace(self._state, run=None), None
+        if self._led is not None and self._led.carry.plan.run == back.token:
+            self._state = replace(self._state, run=None)
+            self._never_begins()
             self._leave.give_back(back.token)
             self._news = self._look_due = True
+
+    def _never_begins(self) -> None:
+        """Let go of the run that waited for a leader, and tell who has acted on it that nothing came of it."""
+        waited, self._led = self._led, None
+        if waited is not None and waited.acts:
+            self._tell("run.note", waited.in_vain(), waited.carry.plan.run)
 
     @workflow.signal
     def steered(self, moved: Steered) -> None:

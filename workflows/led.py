@@ -40,6 +40,15 @@ class Awaiting:
         """What the run is given on its way."""
         return replace(self.carry, head=self.head, acts=self.acts)
 
+    def in_vain(self) -> str:
+        """What people who have acted on it are told where it never begins."""
+        plan = self.carry.plan
+        said = "; ".join(f"{each.kind} by {each.by}: {each.reason}" for each in self.acts)
+        return (
+            f"run {plan.run} never began, so nothing came of this: {said}. The service sees to its outage by itself; "
+            f"to keep it from that: failover pause {plan.service}"
+        )
+
     def take_in(self, act: RunAct, now: datetime) -> str:
         """What *act* will do once the run begins, which is soon now. Raises BadInput with the run's own sentence.
 
@@ -57,6 +66,12 @@ class Awaiting:
         self.until = min(self.until, now + OVER)
         said = acting.done(act, acting.subject(plan, progress, {}, act))
         return f"{said}. Its region is lost and others leave it, too: this is done as soon as the run begins, {SOON}"
+
+
+def in_place_of(before: Awaiting | None, carry: Carry, until: datetime) -> Awaiting:
+    """The run of *carry* waits in the place of the one *before*: what people have said of that one is said of it."""
+    acts = before.acts if before is not None else ()
+    return Awaiting(carry, min(until, before.until) if before is not None and acts else until, acts=acts)
 
 
 def informed(state: ServiceState, asked: LeadRequest, now: datetime) -> ServiceState:

@@ -474,6 +474,31 @@ async def test_an_act_on_a_run_that_is_still_to_begin_is_done_when_it_begins() -
         assert "Traffic goes to us." in record.entries[-1].text
 
 
+async def test_an_act_outlives_the_run_that_the_governor_refused() -> None:
+    """The governor refused the run that somebody had aborted: the one that takes its place is aborted."""
+    async with stage() as play:
+        plane, carry = await led_run(play)
+        run = carry.plan.run
+        await plane.act(run, RunAct("a-1", ActKind.ABORT, "bob@laptop", "not today"))
+        other = await ask(play, instead=run, until=await play.env.get_current_time() + timedelta(minutes=5))
+        assert other.run not in {None, run}
+        record = (await play.closed()).last_runs[0]
+        assert (record.run, record.status, play.world.wrote) == (other.run, RunStatus.ABORTED, [])
+
+
+async def test_people_are_told_where_their_act_came_to_nothing() -> None:
+    """The run that somebody had held is granted nothing, and never begins: people read what keeps the service still."""
+    async with stage() as play:
+        plane, carry = await led_run(play)
+        run = carry.plan.run
+        await plane.act(run, RunAct("a-2", ActKind.PAUSE, "bob@laptop", "let me look"))
+        await play.handle.signal("left_behind", GiveBack(run))
+        await until(lambda: asyncio.sleep(0, play.world.events()), lambda events: "run.note" in events)
+        (told,) = (telling.text for telling in play.world.told if telling.event == "run.note")
+        assert f"run {run} never began, so nothing came of this: pause by bob@laptop: let me look" in told
+        assert "failover pause chat" in told
+
+
 @pytest.mark.parametrize("wrote", [True, False])
 async def test_an_abort_is_told_truly_though_the_leader_is_never_heard_of(wrote: bool) -> None:
     """The leader fell silent, before or after its write: the run begins, and its record says where traffic goes."""
