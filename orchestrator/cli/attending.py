@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Never
 
@@ -66,7 +67,9 @@ class Attendant:
             self._tell(before, entry)
         ended = any(noted.status is not None for noted in self._journal.lines)
         question = "Stop it, and put back what it has done?" if abort else "Go on with it?"
-        if not ended and not desk.confirm(question, yes=yes, undecided=""):
+        if ended:
+            desk.say("That run is over: nothing is done again.")
+        elif not desk.confirm(question, yes=yes, undecided=""):
             raise Detached("it stays as it is")
         self._abort = abort
 
@@ -76,7 +79,10 @@ class Attendant:
             return
         for step in self._sealed.plan.taken(planned=self._sealed.plan.planned):
             if isinstance(step.work, Approve) and not self._ballot(step.work).decided:
-                raise BadInput(f"step {step.id} ({step.text}) asks people, and nobody is here: give --approve NAME")
+                barred = "".join(f"; {why}" for why in self._barred(step.work))
+                raise BadInput(
+                    f"step {step.id} ({step.text}) asks people, and nobody is here: give --approve NAME{barred}"
+                )
 
     # ------------------------------------------------------------------ while it goes on
 
@@ -117,6 +123,16 @@ class Attendant:
             if not ballot.decided and ballot.barred(name, self._sealed.plan.trigger.by) is None:
                 ballot.yes.append(name)
         return ballot
+
+    def _barred(self, work: Approve) -> Iterator[str]:
+        """Why a yes that was given does not count, each in a phrase."""
+        ballot = Ballot(work, work.roles)
+        for name in self.said_yes:
+            why = ballot.barred(name, self._sealed.plan.trigger.by)
+            if why is None:
+                ballot.yes.append(name)
+            else:
+                yield why
 
     def _ask(self, enactor: Enactor, step: Step, work: Approve) -> None:
         """Ask for a yes until there are enough, or somebody says no."""

@@ -214,10 +214,14 @@ async def test_approvals_given_beforehand(site: Site, failover: Shell) -> None:
     """--approve says yes for people who said it elsewhere, and only for those who may."""
     work = Approve((Asked("oncall", ("bob",)),), 1, 60.0, "abort")
     await put(site, lambda plan: first(plan, work))
-    assert (await failover(*RUN, "--approve", "eve")).status == 2
+    barred = await failover(*RUN, "--approve", "eve")
+    assert barred.status == 2
+    assert "give --approve NAME; 'eve' is in none of the roles" in barred.err
     ended = await failover(*RUN, "--approve", "bob")
     assert ended.status == 0, ended.err
     assert "approved by bob" in ended.out
+    again = await failover(*RUN, "--approve", "bob")
+    assert (again.status, "That run is over: nothing is done again." in again.err) == (0, True)
 
 
 async def test_a_person_decides_what_becomes_of_a_step_without_an_answer(site: Site, failover: Shell) -> None:
