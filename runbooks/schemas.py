@@ -339,7 +339,7 @@ class ParameterSchema(Schema):
 
 class MetadataSchema(Schema):
     name: Name
-    """What policies and people call it; the file's name as well."""
+    """What policies and people call it, whatever its file is called."""
 
 
 class BookSchema(Schema):
