@@ -196,7 +196,9 @@ def _step_refused(plan: Plan, progress: Progress, act: RunAct) -> str | None:
         return f"name the step to {act.kind} with --step; it can be one of: {', '.join(able) or 'none now'}"
     step = next(each for each in plan.steps if each.id == name)
     if name not in able:
-        return f"step '{name}' is {progress.state(name)}, so there is nothing to {act.kind}"
+        state = progress.state(name)
+        settled = state in {StepState.FAILED, StepState.REFUSED}
+        return f"step '{name}' is {state}{' and let pass' if settled else ''}, so there is nothing to {act.kind}"
     if act.kind is ActKind.SKIP and isinstance(step.work, Steer):
         return f"step '{name}' moves the traffic, and without it the run is none; abort it instead"
     too_long = act.kind is ActKind.EXTEND and not 0 < act.seconds <= LONGEST_S

@@ -11,7 +11,7 @@ from temporalio.exceptions import ActivityError, ApplicationError, TimeoutType, 
 from temporalio.exceptions import TimeoutError as TemporalTimeout
 
 with workflow.unsafe.imports_passed_through():
-    from runbooks.plan import Analyse, Promote, Steer, Step, Verify
+    from runbooks.plan import Analyse, Call, Promote, Steer, Step, Verify, Work
     from runbooks.progress import Event
     from workflows import options
     from workflows.wire import StepResult, StepTask
@@ -47,14 +47,17 @@ class StepFailed(Exception):
     tries: int = 0
     """Attempts that a worker had taken up."""
 
-    @property
-    def event(self) -> Event:
-        """What the state machine is told. In doubt whether anything landed, FAIL."""
+    def event(self, work: Work) -> Event:
+        """What the state machine is told where *work* was to be done. In doubt whether anything landed, FAIL."""
         if self.kind in OVERTAKEN:
             return Event.STALE
         if self.kind == "Inconclusive":
             return Event.ASK
-        return Event.REFUSE if self.kind in FINAL and self.tries <= 1 else Event.FAIL
+        # Only a write or a promotion is refused before anything was done, and a call that lacks its secret; a drain
+        # had begun.
+        unsent = isinstance(work, Call) and self.kind == "BadInput"
+        surely = self.kind in FINAL and (isinstance(work, Steer | Promote) or unsent)
+        return Event.REFUSE if surely and self.tries <= 1 else Event.FAIL
 
     @property
     def of_undo(self) -> Event:

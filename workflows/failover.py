@@ -18,7 +18,7 @@ with workflow.unsafe.imports_passed_through():
     from orchestrator.core.record import Entry, Mark, Record, RunStatus
     from orchestrator.core.steering import Routing
     from runbooks.course import Close, Do, Hold, Undo, next_actions, released
-    from runbooks.plan import Analyse, Approve, Converge, Promote, Steer, Step, Tell, Verify, Wait
+    from runbooks.plan import Analyse, Approve, Converge, Steer, Step, Tell, Verify, Wait
     from runbooks.progress import Event, StepState, advance, begin, ended_here
     from workflows import acting, early, options, reading
     from workflows.attempting import Attempts, StepFailed
@@ -219,9 +219,7 @@ class FailoverWorkflow:
             await self._landed(step, result, began)
         except StepFailed as failure:
             self._story.note(Mark.STEP_FAILED, failure.text, step.id, since=began)
-            # Only a write or a promotion is refused before anything was done; a drain had begun.
-            effective = isinstance(step.work, Steer | Promote)
-            event = failure.event if effective or failure.event is not Event.REFUSE else Event.FAIL
+            event = failure.event(step.work)
             self._progress = advance(self._progress, step.id, event, failure.text)
             if event is Event.FAIL:
                 self._returning.turns_back(step, failure.text)

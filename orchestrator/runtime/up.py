@@ -8,6 +8,7 @@ import fcntl
 import getpass
 import os
 import sys
+from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,6 +26,8 @@ log = structlog.get_logger()
 
 READY_S = 30.0
 RESTART_S = 1.0
+GIVEN_UP = 3
+"""Ends of a worker, in a row, before it has done anything: the next start would end no other way."""
 
 
 @dataclass
@@ -36,6 +39,8 @@ class Running:
     state: Path
     workers: dict[str, asyncio.subprocess.Process] = field(default_factory=dict)
     """By vantage."""
+    ends: Counter[str] = field(default_factory=Counter)
+    """How often the worker of a vantage has ended."""
 
     @property
     def history(self) -> str:
@@ -97,7 +102,7 @@ async def _everything(
         for vantage in topology.vantages:
             await running.start_worker(vantage)
         watching = asyncio.create_task(_keep_alive(running, topology))
-        await _apply(running.plane, topology)
+        await _in_force(running, topology)
         yield running
     finally:
         if watching is not None:
@@ -115,6 +120,20 @@ async def _connected(temporal: EmbeddedTemporal) -> ControlPlane:
             return await ControlPlane.connect(temporal.address, "default")
         await asyncio.sleep(0.05)
     raise ControlPlaneAway(f"the embedded Temporal server at {temporal.address} does not answer")
+
+
+async def _in_force(running: Running, topology: Topology) -> None:
+    """Put the topology in force. Raises ControlPlaneAway where no worker stays alive to do it."""
+    applying = asyncio.create_task(_apply(running.plane, topology))
+    try:
+        while not (await asyncio.wait([applying], timeout=RESTART_S))[0]:
+            if min((running.ends[vantage.id] for vantage in topology.vantages), default=0) >= GIVEN_UP:
+                first = running.state / f"worker-{topology.vantages[0].id}.log"
+                raise ControlPlaneAway(f"no worker stays alive; the end of {first} says why, and the others beside it")
+        await applying
+    finally:
+        applying.cancel()
+        await asyncio.gather(applying, return_exceptions=True)
 
 
 async def _apply(plane: ControlPlane, topology: Topology) -> None:
@@ -149,6 +168,7 @@ async def _keep_alive(running: Running, topology: Topology) -> None:
         for vantage in topology.vantages:
             process = running.workers[vantage.id]
             if process.returncode is not None:
+                running.ends[vantage.id] += 1
                 said = str(running.state / f"worker-{vantage.id}.log")
                 log.warning("worker.restarted", vantage=vantage.id, status=process.returncode, log=said)
                 await running.start_worker(vantage)

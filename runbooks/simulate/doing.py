@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from runbooks.plan import Demote, Drain, FenceOff, Promote, Steer, Step
+from runbooks.plan import Call, Demote, Drain, FenceOff, Promote, Steer, Step
 from runbooks.progress import Event
 from runbooks.simulate.hands import Task
 
@@ -41,8 +41,9 @@ def told(doing: Doing, kind: str) -> Event:
         return Event.STALE
     if kind == "Inconclusive":
         return Event.ASK
-    surely = kind in FINAL and doing.tries <= 1 and isinstance(doing.step.work, Steer | Promote)
-    return Event.REFUSE if surely else Event.FAIL
+    work = doing.step.work
+    surely = kind in FINAL and (isinstance(work, Steer | Promote) or (isinstance(work, Call) and kind == "BadInput"))
+    return Event.REFUSE if surely and doing.tries <= 1 else Event.FAIL
 
 
 def told_back(doing: Doing, kind: str) -> Event:

@@ -191,10 +191,7 @@ class Enactor:
             result = await self._carried(step, tried=int(again))
             await self._landed(step, result, began)
         except StepFailed as failure:
-            # Only a write or a promotion is refused before anything was done; a drain had begun.
-            effective = isinstance(step.work, Steer | Promote)
-            event = failure.event if effective or failure.event is not Event.REFUSE else Event.FAIL
-            self._happened(step.id, event, Mark.STEP_FAILED, failure.text, failure.text, since=began)
+            self._happened(step.id, failure.event(step.work), Mark.STEP_FAILED, failure.text, failure.text, since=began)
 
     async def _carried(self, step: Step, tried: int) -> StepResult:
         match step.work:
