@@ -35,6 +35,7 @@ PURE = (
     "datetime",
     "enum",
     "math",
+    "sys",
     "typing",
     "zlib",
 )
