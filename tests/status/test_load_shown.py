@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 from collections.abc import Callable
 from dataclasses import replace
@@ -12,6 +11,7 @@ from typing import Any
 
 from orchestrator.core.names import EndpointId
 from orchestrator.core.targets import Load
+from real.stage import until
 from workflows.wire import ServiceStatus
 
 US = EndpointId("us")
@@ -32,9 +32,7 @@ def words(html: str) -> str:
 
 async def shown(site: Any, wanted: Callable[[str], bool]) -> None:
     """The page comes to say what is *wanted*: it is made anew a moment after the world has changed."""
-    async with asyncio.timeout(10):
-        while not wanted(words((await site.client.get("/")).text)):
-            await asyncio.sleep(0.02)
+    await until(lambda: site.client.get("/"), lambda page: wanted(words(page.text)))
 
 
 async def test_the_page_shows_what_is_in_flight(site: Any, world: Any, worlds: ModuleType) -> None:
