@@ -98,6 +98,7 @@ class Returning:
         against = await self._against(None) if self._moved(progress) else None
         if against is None:
             return result
+        _heed_people()
         round_s = max(work.hold_s, ROUND_S)
         longer = replace(step, work=replace(work, hold_s=round_s), timeout_s=step.timeout_s - work.hold_s + round_s)
         try:
@@ -105,11 +106,13 @@ class Returning:
                 self._stay(step, against)
                 began = workflow.now()
                 result = await self._attempts.attempt(options.STEP_ACTIVITY, longer, task(longer))
+                _heed_people()
                 # An attempt that follows another one holds for what is left of its time only.
                 left = round_s - (workflow.now() - began).total_seconds()
                 # Always a timer: whether there is one must not hang on the clock.
                 await workflow.sleep(max(0.001, left))
                 against = await self._against(against)
+                _heed_people()
         finally:
             self._staying.pop(step.id, None)
         self._story.say("run.note", f"goes on: nothing holds up {' and '.join(self._regions)} any more", step.id)
@@ -154,3 +157,13 @@ def _into(carry: Carry) -> tuple[Domain, ...]:
     if plan.kind is not MoveKind.FAILBACK or rehearses(plan.service):
         return ()
     return regions_into(carry.service, plan.target, plan.before, plan.after)
+
+
+def _heed_people() -> None:
+    """End here where a person has ended this look: an activity whose result was on its way keeps the word to itself.
+
+    Raises CancelledError.
+    """
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError

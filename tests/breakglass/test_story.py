@@ -20,10 +20,11 @@ from orchestrator.core.quorum import Verdict
 from orchestrator.core.record import Mark, Record, RunStatus
 from orchestrator.history.store import Store
 from orchestrator.runtime.control import ControlPlane
-from orchestrator.runtime.embedded import EmbeddedTemporal, free_port
+from orchestrator.runtime.embedded import EmbeddedTemporal
 from orchestrator.runtime.processes import end
 from orchestrator.runtime.up import Running
 from real.glass import CHAT, KEY, Ended, Site, opened
+from real.ports import free_port
 from real.system import until
 from workflows.wire import FailoverRequest, ServiceStatus, Started
 

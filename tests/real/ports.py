@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import random
 import socket
+
+LOWEST, EACH = 12_000, 2_500
+"""Below the ports that the kernel gives to outgoing connections, which would come between choosing and listening; so
+many for each of the processes that test side by side, so that none chooses what another is about to take."""
 
 
 def free_port(address: str = "127.0.0.1", kind: socket.SocketKind = socket.SOCK_STREAM) -> int:
     """A port that nobody listens on at *address* now, for TCP and UDP alike."""
+    lowest = LOWEST + EACH * (int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % 8)
+    other = socket.SOCK_DGRAM if kind == socket.SOCK_STREAM else socket.SOCK_STREAM
     while True:
-        with contextlib.closing(socket.socket(socket.AF_INET, kind)) as probe:
-            probe.bind((address, 0))
-            port = int(probe.getsockname()[1])
-        other = socket.SOCK_DGRAM if kind == socket.SOCK_STREAM else socket.SOCK_STREAM
-        with contextlib.closing(socket.socket(socket.AF_INET, other)) as twin:
-            try:
-                twin.bind((address, port))
-            except OSError:
-                continue
-        return port
+        port = random.SystemRandom().randrange(lowest, lowest + EACH)
+        with contextlib.suppress(OSError), contextlib.ExitStack() as bound:
+            for each in (kind, other):
+                bound.enter_context(socket.socket(socket.AF_INET, each)).bind((address, port))
+            return port

@@ -38,10 +38,11 @@ from orchestrator.local.layout import ModelSettings
 from orchestrator.local.topology_file import topology_yaml
 from orchestrator.local.world import World
 from orchestrator.runtime.control import ControlPlane
-from orchestrator.runtime.embedded import EmbeddedTemporal, free_port
+from orchestrator.runtime.embedded import EmbeddedTemporal
 from orchestrator.runtime.processes import spawn
 from orchestrator.runtime.up import Running
 from real.bind import Bind, least
+from real.ports import free_port
 from workflows.wire import FailoverRequest, ServiceStatus, Started
 
 CHAT = ServiceId("chat")
@@ -56,6 +57,13 @@ PAIR = OUTSIDE[:2]
 LONGEST_S = 100.0
 """A test that hangs ends with the place where it hung, before pytest ends everything."""
 _T = TypeVar("_T")
+
+
+async def _connected(temporal: EmbeddedTemporal) -> ControlPlane:
+    """A connection; a server that has ended is started again, as ``up`` does: it chooses ports that others may take."""
+    if temporal.ended:
+        await temporal.start()
+    return await ControlPlane.connect(temporal.address, "default")
 
 
 async def until(ask: Callable[[], Awaitable[_T]], true: Callable[[_T], bool], what: str, within_s: float = 45.0) -> _T:
@@ -199,9 +207,7 @@ class System:
                 regions = tuple(sorted({*topology.regions, *(vantage.region for vantage in vantages)}))
                 topology = replace(topology, vantages=vantages, regions=regions)
             await starting
-            plane = await until(
-                lambda: ControlPlane.connect(temporal.address, "default"), lambda _: True, "Temporal answers"
-            )
+            plane = await until(lambda: _connected(temporal), lambda _: True, "Temporal answers")
             running = Running(plane, temporal, folder / "up")
             system = cls(world, dns, change(topology), text, running, Eye(dns), module, environment or {})
             stack.push_async_callback(system._end)

@@ -17,8 +17,8 @@ from orchestrator.core.errors import FailoverError
 from orchestrator.core.move import MoveKind, Trigger
 from orchestrator.core.record import RunStatus
 from orchestrator.core.topology import Header, ProbeKind, Secret, SecretSource, Topology
-from orchestrator.runtime.embedded import free_port
 from orchestrator.runtime.processes import end, spawn
+from real.ports import free_port
 from real.system import CHAT, PAIR, System, until
 
 HOME = Request(MoveKind.FAILBACK, Trigger("ann@laptop", "the way home"))

@@ -23,7 +23,7 @@ from workflows.wire.service import QuestionAnswer
 ROLES = (("leads", ("carol",)), ("sre", ("alice", "bob")))
 ODD_S = 70.3
 """Not a minute: the test server may lose a workflow task in which another timer fires."""
-BY_SRE = Questions("sre", ("leads",), timeout_s=300.0)
+BY_SRE = Questions("sre", ("leads",), timeout_s=300.7)
 
 
 async def opened(play: Stage, **changes: Any) -> Question:
@@ -120,7 +120,7 @@ async def test_silence_may_mean_yes() -> None:
 async def test_silence_sets_no_safety_rule_aside() -> None:
     """The load is unknown: however long nobody answers, a policy that proceeds moves nothing a rule asks about."""
     unknown = service(
-        mode=Mode.APPROVAL, capacity=None, questions=Questions(timeout_s=60, on_timeout=Unanswered.PROCEED)
+        mode=Mode.APPROVAL, capacity=None, questions=Questions(timeout_s=ODD_S, on_timeout=Unanswered.PROCEED)
     )
     async with stage(played=unknown) as play:
         question = await opened(play)
