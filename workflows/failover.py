@@ -356,11 +356,10 @@ class FailoverWorkflow:
         if not self._timed and workflow.now() - self._story.record.started < STALE_VERDICT:
             return None
         plan = self._carry.plan
-        again = await reading.recheck(plan.service, plan.source)
         if plan.planned:
-            return (
-                None  # a person has said that the source is no good, in the middle of the move: half way helps nobody
-            )
+            # A person has said in the middle of the move that the source is no good: half way helps nobody.
+            return None
+        again = await reading.recheck(plan.service, plan.source)
         if again and self._carry.one_of_many and await reading.landed(self._carry.service, plan.run):
             return None  # a leader wrote, and was not heard of any more
         return again

@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from temporalio.api.enums.v1 import EventType
-from temporalio.api.testservice.v1 import LockTimeSkippingRequest, UnlockTimeSkippingRequest
+from temporalio.api.testservice.v1 import UnlockTimeSkippingRequest
 from temporalio.client import Client, WorkflowHandle
 from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.service import RPCError, RPCStatusCode
@@ -25,6 +25,7 @@ from orchestrator.core.topology import Notify, Service, Vantage
 from orchestrator.runtime.sandbox import runner
 from real.scenery import EU, TOLD, US, VANTAGES, World, endpoint, service
 from real.temporal import TemporalServer, binary
+from real.timers import TIMERS_STAY
 from workflows import options
 from workflows.domain import DomainWorkflow
 from workflows.drill import DrillWorkflow
@@ -162,21 +163,10 @@ class Stage:
     async def settled(self) -> None:
         """Wait until the service has taken in all that was said to it: time that is skipped before is lost to it."""
 
-        begun, freed = asyncio.get_running_loop().time(), False
-
         async def last() -> EventType.ValueType:
-            nonlocal freed
-            kind = (await self.handle.fetch_history()).events[-1].event_type
-            late = kind in UNSETTLED and asyncio.get_running_loop().time() > begun + LOST_S
-            if late and not freed and isinstance(self.env, WorkflowEnvironment):
-                # The test server may lose a workflow task in which a timer fires: time makes it give the task again.
-                freed = True
-                await self.client.test_service.unlock_time_skipping(UnlockTimeSkippingRequest())
-            return kind
+            return (await self.handle.fetch_history()).events[-1].event_type
 
         await until(last, lambda kind: kind not in UNSETTLED)
-        if freed:
-            await self.client.test_service.lock_time_skipping(LockTimeSkippingRequest())
 
     async def _still(self, passing: asyncio.Future[None]) -> bool:
         """Whether nothing at all happened for a second in which time should have been skipped."""
@@ -200,7 +190,6 @@ class Stage:
 
 
 OK = "healthy"
-LOST_S = 15.0
 UNSETTLED = (
     EventType.EVENT_TYPE_WORKFLOW_EXECUTION_SIGNALED,
     EventType.EVENT_TYPE_WORKFLOW_TASK_SCHEDULED,
@@ -229,7 +218,9 @@ async def until(ask: Callable[[], Awaitable[Any]], true: Callable[[Any], bool], 
 async def time_skipping() -> AsyncIterator[WorkflowEnvironment]:
     """Temporal's time-skipping test server, from its pinned package."""
     async with await WorkflowEnvironment.start_time_skipping(
-        test_server_existing_path=binary("temporal-test-server"), data_converter=pydantic_data_converter
+        test_server_existing_path=binary("temporal-test-server"),
+        data_converter=pydantic_data_converter,
+        plugins=[TIMERS_STAY],
     ) as env:
         yield env
 

@@ -6,15 +6,13 @@ import uuid
 from datetime import UTC, datetime
 
 from temporalio import activity
-from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.exceptions import ApplicationError
-from temporalio.testing import WorkflowEnvironment
 from temporalio.worker import Worker
 
 from orchestrator.core.names import ServiceId
 from orchestrator.core.topology import Notify, NotifyKind
 from orchestrator.runtime.sandbox import runner
-from real.temporal import binary
+from real.stage import time_skipping
 from workflows import options
 from workflows.herald import HeraldWorkflow
 from workflows.wire import TELLING_QUEUE, Herald, Telling
@@ -41,9 +39,7 @@ async def test_a_deaf_notifier_does_not_make_the_others_ring_again() -> None:
     ears = Ears()
     telling = Telling((DEAF, PAGER), ServiceId("chat"), "run.started", "failover of chat", datetime.now(UTC))
     async with (
-        await WorkflowEnvironment.start_time_skipping(
-            test_server_existing_path=binary("temporal-test-server"), data_converter=pydantic_data_converter
-        ) as env,
+        time_skipping() as env,
         Worker(env.client, task_queue="news", workflows=[HeraldWorkflow], workflow_runner=runner()),
         Worker(env.client, task_queue=TELLING_QUEUE, activities=[ears.tell]),
     ):

@@ -40,6 +40,15 @@ async def go_away(play: Stage) -> ServiceStatus:
     return await play.closed()
 
 
+async def leave_after(play: Stage, minutes: int) -> None:
+    """Home serves well for so long, then traffic is moved to us."""
+    await play.all_say(eu="healthy", us="healthy")
+    await play.handle.signal("look_again")
+    await play.settled()
+    await play.pass_(minutes=minutes)
+    await go_away(play)
+
+
 def restore() -> Request:
     return Request(MoveKind.SWITCHOVER, Trigger("ann", "us is odd"), runbook="restore-last-good")
 
@@ -48,11 +57,7 @@ async def test_traffic_goes_back_to_what_had_served_well() -> None:
     """Home served well for 40 minutes, then a planned move; restore-last-good brings the traffic home again."""
     async with stage() as play:
         await play.open()
-        await play.all_say(eu="healthy", us="healthy")
-        await play.handle.signal("look_again")
-        await play.settled()
-        await play.pass_(minutes=40)
-        await go_away(play)
+        await leave_after(play, minutes=40)
         status = await play.until(lambda seen: seen.last_good is not None)
         assert status.last_good is not None
         assert status.last_good.weights == AT_HOME
@@ -70,11 +75,7 @@ async def test_what_served_for_a_minute_is_not_gone_back_to() -> None:
     """Home was seen well for a minute only: the request is refused with the reason, and nothing moves."""
     async with stage() as play:
         await play.open()
-        await play.all_say(eu="healthy", us="healthy")
-        await play.handle.signal("look_again")
-        await play.settled()
-        await play.pass_(minutes=1)
-        await go_away(play)
+        await leave_after(play, minutes=1)
         answer = await ask(play, "restore", restore())
         assert isinstance(answer, Refusal)
         assert "is known to have served well for 30 min to its end" in answer.reasons[0].text
@@ -86,11 +87,7 @@ async def test_what_served_for_a_minute_is_not_gone_back_to() -> None:
 async def baked_at_home(play: Stage) -> None:
     """Home served well for 40 minutes under revision 1; then traffic was moved to us."""
     await play.open()
-    await play.all_say(eu="healthy", us="healthy")
-    await play.handle.signal("look_again")
-    await play.settled()
-    await play.pass_(minutes=40)
-    await go_away(play)
+    await leave_after(play, minutes=40)
     await play.until(lambda seen: seen.last_good is not None)
 
 
@@ -156,11 +153,7 @@ async def test_the_topology_says_how_long_a_routing_bakes() -> None:
         await play.open()
         quick = replace(play.slice(2), orders=replace(play.slice().orders, bake_s=10.0))
         await play.handle.signal("configure", quick)
-        await play.all_say(eu="healthy", us="healthy")
-        await play.handle.signal("look_again")
-        await play.settled()
-        await play.pass_(minutes=1)
-        await go_away(play)
+        await leave_after(play, minutes=1)
         status = await play.until(lambda seen: seen.last_good is not None)
         assert status.last_good is not None
         assert (status.last_good.weights, status.last_good.revision) == (AT_HOME, 2)
