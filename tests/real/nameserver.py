@@ -29,7 +29,7 @@ ADDRESS = "127.0.0.1"
 """Servers listen only on addresses that an interface carries; of 127.0.0.0/8 that is this one."""
 
 
-async def ask(address: str, name: str, kind: str, *, timeout_s: float = 1.0) -> tuple[str, ...]:
+async def ask(address: str, name: str, kind: str, *, timeout_s: float = 5.0) -> tuple[str, ...]:
     """Sorted values of *kind* at *name*, asked of ``address`` ("host:port") over UDP; empty where there are none.
 
     TXT values come joined and without quotes. Raises dns.exception.Timeout and OSError.
@@ -131,7 +131,7 @@ class NameServer:
         path = self.directory / "log"
         return path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
 
-    async def ask(self, name: str, kind: str, *, timeout_s: float = 1.0) -> tuple[str, ...]:
+    async def ask(self, name: str, kind: str, *, timeout_s: float = 5.0) -> tuple[str, ...]:
         """Sorted values of *kind* at *name*, by this server's own word."""
         return await ask(self.at, name, kind, timeout_s=timeout_s)
 
@@ -142,7 +142,7 @@ class NameServer:
         update.delete(dns.name.from_text(name), kind)
         for value in values:
             update.add(dns.name.from_text(name), ttl_s, kind, value)
-        reply = await dns.asyncquery.tcp(update, ADDRESS, timeout=2.0, port=self.port)
+        reply = await dns.asyncquery.tcp(update, ADDRESS, timeout=10.0, port=self.port)
         if reply.rcode() != dns.rcode.NOERROR:
             raise RuntimeError(f"{self.at} answered {dns.rcode.to_text(reply.rcode())} to an edit of {name}")
 

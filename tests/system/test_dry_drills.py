@@ -38,9 +38,10 @@ async def drilled(system: System, name: str) -> DrillReport:
 async def test_a_dry_drill_proves_readiness_and_writes_nothing(tmp_path: Path) -> None:
     """Plan, capacity, target and record are looked at and pass; a target that completes nothing fails the drill.
 
-    Nothing is written, scaled or moved by either.
+    Nothing is written, scaled or moved by either. Probers ask for no completion meanwhile, or they might find the lie
+    before the drill has decided.
     """
-    async with System.start(tmp_path, vantages=PAIR, change=quick) as system:
+    async with System.start(tmp_path, vantages=PAIR, change=quick, chat_interval="5m") as system:
         await system.steady()
         before, scaled = await system.eye.serial(), await system.world.endpoint("ohio")
         report = await drilled(system, "d-dry")

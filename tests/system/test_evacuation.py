@@ -39,6 +39,7 @@ async def test_everything_leaves_a_region_that_works(tmp_path: Path) -> None:
         assert record.trigger.by == "alice"
         assert record.trigger.reason == "evacuation of alpha/paris: the cooling failed"
         assert system.answer("paris")[0] not in system.eye.told[-1]
+        await until(system.status, lambda status: status.run is None, "the end of the run")
         await system.plane.evacuations.begin(EvacuationRequest("e-2", PARIS, "alice", "once more"))
         again = await until(
             lambda: system.plane.evacuations.report(PARIS),

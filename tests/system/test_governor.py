@@ -30,8 +30,8 @@ async def test_a_run_is_counted_while_it_lasts_and_the_governor_is_missed(tmp_pa
         await system.steady()
         fault = await system.black_hole("paris")
         await system.promoting("ohio")
-        run = await system.run()
         taken = await ledger(system)
+        run = await system.run()
         assert taken is not None
         assert taken.services == 1
         assert [(each.request.moving.service, each.request.workflow) for each in taken.grants] == [(CHAT, run)]

@@ -50,12 +50,12 @@ def _hanging(topology: Topology) -> Topology:
 
 
 async def _published(history: Path) -> list[str]:
-    """The runs in the history store, read as anybody could."""
-    with contextlib.closing(sqlite3.connect(f"file:{history}?mode=ro", uri=True, timeout=0.1)) as store:
-        tables = [row[0] for row in store.execute("select name from sqlite_master where type = 'table'")]
-        return (
-            [str(row[0]) for row in store.execute("select id from failover_runs")] if "failover_runs" in tables else []
-        )
+    """The runs in the history store, read as anybody could. OSError where it is still to be made, or busy."""
+    try:
+        with contextlib.closing(sqlite3.connect(f"file:{history}?mode=ro", uri=True, timeout=0.1)) as store:
+            return [str(row[0]) for row in store.execute("select id from failover_runs")]
+    except sqlite3.OperationalError as error:
+        raise OSError(str(error)) from error
 
 
 @contextlib.contextmanager

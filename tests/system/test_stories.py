@@ -31,6 +31,7 @@ async def nobody_approves(night: Night) -> None:
     assert await night.answers("careful") == ("ohio",)
     # The same again with more patience, until the one who is on call has woken.
     run = await night.start("careful", "--set", "patience=2m")
+    await night.waits("careful", run, "ok waits for a yes")
     seen = await night.type("status", "careful", "--json")
     (asks,) = seen.document["asks"]
     assert asks["text"] == "step ok needs 1 yes of role oncall, 0 given"
