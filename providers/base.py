@@ -13,8 +13,8 @@ from typing import Protocol, runtime_checkable
 
 from orchestrator.core.errors import FailoverError
 from orchestrator.core.probe import Outcome
-from orchestrator.core.steering import Routing, Shares, SteeringChange
-from orchestrator.core.topology import Answer, ProbeSpec
+from orchestrator.core.steering import Routing, SteeringChange
+from orchestrator.core.topology import Answer, ProbeSpec, Shares
 
 
 class ProviderError(FailoverError):

@@ -2,57 +2,95 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable
+from functools import cache
 from importlib import import_module
-from types import MappingProxyType
+from importlib.metadata import entry_points
 from typing import Any
 
 from orchestrator.core.errors import BadInput
 from orchestrator.core.names import nearest
 from orchestrator.core.topology import SteeringSpec, Workload
 from providers.base import DrainControl, FaultControl, Steering, WorkloadControl
+from providers.catalog import GROUP, Entry, Part
+from providers.dns.catalog import ENTRIES as DNS
+from providers.local.catalog import ENTRIES as LOCAL
 
-STEERING: Mapping[str, str] = MappingProxyType(
-    {
-        "rfc2136": "providers.dns.rfc2136:Rfc2136Steering",
-        "local": "providers.local.steering:LocalSteering",
-    }
-)
-WORKLOAD: Mapping[str, str] = MappingProxyType({"local": "providers.local.workload:LocalWorkload"})
-DRAIN: Mapping[str, str] = MappingProxyType({"local": "providers.local.workload:LocalDrain"})
-FAULTS: Mapping[str, str] = MappingProxyType({"local": "providers.local.faults:LocalFaults"})
+_OURS: tuple[Entry, ...] = (*DNS, *LOCAL)
 
 
-def _make(table: Mapping[str, str], kind: str, name: str, argument: object) -> Any:  # the tables' factories are dynamic
+def entries(part: Part | None = None) -> tuple[Entry, ...]:
+    """Every provider there is (in *part*), ours first, then other people's; sorted by part and name."""
+    found = (*_OURS, *_theirs())
+    return tuple(sorted((each for each in found if part in {None, each.part}), key=lambda e: (e.part, e.name)))
+
+
+def names(part: Part) -> tuple[str, ...]:
+    """The providers of *part* by name."""
+    return tuple(each.name for each in entries(part))
+
+
+def entry(part: Part, name: str) -> Entry:
+    """What is known of one provider. Raises BadInput for one that nobody has."""
+    found = _find(_OURS, part, name) or _find(_theirs(), part, name)
+    if found is None:
+        known = names(part)
+        close = nearest(name, known)
+        hint = f"; did you mean '{close}'?" if close else f"; there are: {', '.join(known)}"
+        raise BadInput(f"no {part} provider is called '{name}'{hint}")
+    return found
+
+
+def _find(among: Iterable[Entry], part: Part, name: str) -> Entry | None:
+    return next((each for each in among if (each.part, each.name) == (part, name)), None)
+
+
+@cache
+def _theirs() -> tuple[Entry, ...]:
+    """What installed packages bring. A package that cannot be loaded is a mistake that must be seen."""
+    found: list[Entry] = []
+    for point in entry_points(group=GROUP):
+        try:
+            found += point.load()
+        except Exception as error:
+            raise BadInput(
+                f"the provider package '{point.name}' ({point.value}) cannot be loaded: {error}; mend or uninstall it"
+            ) from error
+    return tuple(found)
+
+
+def _make(part: Part, name: str, argument: object) -> Any:  # the factories are named as text
+    found = entry(part, name)
+    module, _, factory = found.factory.partition(":")
     try:
-        path = table[name]
-    except KeyError:
-        close = nearest(name, table)
-        hint = f"; did you mean '{close}'?" if close else f"; there are: {', '.join(sorted(table))}"
-        raise BadInput(f"no {kind} provider is called '{name}'{hint}") from None
-    module, _, factory = path.partition(":")
-    return getattr(import_module(module), factory)(argument)
+        maker = getattr(import_module(module), factory)
+    except ImportError as error:
+        if not found.extra or (error.name or "").partition(".")[0] in {"providers", "orchestrator"}:
+            raise
+        cure = f"pip install 'failover-orchestrator[{found.extra}]'"
+        raise BadInput(f"{part} provider '{name}' needs the package {error.name}: {cure}") from error
+    return maker(argument)
 
 
 def steering(spec: SteeringSpec) -> Steering:
     """The steering that *spec* names. Raises BadInput for an unknown provider."""
-    made: Steering = _make(STEERING, "steering", spec.provider, spec)
+    made: Steering = _make(Part.STEERING, spec.provider, spec)
     return made
 
 
 def workload(handle: Workload) -> WorkloadControl:
     """Control of the capacity behind *handle*. Raises BadInput for an unknown provider."""
-    made: WorkloadControl = _make(WORKLOAD, "workload", handle.provider, handle)
+    made: WorkloadControl = _make(Part.WORKLOAD, handle.provider, handle)
     return made
 
 
 def drain(handle: Workload) -> DrainControl:
     """Draining of *handle*. Raises BadInput for an unknown provider."""
-    made: DrainControl = _make(DRAIN, "drain", handle.provider, handle)
+    made: DrainControl = _make(Part.DRAIN, handle.provider, handle)
     return made
 
 
 def faults(handle: Workload) -> FaultControl:
     """Fault injection at *handle*. Raises BadInput for a provider that cannot."""
-    made: FaultControl = _make(FAULTS, "fault", handle.provider, handle)
+    made: FaultControl = _make(Part.FAULT, handle.provider, handle)
     return made

@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from types import MappingProxyType
 
 from orchestrator.core.errors import FailoverError, Unsteerable
 from orchestrator.core.move import Move, MoveKind, Trigger
 from orchestrator.core.names import EndpointId, RunId
-from orchestrator.core.steering import Routing, Shares, answer_for, serving, weights_in
-from orchestrator.core.topology import Answer, Endpoint, Service, SteeringSpec, Weights
+from orchestrator.core.steering import Routing, answer_for, serving, weights_in
+from orchestrator.core.topology import Answer, Endpoint, Service, Shares, SteeringSpec, Weights
 from runbooks.books import Shelf
 from runbooks.printed import spread
-
-SHARES: Mapping[str, Shares] = MappingProxyType({"rfc2136": Shares.EQUAL, "local": Shares.WEIGHTED})
-"""What spread of traffic each steering provider can express, by its name in the registry."""
 
 
 class Unplannable(FailoverError):
@@ -127,26 +122,19 @@ def the_case(move: Move, ground: Ground, run: RunId, trigger: Trigger) -> Case:
 
 
 def expressed(service: Service, spec: SteeringSpec, weights: Weights) -> Answer:
-    """The answer that means *weights*. Raises Unweighable where this steering cannot say it, Unplannable where it is
-    not known what it can."""
-    shares = SHARES.get(spec.provider)
-    if shares is None:
-        raise Unplannable(
-            f"nothing is known of what steering provider '{spec.provider}' of service '{service.id}' can express; "
-            f"choose one of {', '.join(sorted(SHARES))}"
-        )
+    """The answer that means *weights*. Raises Unweighable where this steering cannot say it."""
     try:
         answer = answer_for(service.endpoints, weights)
     except Unsteerable as error:
         raise Unweighable(f"service '{service.id}' cannot be steered to {spread(weights)}: {error}") from error
     given = [weight for _, weight in weights if weight]
-    if shares is Shares.ONE and len(given) > 1:
+    if spec.shares is Shares.ONE and len(given) > 1:
         raise Unweighable(
             f"steering of service '{service.id}' by {spec.provider} sends traffic to one endpoint at a time and cannot "
             f"express {spread(weights)}; send all of it to one"
         )
     # A third is 34, 33 and 33: weights that differ by rounding are equal.
-    if shares is Shares.EQUAL and max(given) - min(given) > 1:
+    if spec.shares is Shares.EQUAL and max(given) - min(given) > 1:
         raise Unweighable(
             f"steering of service '{service.id}' by {spec.provider} spreads traffic evenly and cannot express "
             f"{spread(weights)}; ask for equal weights, or send all of it to one"

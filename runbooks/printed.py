@@ -239,6 +239,8 @@ def as_nsupdate(plan: Plan) -> str:
             "make a plan without stages to do it by hand"
         )
     step, steer = steers[0]
+    if steer.answer.kind == "shares":
+        raise BadInput(f"the plan of run {plan.run} steers by {steer.steering.provider}, which nsupdate cannot write")
     return "\n".join((*_preface(plan, step, steer), *_script(plan, step, steer))) + "\n"
 
 

@@ -10,6 +10,8 @@ from orchestrator.core import topology as core
 from orchestrator.core.names import Domain, EndpointId, ServiceId, VantageId
 from orchestrator.core.orders import Limits, Orders, Pool
 from orchestrator.core.topology import ProbeKind
+from providers import registry
+from providers.catalog import Part
 
 AS_NAME = "-as-name"
 """What the ids of probes under the service's name end in."""
@@ -50,23 +52,25 @@ def _notify(given: model.Notify) -> core.Notify:
 
 
 def _service(given: model.Service) -> core.Service:
+    steered = registry.entry(Part.STEERING, given.steering.provider) if given.steering else None
+    weighs = steered is not None and bool(steered.target)
     return core.Service(
         id=ServiceId(given.id),
         name=given.name,
-        endpoints=tuple(_endpoint(each, given) for each in sorted(given.endpoints, key=lambda e: e.id)),
+        endpoints=tuple(_endpoint(each, given, weighs=weighs) for each in sorted(given.endpoints, key=lambda e: e.id)),
         steering=_steering(given.steering, given.name) if given.steering else None,
         policy=_policy(given.policy),
         depends=tuple(sorted(ServiceId(each) for each in set(given.depends))),
     )
 
 
-def _endpoint(given: model.Endpoint, service: model.Service) -> core.Endpoint:
+def _endpoint(given: model.Endpoint, service: model.Service, *, weighs: bool) -> core.Endpoint:
     return core.Endpoint(
         id=EndpointId(given.id),
         url=given.url,
         region=Domain(given.region),
         role=given.role,
-        answer=_answer(given.answer) if given.answer else None,
+        answer=_answer(given.answer, weighs=weighs) if given.answer else None,
         capacity=given.capacity,
         workload=_workload(given.workload) if given.workload else None,
         probes=_probes(given, service),
@@ -74,10 +78,15 @@ def _endpoint(given: model.Endpoint, service: model.Service) -> core.Endpoint:
     )
 
 
-def _answer(given: model.Answer) -> core.Answer:
-    if given.cname is not None:
-        return core.Answer("cname", (given.cname + ".",))
-    return core.Answer("addresses", tuple(sorted(set(given.addresses or ()))))
+def _answer(given: model.Answer, *, weighs: bool) -> core.Answer:
+    if given.target is not None:
+        return core.Answer("target", (given.target,))
+    cname = given.cname + "." if given.cname is not None else None
+    addresses = tuple(sorted(set(given.addresses or ())))
+    if weighs:
+        # A weighing steering counts each endpoint's records as one: its text is what the provider writes.
+        return core.Answer("target", (cname or " ".join(addresses),))
+    return core.Answer("cname", (cname,)) if cname is not None else core.Answer("addresses", addresses)
 
 
 def _workload(given: model.Workload) -> core.Workload:
@@ -90,12 +99,13 @@ def _steering(given: model.Steering, name: str) -> core.SteeringSpec:
     return core.SteeringSpec(
         provider=given.provider,
         name=name + ".",
-        zone=given.zone + ".",
-        ttl_s=int(given.ttl),
-        primary=given.primary,
+        zone=given.zone + "." if given.zone else "",
+        ttl_s=int(given.ttl or 0),
+        primary=given.primary or "",
         servers=tuple(sorted(set(given.servers))),
         key=core.TsigKey(key.name + ".", key.secret, key.algorithm) if key else None,
         options=tuple(sorted(given.options.items())),
+        shares=registry.entry(Part.STEERING, given.provider).shares,
     )
 
 

@@ -188,7 +188,9 @@ def _words(value: Any) -> str:  # any core value, told in one line
         case ProbeSpec():
             said = f"{value.kind} every {spoken(value.interval_s)}, timeout {spoken(value.timeout_s)}"
         case SteeringSpec():
-            said = f"{value.provider}, zone {value.zone} at {value.primary}, ttl {value.ttl_s}s"
+            zone = f", zone {value.zone}" if value.zone else ""
+            where = f" at {value.primary}" if value.primary else ""
+            said = f"{value.provider}{zone}{where}, ttl {value.ttl_s}s"
         case Workload():
             said = f"{value.provider} {value.target}, {value.serving} serving, {value.standby} on standby"
         case TsigKey():

@@ -14,6 +14,8 @@ from orchestrator.config.standing import standing
 from orchestrator.config.watching import Detection, blind_domains, detection, majority, outside
 from orchestrator.core.names import EndpointId, cloud_of, region_of
 from orchestrator.core.topology import Mode, NotifyKind, ProbeKind, Role, Service, Topology
+from providers import registry
+from providers.catalog import Part
 
 MOST_BYTES = 200_000
 """A service goes whole into each of its workflow's histories; Temporal refuses payloads above 2 MB."""
@@ -44,7 +46,7 @@ def _whole(topology: Topology) -> Iterator[Finding]:
         steering = service.steering
         if steering is None:
             continue
-        first = names.setdefault((steering.name, steering.primary), service.id)
+        first = names.setdefault((steering.name, steering.at), service.id)
         if first != service.id:
             text = f"services '{first}' and '{service.id}' both steer {service.name}"
             yield Finding("error", f"services[{service.id}].name", text, "let one service steer the name")
@@ -160,7 +162,7 @@ def _steering(service: Service, path: str) -> Iterator[Finding]:
     if steering is None:
         yield Finding("warning", path, "it has no steering: it is watched, and cannot be failed over", "add steering")
         return
-    if steering.ttl_s == 0:
+    if steering.ttl_s == 0 and registry.entry(Part.STEERING, steering.provider).dns:
         text = "a ttl of 0 makes every client ask for every connection, and some resolvers keep the answer anyway"
         yield Finding("warning", f"{path}.steering.ttl", text, "write 5s or more")
     if steering.key is None and steering.provider == "rfc2136":

@@ -98,12 +98,14 @@ class Probe(Part):
 
 
 class Answer(Part):
-    """What DNS says when an endpoint serves: addresses, or one CNAME."""
+    """What clients are given when an endpoint serves: addresses, one CNAME, or a target of a weighing steering."""
 
     addresses: Annotated[list[f.Address], Field(min_length=1, max_length=100)] | None = None
     """IPv4 and IPv6 addresses."""
     cname: f.HostName | None = None
-    """The one name that the service's name becomes an alias of. One endpoint at a time is active then."""
+    """The one name that the service's name becomes an alias of. In plain DNS one endpoint at a time is active then."""
+    target: f.Text | None = None
+    """What the steering provider calls the endpoint, where it is neither addresses nor a name."""
 
     @model_validator(mode="before")
     @classmethod
@@ -112,9 +114,11 @@ class Answer(Part):
             return {"addresses": value}
         if not isinstance(value, dict):
             f.say(f"must be a list of IP addresses or {{cname: NAME}}, not {f.quoted(value)}; write one of them")
-        if "cname" in value and "addresses" in value:
-            f.say("addresses and a cname cannot stand in one answer; keep one of them")
-        if not value or (set(value) <= {"cname", "addresses"} and not any(value.values())):
+        kinds = {"addresses": "addresses", "cname": "a cname", "target": "a target"}
+        given = [words for kind, words in kinds.items() if kind in value]
+        if len(given) > 1:
+            f.say(f"{given[0]} and {given[1]} cannot stand in one answer; keep one of them")
+        if not value or (set(value) <= kinds.keys() and not any(value.values())):
             f.say("is empty; write a list of IP addresses or {cname: NAME}")
         return value
 
@@ -142,7 +146,8 @@ class Endpoint(Part):
     url: f.Url
     """Its own address, never the name that moves: `https://`, `http://`, or `tcp://host:port`."""
     answer: Answer | None = None
-    """What DNS says when it serves: `[192.0.2.1, 2001:db8::1]` or `{cname: us.chat.example.com}`."""
+    """What clients are given when it serves: `[192.0.2.1, 2001:db8::1]`, `{cname: us.chat.example.com}`, or
+    `{target: NAME}` where the steering provider has its own names."""
     region: f.DomainName
     """The region (or a zone in it) where it stands, from the list of regions."""
     role: f.RoleName
@@ -172,13 +177,14 @@ class Steering(Part):
     """Where the traffic is steered, and with what right."""
 
     provider: f.Text
-    """Name of a steering provider: `rfc2136` for any standard name server."""
-    zone: f.HostName
-    """The zone that holds the service's name."""
-    ttl: f.Ttl
-    """Time to live of the answer, in whole seconds: how long clients may keep an old answer."""
-    primary: f.Server
-    """`address:port` of the server that takes updates; without a port, 53."""
+    """Name of a steering provider, as `failover providers` lists them: `rfc2136` for any standard name server."""
+    zone: f.HostName | None = None
+    """The zone that holds the service's name. Every DNS provider needs it."""
+    ttl: f.Ttl | None = None
+    """Time to live of the answer, in whole seconds: how long clients may keep an old answer. Every DNS provider needs
+    it."""
+    primary: f.Server | None = None
+    """`address:port` of the server that takes updates; without a port, 53. Needed where a name server is written to."""
     servers: list[f.Server] = []
     """Every authoritative server, asked until all give the new answer; left out: the primary alone."""
     key: Key | None = None

@@ -5,7 +5,7 @@ They read the plain data, not the parsed models, so that they find what they can
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from orchestrator.config.document import Document, Trail
@@ -13,6 +13,7 @@ from orchestrator.config.fields import host_name, looks_secret, quoted, seconds
 from orchestrator.config.mistakes import Mistake, did_you_mean
 from orchestrator.core.names import Domain, encloses
 from providers import registry
+from providers.catalog import Part
 
 ONLY_HTTP = frozenset({"method", "path", "headers", "host", "connection"})
 ONLY_CHAT = frozenset({"model", "prompt", "max_tokens"})
@@ -108,11 +109,31 @@ def _standing(document: Document, trail: Trail, region: object, regions: list[st
     )
 
 
-def _provider(document: Document, trail: Trail, given: object, kind: str, table: Iterable[str]) -> Iterator[Mistake]:
-    if isinstance(given, str) and given and given not in table:
-        yield document.mistake(
-            trail, f"no {kind} provider is called {quoted(given)}; correct it{did_you_mean(given, table)}"
-        )
+def _provider(document: Document, trail: Trail, section: dict[str, Any], part: Part) -> Iterator[Mistake]:
+    """A provider that nobody has; options that it does not know, or cannot do without."""
+    given, options = section.get("provider"), _mapping(section, "options")
+    here: Trail = (*trail, "options")
+    yield from _options(document, here, options)
+    if not isinstance(given, str) or not given:
+        return
+    table = registry.names(part)
+    if given not in table:
+        text = f"no {part} provider is called {quoted(given)}; correct it{did_you_mean(given, table)}"
+        yield document.mistake((*trail, "provider"), text)
+        return
+    # A workload is scaled and drained by one handle: it has the options of both.
+    parts = (Part.STEERING,) if part is Part.STEERING else (Part.WORKLOAD, Part.DRAIN, Part.FAULT)
+    served = [each for each in registry.entries() if each.name == given and each.part in parts]
+    known = {option.name for each in served for option in each.options}
+    for name in options:
+        if not any(each.free_options for each in served) and name not in known and not looks_secret(name):
+            close = did_you_mean(name, known) or (f"; there are: {', '.join(sorted(known))}" if known else "")
+            text = f"means nothing to the {part} provider '{given}'; remove it{close}"
+            yield document.mistake((*here, name), text, key=True)
+    for option in (each for entry in served if entry.part is part for each in entry.options):
+        if option.required and option.name not in options:
+            place = here if options else trail
+            yield document.mistake(place, f"the {part} provider '{given}' needs option {option.name}: {option.says}")
 
 
 def _policy(document: Document, trail: Trail, service: dict[str, Any]) -> Iterator[Mistake]:
@@ -169,8 +190,8 @@ def _questions(document: Document, trail: Trail, service: dict[str, Any]) -> Ite
 def _steering(document: Document, trail: Trail, service: dict[str, Any]) -> Iterator[Mistake]:
     steering = _mapping(service, "steering")
     here: Trail = (*trail, "steering")
-    yield from _provider(document, (*here, "provider"), steering.get("provider"), "steering", registry.STEERING)
-    yield from _options(document, (*here, "options"), _mapping(steering, "options"))
+    yield from _provider(document, here, steering, Part.STEERING)
+    yield from _steered(document, here, steering)
     ttl = steering.get("ttl")
     try:
         uneven = isinstance(ttl, str) and seconds(ttl) % 1 != 0
@@ -186,6 +207,20 @@ def _steering(document: Document, trail: Trail, service: dict[str, Any]) -> Iter
             yield document.mistake((*here, "zone"), text)
 
 
+def _steered(document: Document, trail: Trail, steering: dict[str, Any]) -> Iterator[Mistake]:
+    """What the steering's provider cannot do without, and what means nothing to it."""
+    entry = next((e for e in registry.entries(Part.STEERING) if e.name == steering.get("provider")), None)
+    if entry is None:
+        return
+    for field in entry.needs:
+        if steering.get(field) is None:
+            yield document.mistake(trail, f"the steering provider '{entry.name}' needs {field}; add it")
+    for field in ("zone", "ttl", "primary", "servers", "key"):
+        if field in steering and field not in {*entry.needs, *entry.takes}:
+            text = f"means nothing to the steering provider '{entry.name}'; remove it"
+            yield document.mistake((*trail, field), text, key=True)
+
+
 def _service(document: Document, trail: Trail, service: dict[str, Any], regions: list[str]) -> Iterator[Mistake]:
     shared = _items(service, trail, "probes")
     yield from _twice(document, shared)
@@ -194,6 +229,8 @@ def _service(document: Document, trail: Trail, service: dict[str, Any], regions:
     endpoints = _items(service, trail, "endpoints")
     yield from _twice(document, endpoints)
     first_kind: str | None = None
+    steered = _mapping(service, "steering").get("provider")
+    weighs = next((e for e in registry.entries(Part.STEERING) if e.name == steered and e.target), None)
     for here, endpoint in endpoints:
         yield from _standing(document, (*here, "region"), endpoint.get("region"), regions)
         yield from _workload(document, (*here, "workload"), _mapping(endpoint, "workload"))
@@ -203,13 +240,16 @@ def _service(document: Document, trail: Trail, service: dict[str, Any], regions:
         for where, probe in own:
             yield from _probe(document, where, probe, bases.get(str(probe.get("id")), {}))
         kind = _answer_kind(endpoint.get("answer"))
-        if kind and first_kind and kind != first_kind:
+        if kind == "target" and steered is not None and weighs is None:
+            text = f"a target means nothing to the steering provider {quoted(steered)}; give addresses or a cname"
+            yield document.mistake((*here, "answer"), text)
+        if kind and first_kind and kind != first_kind and weighs is None:
             text = (
                 "an address here and a cname at another endpoint cannot take turns; give all of them one kind of answer"
             )
             yield document.mistake((*here, "answer"), text)
         first_kind = first_kind or kind
-        if kind == "cname" and service.get("name") == _mapping(service, "steering").get("zone", ""):
+        if kind == "cname" and weighs is None and service.get("name") == _mapping(service, "steering").get("zone", ""):
             text = "a zone's own name cannot be a cname; give this endpoint addresses"
             yield document.mistake((*here, "answer"), text)
         if str(endpoint.get("url")).startswith("tcp:"):
@@ -228,13 +268,12 @@ def _answer_kind(answer: object) -> str | None:
     if isinstance(answer, list):
         return "addresses"
     if isinstance(answer, dict) and len(answer) == 1:
-        return next((kind for kind in ("addresses", "cname") if kind in answer), None)
+        return next((kind for kind in ("addresses", "cname", "target") if kind in answer), None)
     return None
 
 
 def _workload(document: Document, trail: Trail, workload: dict[str, Any]) -> Iterator[Mistake]:
-    yield from _provider(document, (*trail, "provider"), workload.get("provider"), "workload", registry.WORKLOAD)
-    yield from _options(document, (*trail, "options"), _mapping(workload, "options"))
+    yield from _provider(document, trail, workload, Part.WORKLOAD)
     serving, standby = workload.get("serving", 1), workload.get("standby", 0)
     if isinstance(serving, int) and isinstance(standby, int) and standby > serving:
         text = f"{standby} replicas on standby are more than the {serving} that serve; lower it, or raise serving"

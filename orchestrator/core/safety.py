@@ -71,7 +71,7 @@ def _routing_unknown(_: Move | None, situation: Situation) -> Iterator[str]:
     steering = situation.service.steering
     if steering is not None and situation.routing is None:
         yield (
-            f"the live record of '{steering.name}' could not be read at {steering.primary}; "
+            f"the live record of '{steering.name}' could not be read at {steering.at}; "
             "see why with: failover doctor --dns"
         )
 

@@ -21,16 +21,6 @@ _TOKEN = re.compile(r"[A-Za-z0-9._:/-]+")
 """What runs, steps and endpoint ids may be made of, so that a fence reads back as it was written."""
 
 
-class Shares(StrEnum):
-    """What spread of traffic a steering can express."""
-
-    ONE = "one"
-    """One endpoint at a time (CNAME)."""
-    EQUAL = "equal"
-    """A set of endpoints, evenly (plain DNS addresses)."""
-    WEIGHTED = "weighted"
-
-
 @dataclass(frozen=True, slots=True)
 class Fence:
     """Who wrote the answer last, and what it meant."""
@@ -163,11 +153,46 @@ def answer_for(endpoints: tuple[Endpoint, ...], weights: Weights) -> Answer:
         missing = sorted(chosen - {endpoint.id for endpoint in endpoints})
         raise Unsteerable(f"no endpoint is called {', '.join(missing)}")
     kinds = {answer.kind for answer in answers}
+    if kinds == {"target"}:
+        called = {each.id: each.answer.values[0] for each in endpoints if each.id in chosen and each.answer}
+        return shares_of(tuple((called[name], weight) for name, weight in weights if weight > 0))
+    if "target" in kinds:
+        raise Unsteerable("a target and a DNS answer cannot share traffic: give all endpoints one kind of answer")
     if kinds == {"cname"} and len(answers) == 1:
         return answers[0]
     if "cname" in kinds:
         raise Unsteerable("a CNAME allows one endpoint at a time: send all traffic to one of them")
     return Answer("addresses", tuple(sorted({value for answer in answers for value in answer.values})))
+
+
+def shares_of(weighed: tuple[tuple[str, int], ...]) -> Answer:
+    """How traffic is spread over targets of such weights, in percents that sum to 100; no values where none is above 0.
+
+    Providers count as they like (Route 53 to 255, Envoy to any sum): what they say is brought to percents by the
+    largest remainder, so that the same spread always reads the same.
+    """
+    total = sum(weight for _, weight in weighed)
+    if total <= 0:
+        return Answer("shares", ())
+    parts = {target: divmod(weight * 100, total) for target, weight in sorted(weighed) if weight > 0}
+    rest = 100 - sum(whole for whole, _ in parts.values())
+    # Who is nearest to one more gets it; then, by name, as nothing else may decide.
+    favoured = sorted(parts, key=lambda target: (-parts[target][1], target))[:rest]
+    percents = {target: whole + (target in favoured) for target, (whole, _) in parts.items()}
+    return Answer("shares", tuple(sorted(f"{target}={percent}" for target, percent in percents.items() if percent)))
+
+
+def shares_in(answer: Answer) -> tuple[tuple[str, int], ...]:
+    """``(target, percent)`` of an answer of kind ``shares``, sorted by target. Raises ValueError for another text."""
+    parted = (value.rpartition("=") for value in answer.values)
+    return tuple(sorted((target, int(percent)) for target, _, percent in parted))
+
+
+def sends_to(answer: Answer, own: Answer) -> bool:
+    """Whether clients that are given *answer* come to the endpoint whose own answer is *own*."""
+    if answer.kind == "shares":
+        return bool({target for target, _ in shares_in(answer)} & set(own.values))
+    return bool(set(answer.values) & set(own.values))
 
 
 def weights_in(answer: Answer | None, endpoints: tuple[Endpoint, ...]) -> Weights | None:
@@ -177,6 +202,13 @@ def weights_in(answer: Answer | None, endpoints: tuple[Endpoint, ...]) -> Weight
     """
     if answer is None:
         return None
+    if answer.kind == "shares":
+        said_shares = dict(shares_in(answer))
+        known = {each.answer.values[0]: each.id for each in endpoints if each.answer and each.answer.kind == "target"}
+        if not said_shares or not known.keys() >= said_shares.keys():
+            return None
+        given = {known[target]: percent for target, percent in said_shares.items()}
+        return tuple(sorted((each.id, given.get(each.id, 0)) for each in endpoints))
     said = set(answer.values)
     inside = tuple(e.id for e in endpoints if _within(e, answer.kind, said))
     explained = {value for e in endpoints if e.id in inside and e.answer for value in e.answer.values}

@@ -44,6 +44,16 @@ class Unanswered(StrEnum):
     """Do what mode ``automatic`` would do; where a safety rule asks, that is nothing."""
 
 
+class Shares(StrEnum):
+    """What spread of traffic a steering can express."""
+
+    ONE = "one"
+    """One endpoint at a time."""
+    EQUAL = "equal"
+    """A set of endpoints, evenly (plain DNS addresses)."""
+    WEIGHTED = "weighted"
+
+
 class Role(StrEnum):
     ACTIVE = "active"
     STANDBY = "standby"
@@ -131,10 +141,12 @@ class ProbeSpec:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What DNS says for a name: addresses, or exactly one CNAME target. Values sorted."""
+    """What clients are given: what DNS says for a name, or how a weighing steering spreads traffic. Values sorted."""
 
     kind: str
-    """``addresses`` (A and AAAA together) or ``cname``."""
+    """``addresses`` (A and AAAA together) or ``cname``: what plain DNS says, of an endpoint or of the name.
+    ``target``, of an endpoint alone: what a weighing steering calls it, one value.
+    ``shares``, of the name alone: ``target=percent`` for each target with traffic; the percents sum to 100."""
     values: tuple[str, ...]
 
 
@@ -182,17 +194,26 @@ class SteeringSpec:
     """Where a service's traffic is steered, and with what right."""
 
     provider: str
-    """Name in ``providers.registry``: ``rfc2136``, or ``local`` (the local world's DNS, which weighs)."""
+    """Name in ``providers.registry``: ``rfc2136``, ``route53`` ..."""
     name: str
     """The name that moves, absolute with trailing dot."""
     zone: str
+    """The DNS zone that holds it, absolute with trailing dot; empty where the provider steers no zone."""
     ttl_s: int
+    """How long clients may keep an old answer; 0 where they keep none."""
     primary: str
-    """``address:port`` of the server that takes updates; reads for the fence go here."""
+    """``address:port`` of the server that takes updates; reads for the fence go here. Empty: the provider's own."""
     servers: tuple[str, ...] = ()
     """``address:port`` of every authoritative server that ``converge`` asks; empty: the primary alone."""
     key: TsigKey | None = None
     options: tuple[tuple[str, str], ...] = ()
+    shares: Shares = Shares.EQUAL
+    """What the provider can express: from its entry in the registry."""
+
+    @property
+    def at(self) -> str:
+        """Where it is read and written, for people."""
+        return self.primary or self.provider
 
 
 @dataclass(frozen=True, slots=True)

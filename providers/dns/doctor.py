@@ -26,7 +26,8 @@ from providers.base import ProviderError, Unauthenticated
 from providers.dns.exchange import QUERY_S, Line, Server, connected, foreign, own, signing_key
 from providers.dns.grants import least_grant
 from providers.dns.messages import AAAA, CNAME, KINDS, TXT, A, guarded
-from providers.dns.rfc2136 import READ_S, Rfc2136Steering, Standing, said
+from providers.dns.rfc2136 import READ_S, Rfc2136Steering, Standing
+from providers.fencing import said
 
 __all__ = ["Finding", "examine", "least_grant"]
 

@@ -20,15 +20,14 @@ import dns.update
 import structlog
 
 from orchestrator.core.errors import BadFence
-from orchestrator.core.steering import Fence, Landing, Routing, Shares, SteeringChange, landing
-from orchestrator.core.topology import Answer, SteeringSpec
+from orchestrator.core.steering import Landing, Routing, SteeringChange, landing
+from orchestrator.core.topology import Answer, Shares, SteeringSpec
 from providers.base import (
     ChangedOutside,
     Forbidden,
     NotFound,
     Refused,
     ServerAnswer,
-    StaleGeneration,
     Transient,
     Unauthenticated,
 )
@@ -49,6 +48,7 @@ from providers.dns.messages import (
     replacement,
     restoration,
 )
+from providers.fencing import ahead, expected, refusal, said
 
 log = structlog.get_logger()
 
@@ -184,47 +184,23 @@ class Rfc2136Steering:
         return await self._judge(line, change, now)
 
     def _expected(self, record: dns.rrset.RRset | None, change: SteeringChange) -> bool:
-        """Whether *record* is the fence that *change* replaces: by its generation and by its writer."""
+        """Whether *record* is the fence that *change* replaces."""
         try:
-            fence = fence_in(record, self.names)
+            return expected(change, fence_in(record, self.names))
         except BadFence:
             return False
-        if fence is None or not change.lineage:
-            return change.expects == (fence.generation if fence else 0)
-        return change.lineage[0] == (fence.generation, fence.token) and change.expects == fence.generation
 
     async def _judge(self, line: Line, change: SteeringChange, now: Routing) -> Routing | None:
-        fence = now.fence
-        match landing(change, now):
-            case Landing.OURS:
-                return now
-            case Landing.NOT_YET:
-                if change.lineage and fence and change.lineage[0] != (fence.generation, fence.token):
-                    raise StaleGeneration(self._ahead(fence, change, "of another history"))
-                await self._object_to_neighbours(line, change, refused=True)
-                return None
-            case Landing.SUPERSEDED:
-                raise StaleGeneration(self._ahead(fence, change, "after this write had landed"))
-            case Landing.STALE:
-                raise StaleGeneration(self._ahead(fence, change, "first"))
-            case Landing.CHANGED_OUTSIDE:
-                ours = fence is not None and fence.token == change.fence.token
-                meant = change.answer if ours else change.was
-                raise ChangedOutside(
-                    f"{self.names.name} answers {said(now.answer)} where generation {now.generation} left "
-                    f"{said(meant)}: it was changed outside; put it back, or adopt it as it is"
-                )
-
-    def _ahead(self, fence: Fence | None, change: SteeringChange, how: str) -> str:
-        if fence is None:
-            return (
-                f"the fence at {self.names.fence} is gone, where generation {change.expects} was expected: "
-                "adopt the service again"
-            )
-        return (
-            f"run {fence.run}, step {fence.step} wrote generation {fence.generation} of {self.names.name} {how}; "
-            f"this write expected generation {change.expects}: plan again"
-        )
+        fence, name, at = now.fence, str(self.names.name), str(self.names.fence)
+        verdict = landing(change, now)
+        if verdict is Landing.OURS:
+            return now
+        if verdict is not Landing.NOT_YET:
+            raise refusal(verdict, change, now, name=name, at=at)
+        if change.lineage and fence and change.lineage[0] != (fence.generation, fence.token):
+            raise ahead(fence, change, "of another history", name=name, at=at)
+        await self._object_to_neighbours(line, change, refused=True)
+        return None
 
     async def _object_to_neighbours(self, line: Line, change: SteeringChange, *, refused: bool = False) -> None:
         """Refuse to put a CNAME where other data stands: servers drop it without an error, and the answer with it.
@@ -370,8 +346,3 @@ class Rfc2136Steering:
             query, address, timeout=QUERY_S, port=port, ignore_unexpected=True, ignore_errors=True
         )
         return reply
-
-
-def said(answer: Answer | None) -> str:
-    """*answer* as a person would say it."""
-    return ", ".join(answer.values) if answer else "nothing"

@@ -12,8 +12,8 @@ import dns.rrset
 import dns.update
 
 from orchestrator.core.errors import BadInput
-from orchestrator.core.steering import Shares, SteeringChange
-from orchestrator.core.topology import SteeringSpec, Weights
+from orchestrator.core.steering import SteeringChange
+from orchestrator.core.topology import Shares, SteeringSpec, Weights
 from providers.base import Refused
 from providers.dns.exchange import QUERY_S, signing_key
 from providers.dns.rfc2136 import Rfc2136Steering

@@ -18,6 +18,7 @@ from orchestrator.core.topology import (
     ProbeSpec,
     Role,
     Service,
+    Shares,
     SteeringSpec,
     Vantage,
     Workload,
@@ -104,7 +105,9 @@ def setting(rng: Random, weather: Mapping[str, float]) -> Setting:
         least=rng.choice((1,) * 15 + (2,)),
     )
     provider = rng.choice(("rfc2136", "rfc2136", "local"))
-    steering = SteeringSpec(provider, "chat.example.", "example.", rng.choice((1, 5, 10)), "127.0.0.1:53")
+    shares = Shares.WEIGHTED if provider == "local" else Shares.EQUAL
+    ttl_s = rng.choice((1, 5, 10))
+    steering = SteeringSpec(provider, "chat.example.", "example.", ttl_s, "127.0.0.1:53", shares=shares)
     service = Service(CHAT, "chat.example", endpoints, steering, policy)
     books = tuple(_book(rng, number, weighs=provider == "local") for number in range(2))
     return Setting(service, vantages, books, faults, rng.uniform(20.0, 45.0))

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from orchestrator.core.names import EndpointId, RunId, ServiceId
 from orchestrator.core.probe import Outcome, OutcomeKind
-from orchestrator.core.steering import Fence, Landing, Routing, Shares, SteeringChange, landing, next_lineage
-from orchestrator.core.topology import Answer, ProbeSpec, SteeringSpec, Weights
+from orchestrator.core.steering import Fence, Landing, Routing, SteeringChange, landing, next_lineage
+from orchestrator.core.topology import Answer, ProbeSpec, Shares, SteeringSpec, Weights
 from providers import registry
 from providers.base import ChangedOutside, ServerAnswer, StaleGeneration, Transient
 from runbooks.plan import Steer
@@ -21,7 +21,7 @@ from workflows.activities.verbs import Verbs
 from workflows.wire import StepTask
 
 EU, US = EndpointId("eu"), EndpointId("us")
-SPEC = SteeringSpec("local", "chat.example.", "example.", 1, "192.0.2.53:53")
+SPEC = SteeringSpec("local", "chat.example.", "example.", 1, "192.0.2.53:53", shares=Shares.WEIGHTED)
 HOME, BOTH, AWAY = (
     Answer("addresses", values) for values in (("192.0.2.1",), ("192.0.2.1", "192.0.2.2"), ("192.0.2.2",))
 )

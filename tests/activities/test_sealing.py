@@ -10,8 +10,8 @@ from temporalio.testing import ActivityEnvironment
 
 from orchestrator.core.names import EndpointId, RunId, ServiceId
 from orchestrator.core.probe import Outcome, OutcomeKind
-from orchestrator.core.steering import Fence, Landing, Routing, Shares, SteeringChange, landing
-from orchestrator.core.topology import Answer, ProbeSpec, SteeringSpec
+from orchestrator.core.steering import Fence, Landing, Routing, SteeringChange, landing
+from orchestrator.core.topology import Answer, ProbeSpec, Shares, SteeringSpec
 from providers import registry
 from providers.base import Forbidden, ServerAnswer, StaleGeneration, Transient
 from runbooks.plan import Steer

@@ -137,7 +137,7 @@ async def test_a_prober_that_takes_over_in_the_middle_sees_the_fault_at_once_and
     probe = ProbeSpec("tcp", ProbeKind.TCP, interval_s=0.1, timeout_s=0.1, fall=2, rise=1)
     eu = replace(endpoint("eu", "alpha/paris", "127.0.0.1"), url=url, probes=(probe,))
     now = datetime.now(UTC)
-    drill = Drill(Told(Pretence("d-1", url, "process-kill", now - timedelta(seconds=9), now + timedelta(seconds=1.5))))
+    drill = Drill(Told(Pretence("d-1", url, "process-kill", now - timedelta(seconds=9), now + timedelta(seconds=3))))
     service = Service(ServiceId("chat.drill"), "chat.example", (eu,))
     watch = Watch(
         Vantage(VantageId("v1"), Domain("alpha/paris")), 1, 3, 1, rehearsed=Rehearsed("drill/chat/d-1", service, 1)
@@ -146,7 +146,7 @@ async def test_a_prober_that_takes_over_in_the_middle_sees_the_fault_at_once_and
     await drill.until(Health.DOWN)
     drill.away = True
     await drill.until(Health.HEALTHY)
-    assert datetime.now(UTC) >= now + timedelta(seconds=1.5)
+    assert datetime.now(UTC) >= now + timedelta(seconds=3)
     healths = [report.states[0].health for report in drill.reports]
     assert Health.HEALTHY not in healths[: healths.index(Health.DOWN)]
     probing.cancel()

@@ -141,4 +141,4 @@ async def test_a_governor_that_hangs_keeps_no_failback_waiting(play: Stage) -> N
     home = replace(task(play, "setback", kind=MoveKind.FAILBACK), source=(US,), target=EU, after=AT_HOME)
     began = time.monotonic()
     assert await weighed(play, home) == []
-    assert time.monotonic() - began < 3.0
+    assert time.monotonic() - began < 8.0

@@ -59,7 +59,7 @@ class Laptop:
         assert self.process.stdout is not None
         self.process.stdin.write(json.dumps(order).encode() + b"\n")
         await self.process.stdin.drain()
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             return int(await self.process.stdout.readline())
 
     def said(self) -> str:

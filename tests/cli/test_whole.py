@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -70,7 +71,7 @@ async def test_a_service_is_watched_adopted_moved_and_brought_home(tmp_path: Pat
         async def failover(*words: str) -> Any:
             return await asyncio.to_thread(process, *words, TEMPORAL_ADDRESS=address, CLI_TEST_TSIG=dns.secret)
 
-        await _steady(failover)
+        await _until(failover, _steady)
         ended = await failover("adopt", "chat")
         assert ended.status == 0, ended.err
         ended = await failover("doctor", "--dns")
@@ -78,10 +79,9 @@ async def test_a_service_is_watched_adopted_moved_and_brought_home(tmp_path: Pat
         ended = await failover("run", "chat", "--to", "us", "--reason", "rehearsal", "--yes")
         assert ended.status == 0, ended.out + ended.err
         assert await dns.ask("chat.example.", "A") == ("127.0.0.2",)
-        assert (await failover("status", "--json")).document["services"][0]["routing"]["fence"]["weights"] == [
-            ["eu", 0],
-            ["us", 100],
-        ]
+        # The service hears of its run's end a moment after those who follow the run.
+        away = [["eu", 0], ["us", 100]]
+        await _until(failover, lambda chat: not chat["run"] and chat["routing"]["fence"]["weights"] == away)
         runs = (await failover("history", "--json")).document["runs"]
         shown = await failover("show", runs[0]["run"])
         assert "Switchover of chat: eu -> us   completed" in shown.out
@@ -91,10 +91,27 @@ async def test_a_service_is_watched_adopted_moved_and_brought_home(tmp_path: Pat
         assert await dns.ask("chat.example.", "A") == ("127.0.0.1",)
         assert (await failover("show", "chat-20260101-000000-abc")).status == 4
         assert (await failover("status", "chatt")).status == 4
+        await _kept(process, tmp_path, 2)
         up.send_signal(signal.SIGTERM)
-        assert await asyncio.to_thread(up.wait, 20) == 0
-    stored = await asyncio.to_thread(process, "history", "--history", str(tmp_path / "state" / "history.db"), "--json")
-    assert [run["kind"] for run in stored.document["runs"]] == ["failback", "switchover"]
+        assert await asyncio.to_thread(up.wait, 60) == 0
+    assert [run["kind"] for run in await _history(process, tmp_path)] == ["failback", "switchover"]
+
+
+async def _history(process: Any, folder: Path) -> list[Any]:
+    """The runs in the history store."""
+    words = ("history", "--history", str(folder / "state" / "history.db"), "--json")
+    ended = await asyncio.to_thread(process, *words)
+    return list(ended.document["runs"]) if ended.status == 0 else []
+
+
+async def _kept(process: Any, folder: Path, count: int) -> None:
+    """Until the history has so many closed runs: it is told a moment after a run has ended."""
+    runs: list[Any] = []
+    for _ in range(100):
+        runs = await _history(process, folder)
+        if sum(run["status"] == "completed" for run in runs) == count:
+            return
+    raise AssertionError(f"never kept: {runs}")
 
 
 @contextlib.contextmanager
@@ -109,7 +126,7 @@ def _up(path: Path, page: str, said: Path, secret: str) -> Any:
         finally:
             with contextlib.suppress(ProcessLookupError):
                 up.terminate()
-            up.wait(20)
+            up.wait(60)
 
 
 async def _address(said: Path, up: subprocess.Popen[bytes]) -> str:
@@ -128,13 +145,17 @@ async def _address(said: Path, up: subprocess.Popen[bytes]) -> str:
     )
 
 
-async def _steady(failover: Any) -> None:
-    """Until both endpoints are healthy, and every vantage has been heard."""
+def _steady(chat: Any) -> bool:
+    """Whether both endpoints are healthy, and every vantage has been heard."""
+    return all(one["verdict"] == "healthy" for one in chat["assessments"]) and len(chat["views"]) == 3
+
+
+async def _until(failover: Any, true: Callable[[Any], bool]) -> None:
+    """Until that is *true* of the service's status."""
     seen: Any = None
     for _ in range(100):
         ended = await failover("status", "--json")
         seen = ended.document["services"] if ended.status == 0 else ended
-        well = ended.status == 0 and all(one["verdict"] == "healthy" for one in seen[0]["assessments"])
-        if well and len(seen[0]["views"]) == 3:
+        if ended.status == 0 and true(seen[0]):
             return
-    raise AssertionError(f"never steady: {seen}")
+    raise AssertionError(f"never came true: {seen}")

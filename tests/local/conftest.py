@@ -41,7 +41,7 @@ async def world(opened: Opener) -> AsyncIterator[World]:
 
 @pytest.fixture
 async def client() -> AsyncIterator[httpx.AsyncClient]:
-    async with httpx.AsyncClient(timeout=5.0, trust_env=False) as made:
+    async with httpx.AsyncClient(timeout=30.0, trust_env=False) as made:
         yield made
 
 
@@ -65,7 +65,7 @@ def chat() -> Callable[..., dict[str, object]]:
 def until() -> Callable[..., Awaitable[None]]:
     """Wait until a coroutine function answers something true. Raises TimeoutError."""
 
-    async def wait(condition: Callable[[], Awaitable[object]], *, within_s: float = 5.0) -> None:
+    async def wait(condition: Callable[[], Awaitable[object]], *, within_s: float = 45.0) -> None:
         async with asyncio.timeout(within_s):
             while not await condition():  # noqa: ASYNC110  # another process changes it; there is no event here
                 await asyncio.sleep(0.02)

@@ -60,7 +60,7 @@ async def server() -> AsyncIterator[DnsServer]:
 async def send(port: int, message: dns.message.Message, key: dns.tsig.Key | None = KEY) -> dns.message.Message:
     if key is not None:
         message.use_tsig(key)
-    return await dns.asyncquery.tcp(message, "127.0.0.1", timeout=2, port=port)
+    return await dns.asyncquery.tcp(message, "127.0.0.1", timeout=10, port=port)
 
 
 def update(*work: Work) -> Update:

@@ -28,14 +28,14 @@ async def test_a_blackholed_region_neither_answers_nor_refuses_new_connections(
             await client.get(world.url("paris") + "/health", timeout=0.15)
     assert (await client.get(world.url("ohio") + "/health")).status_code == 200
     await world.clear("d/1")
-    assert (await client.get(world.url("paris") + "/health", timeout=1.0)).status_code == 200
+    assert (await client.get(world.url("paris") + "/health")).status_code == 200
 
 
 async def test_a_stream_under_way_hangs_in_a_blackhole_and_goes_on_after_it(world: World, chat: Chat) -> None:
     """A stream in a region that becomes a black hole falls silent without a reset, and ends when it heals."""
-    await world.pace("paris", token_s=0.05)
+    await world.pace("paris", token_s=0.3)
     async with (
-        httpx.AsyncClient(timeout=httpx.Timeout(5.0), trust_env=False) as client,
+        httpx.AsyncClient(timeout=httpx.Timeout(30.0), trust_env=False) as client,
         client.stream("POST", world.url("paris") + "/v1/chat/completions", json=chat(max_tokens=10)) as response,
     ):
         lines = response.aiter_lines()
@@ -47,10 +47,11 @@ async def test_a_stream_under_way_hangs_in_a_blackhole_and_goes_on_after_it(worl
             rest.extend([line async for line in lines])
 
         drinking = asyncio.create_task(drink())
-        done, _ = await asyncio.wait([drinking], timeout=0.8)
+        # Longer than all its tokens would take.
+        done, _ = await asyncio.wait([drinking], timeout=3.0)
         assert not done
         await world.clear("d/1")
-        await asyncio.wait_for(drinking, 3.0)
+        await asyncio.wait_for(drinking, 30.0)
         assert "data: [DONE]" in rest
 
 
@@ -58,6 +59,7 @@ async def test_a_killed_server_refuses_and_returns_only_when_the_fault_is_out(
     world: World, client: httpx.AsyncClient, until: Until
 ) -> None:
     """A killed model server refuses connections, and is started again, cold, when the fault is cleared."""
+    await world.pace("paris", load_s=2.0)
     before = await world.endpoint("paris")
     await world.inject(FaultKind.KILL, "paris", key="d/1")
     with pytest.raises(httpx.ConnectError):
@@ -98,16 +100,16 @@ async def test_a_fault_comes_out_by_itself_at_its_deadline(
 async def test_a_retry_does_not_extend_the_deadline(world: World, handle: Workload, until: Until) -> None:
     """Injecting again under the same key with a later deadline changes nothing."""
     faults = LocalFaults(handle)
-    soon = datetime.now(UTC) + timedelta(seconds=0.5)
+    soon = datetime.now(UTC) + timedelta(seconds=2)
     await faults.inject(FaultKind.ERRORS, "paris", key="run/inject", deadline=soon)
-    again = await faults.inject(FaultKind.ERRORS, "paris", key="run/inject", deadline=soon + timedelta(seconds=60))
+    again = await faults.inject(FaultKind.ERRORS, "paris", key="run/inject", deadline=soon + timedelta(seconds=300))
     assert again.active
 
     async def expired() -> bool:
         state = await faults.state(key="run/inject")
         return state is not None and state.expired
 
-    await until(expired, within_s=2.0)
+    await until(expired)
 
 
 async def test_a_cleared_key_never_comes_back(world: World, handle: Workload, client: httpx.AsyncClient) -> None:
@@ -134,7 +136,7 @@ async def test_two_faults_of_one_kind_hold_until_both_are_out(world: World, clie
     with pytest.raises(httpx.ConnectTimeout):
         await client.get(world.url("paris") + "/health", timeout=0.15)
     await world.clear("b")
-    assert (await client.get(world.url("paris") + "/health", timeout=1.0)).status_code == 200
+    assert (await client.get(world.url("paris") + "/health")).status_code == 200
 
 
 async def test_errors_slowness_and_lies(world: World, client: httpx.AsyncClient, chat: Chat) -> None:
@@ -151,7 +153,7 @@ async def test_errors_slowness_and_lies(world: World, client: httpx.AsyncClient,
     await world.inject(FaultKind.SLOW, "paris", key="slow")
     assert (await client.get(url)).status_code == 200
     with pytest.raises(httpx.ReadTimeout):
-        await client.post(completions, json=chat(), timeout=0.4)
+        await client.post(completions, json=chat(), timeout=httpx.Timeout(30.0, read=0.4))
     await world.clear("slow")
     assert "[DONE]" in (await client.post(completions, json=chat())).text
 

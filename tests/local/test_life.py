@@ -37,7 +37,7 @@ async def none_alive(until: Until, all_pids: list[int]) -> None:
     async def gone() -> bool:
         return not any(alive(pid) for pid in all_pids)
 
-    await until(gone, within_s=3.0)
+    await until(gone)
 
 
 async def test_a_world_says_where_it_is_and_keeps_its_key_to_itself(world: World) -> None:

@@ -8,8 +8,8 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from orchestrator.core.names import EndpointId
-from orchestrator.core.steering import Shares, SteeringChange, answer_for, next_lineage
-from orchestrator.core.topology import Secret, SecretSource, SteeringSpec, TsigKey, Weights
+from orchestrator.core.steering import SteeringChange, answer_for, next_lineage
+from orchestrator.core.topology import Secret, SecretSource, Shares, SteeringSpec, TsigKey, Weights
 from orchestrator.local.load import Load
 from orchestrator.local.requests import POOLED, RESOLVING, RequestRecord, Summary, Window, summarize
 from orchestrator.local.watchers import Watcher
@@ -25,7 +25,7 @@ def steering(world: World, *, weighted: bool = False) -> Steering:
     layout = world.layout
     options = tuple((place.id, place.address) for place in layout.regions) if weighted else ()
     key = TsigKey(layout.key_name, Secret(SecretSource.FILE, layout.key_file))
-    spec = SteeringSpec("local", f"{layout.name}.", layout.zone, 1, layout.dns, (), key, options)
+    spec = SteeringSpec("local", f"{layout.name}.", layout.zone, 1, layout.dns, (), key, options, Shares.WEIGHTED)
     return LocalSteering(spec) if weighted else Rfc2136Steering(spec)
 
 
@@ -45,11 +45,18 @@ def to(target: str) -> Weights:
     return tuple((EndpointId(name), 100 if name == target else 0) for name in names)
 
 
+async def _roomy(world: World) -> None:
+    """Nobody is told to come back later where a busy machine lets requests pile up."""
+    for place in ("paris", "ohio"):
+        await world.pace(place, slots=500)
+
+
 async def test_load_counts_what_fails_in_a_blackhole_and_what_recovers(
     world: World, tmp_path: Path, until: Until
 ) -> None:
     """Both populations succeed, fail while their region is a black hole, and succeed again after the name moved."""
-    rates = {"resolving_rate": 20.0, "pooled_rate": 20.0, "timeout_s": 0.6}
+    rates = {"resolving_rate": 20.0, "pooled_rate": 20.0, "timeout_s": 2.0}
+    await _roomy(world)
     async with (
         Load.start(world.layout, tmp_path / "load", **rates) as load,
         Watcher.start(world.layout.dns, world.layout.name, tmp_path / "dns") as watcher,
@@ -59,8 +66,9 @@ async def test_load_counts_what_fails_in_a_blackhole_and_what_recovers(
             return len(load.requests()) > 20
 
         await until(flowing)
-        fault = time.time()
+        calm = time.time()
         await world.inject("region-blackhole", "paris", key="k")
+        fault = time.time()
 
         async def failing() -> bool:
             return {request.population for request in load.requests() if not request.ok} == {POOLED, RESOLVING}
@@ -68,24 +76,27 @@ async def test_load_counts_what_fails_in_a_blackhole_and_what_recovers(
         await until(failing)
         steered = time.time()
         await steer(world, to("ohio"))
-        changed = await watcher.until([world.place("ohio").address], timeout=5)
+        moved = time.time()
+        changed = await watcher.until([world.place("ohio").address], timeout=45)
         # One TTL for clients who obey it, and a little for those who connected at its very end.
-        settled = changed.at + 1.2
+        settled = changed.at + 2.0
 
         async def served_again() -> bool:
             late = [request.population for request in load.requests() if request.ok and request.started > settled]
             return late.count(POOLED) > 5 and late.count(RESOLVING) > 5
 
-        await until(served_again, within_s=10.0)
-    windows = {"before": Window(0, fault - 0.7), "fault": Window(fault, steered, fault), "after": Window(settled, 1e12)}
+        await until(served_again)
+    # Who asked in the last moment before the move may have been told where it went.
+    windows = {"fault": Window(fault, steered - 0.5, fault), "after": Window(settled, 1e12)}
     summary = summarize(load.requests(), windows)
-    assert abs(changed.at - steered) < 0.5
+    assert steered <= changed.at < moved + 5
+    assert all(request.ok for request in load.requests() if request.ended < calm)
     for population in (RESOLVING, POOLED):
-        assert summary["before"][population].failed == 0
         assert summary["fault"][population].failed == summary["fault"][population].total > 0
         assert summary["after"][population].total > 5
     assert summary["after"][RESOLVING].failed == 0
-    errors = {request.error for request in load.requests() if request.started > fault and not request.ok}
+    lost = [request for request in load.requests() if fault < request.started < steered - 0.5 and not request.ok]
+    errors = {request.error for request in lost}
     assert errors <= {"connect timed out", "answer timed out"}
 
 
@@ -95,7 +106,7 @@ async def test_a_stream_cut_in_the_middle_is_a_failure(world: World, tmp_path: P
     async with Load.start(world.layout, tmp_path / "load", pooled_rate=0.0) as load:
 
         async def flowing() -> bool:
-            return (await world.endpoint("paris"))["in_flight"] > 3
+            return ((await world.endpoint("paris"))["in_flight"] or 0) > 3
 
         await until(flowing)
         await world.inject("process-kill", "paris", key="k")
@@ -111,6 +122,7 @@ async def test_a_stream_cut_in_the_middle_is_a_failure(world: World, tmp_path: P
 
 async def test_a_planned_move_with_a_drain_loses_nothing(world: World, tmp_path: Path, until: Until) -> None:
     """Steering away and draining moves pooled clients too, and no request fails."""
+    await _roomy(world)
     async with Load.start(world.layout, tmp_path / "load", resolving_rate=20.0, pooled_rate=20.0) as load:
 
         async def every_pool_is_filled() -> bool:
@@ -127,7 +139,11 @@ async def test_a_planned_move_with_a_drain_loses_nothing(world: World, tmp_path:
         assert not await moved(POOLED)
         await world.drain("paris", on=True, key="drain")
         await until(lambda: moved(RESOLVING, POOLED))
-        assert (await world.endpoint("paris"))["in_flight"] == 0
+
+        async def left() -> bool:
+            return (await world.endpoint("paris"))["in_flight"] == 0
+
+        await until(left)
     assert [request for request in load.requests() if not request.ok] == []
 
 

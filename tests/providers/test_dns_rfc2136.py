@@ -137,7 +137,7 @@ async def test_an_update_that_arrives_late_is_refused_by_the_server(server: Name
         ahead = await direct.write(change(routing, US, third, run="quick"))
         assert proxy.held > 0
         proxy.way.set()
-        await asyncio.wait_for(proxy.caught_up.wait(), 5)
+        await asyncio.wait_for(proxy.caught_up.wait(), 45)
         assert await direct.read() == ahead
         with pytest.raises(StaleGeneration, match="run quick"):
             await slow.write(change(routing, US, AWAY, run="slow"))

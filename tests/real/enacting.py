@@ -74,7 +74,7 @@ class Enactor:
         update = dns.update.UpdateMessage(self.spec.zone)
         update.use_tsig(signing_key(self.spec.key))
         update.replace(dns.name.from_text(self.spec.name), 1, "A", *addresses)
-        reply = await dns.asyncquery.tcp(update, host, timeout=2.0, port=int(port))
+        reply = await dns.asyncquery.tcp(update, host, timeout=10.0, port=int(port))
         assert reply.rcode() == dns.rcode.NOERROR
 
     async def reset(self) -> None:

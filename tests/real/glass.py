@@ -29,6 +29,7 @@ from providers import registry
 from providers.probes import Probes
 from real.bind import Bind, least
 from real.scenery import AWAY, EU, US, at_home, service
+from real.system import until
 from runbooks.books import Shelf
 from runbooks.plan import Converge, Plan
 from runbooks.planner import Ground, plan
@@ -110,15 +111,19 @@ class Site:
         return max((event["seq"] for event in await self.world.events()), default=0)
 
     async def plan(self, to: str = "ohio", **wish: str) -> Plan:
-        """A plan made on the spot."""
-        probes = Probes()
-        try:
-            seen = await ahead.look(self.service, probes)
-        finally:
-            await probes.close()
+        """A plan made on the spot; who was too busy to answer in time is asked again."""
         trigger = Trigger("ada", "because")
         request = Request(MoveKind.SWITCHOVER, trigger, EndpointId(to), **wish)  # type: ignore[arg-type]  # names fields
-        made = ahead.plan_here(self.topology, CHAT, request, seen, now=datetime.now(UTC))
+
+        async def planned() -> Plan | ahead.Unplanned:
+            probes = Probes()
+            try:
+                seen = await ahead.look(self.service, probes)
+            finally:
+                await probes.close()
+            return ahead.plan_here(self.topology, CHAT, request, seen, now=datetime.now(UTC))
+
+        made = await until(planned, lambda made: isinstance(made, Plan), "a plan")
         assert isinstance(made, Plan), made
         return made
 
@@ -171,7 +176,7 @@ async def opened(folder: Path, *, provider: str = "rfc2136", load_s: float = 0.0
             zone="local.test.", records=(record,), policy=least(NAME), key=layout.key_name, secret=secret
         ) as dns:
             primary = dns.at if provider == "rfc2136" else layout.dns
-            text = topology_yaml(layout, dns=primary, provider=provider)
+            text = topology_yaml(layout, dns=primary, provider=provider, timeout="1s")
             site = Site(folder, world, dns, parse(text, "failover.yaml"))
             await asyncio.to_thread(site.file.write_text, text, encoding="utf-8")
             await site.write("paris", "adopt")

@@ -24,7 +24,7 @@ import dns.rdatatype
 import dns.tsig
 import dns.update
 
-from orchestrator.core.topology import Answer, Secret, SecretSource, SteeringSpec, TsigKey
+from orchestrator.core.topology import Answer, Secret, SecretSource, Shares, SteeringSpec, TsigKey
 from orchestrator.local.dns_server import DnsServer
 from orchestrator.local.dns_zone import WEIGHTS_LABEL, Grant, Zone
 from providers.base import Steering
@@ -52,7 +52,7 @@ class LocalDnsWorld:
         self._secrets = 0
         self._process: subprocess.Popen[str] | None = None
         options = (("eu", ",".join(self.home.values)), ("us", ",".join(self.away.values)))
-        self.spec = SteeringSpec("local", NAME, "example.", 5, "127.0.0.1:1", (), self.key(), options)
+        self.spec = SteeringSpec("local", NAME, "example.", 5, "127.0.0.1:1", (), self.key(), options, Shares.WEIGHTED)
 
     async def open(self) -> None:
         self._process = subprocess.Popen(  # noqa: ASYNC220  # spawning takes a millisecond
@@ -88,7 +88,7 @@ class LocalDnsWorld:
         update.delete(dns.name.from_text(NAME), kind)
         for value in values:
             update.add(dns.name.from_text(NAME), 5, kind, value)
-        reply = await dns.asyncquery.tcp(update, "127.0.0.1", timeout=2.0, port=self._port)
+        reply = await dns.asyncquery.tcp(update, "127.0.0.1", timeout=10.0, port=self._port)
         assert reply.rcode() == dns.rcode.NOERROR
 
     async def now(self) -> Answer | None:
@@ -97,7 +97,7 @@ class LocalDnsWorld:
             query = dns.message.make_query(NAME, kind, flags=0)
             # Signed, since a resolver would be told one address at a time.
             query.use_tsig(dns.tsig.Key(KEY, self._secret, "hmac-sha256"))
-            reply = await dns.asyncquery.udp(query, "127.0.0.1", timeout=1.0, port=self._port)
+            reply = await dns.asyncquery.udp(query, "127.0.0.1", timeout=5.0, port=self._port)
             values += [item.to_text() for rrset in reply.answer for item in rrset]
         return Answer("addresses", tuple(sorted(values))) if values else None
 

@@ -82,7 +82,7 @@ class NameServer:
         """Write what the server reads at its start; return the command that runs it in the foreground."""
         raise NotImplementedError
 
-    async def start(self, *, within_s: float = 10.0) -> None:
+    async def start(self, *, within_s: float = 45.0) -> None:
         """Start, and wait until the zone is served. Raises RuntimeError with the log's end when it is not."""
         try:
             command = self.prepare()

@@ -75,7 +75,7 @@ class Postgres:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def start(self, *, within_s: float = 20.0) -> None:
+    def start(self, *, within_s: float = 45.0) -> None:
         """Start, and wait until it takes connections. Raises RuntimeError with the log's end when it does not."""
         command = [
             *self._as_account(str(self._programs() / "postgres")),

@@ -89,5 +89,5 @@ class PowerDns(NameServer):
 
     def _util(self, *words: str) -> None:
         subprocess.run(  # the key's secret is a test's own
-            ["pdnsutil", f"--config-dir={self.directory}", *words], check=True, capture_output=True, timeout=10
+            ["pdnsutil", f"--config-dir={self.directory}", *words], check=True, capture_output=True, timeout=45
         )

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from orchestrator.config.mistakes import Mistake, Mistakes
 from orchestrator.core.move import Move, MoveKind
 from orchestrator.core.record import RunStatus
+from orchestrator.core.topology import Shares
 from runbooks.books import Shelf
 from runbooks.course import Close, Do, next_actions
 from runbooks.parse import bind, read
@@ -71,7 +72,7 @@ def lived(worlds: Any, chance: Random) -> str:
         return "mistakes"
     world = worlds()
     world.shelf = Shelf([template])
-    world.service = replace(world.service, steering=replace(world.steering, provider="local"))
+    world.service = replace(world.service, steering=replace(world.steering, provider="local", shares=Shares.WEIGHTED))
     kind = chance.choice(list(MoveKind))
     still = kind is MoveKind.PREPARATION
     move = Move(world.service.id, kind, (), "us", (("eu", 100), ("us", 0))) if still else world.move(kind)

@@ -11,7 +11,7 @@ import pytest
 from orchestrator.core.move import MoveKind, Trigger
 from orchestrator.core.names import RunId, ServiceId
 from orchestrator.core.steering import Fence
-from orchestrator.core.topology import Answer
+from orchestrator.core.topology import Answer, Shares
 from runbooks.compare import WorldMoved, as_saved, moved
 from runbooks.parse import parse
 from runbooks.plan import Demote, Plan, Promote, Steer, Verify
@@ -162,7 +162,7 @@ GENTLY = parse(
 
 
 def staged(world: Any, run: str) -> Plan:
-    world.service = replace(world.service, steering=replace(world.steering, provider="local"))
+    world.service = replace(world.service, steering=replace(world.steering, provider="local", shares=Shares.WEIGHTED))
     plan: Plan = world.plan(world.move(MoveKind.SWITCHOVER), book_=GENTLY, run=run)
     return plan
 

@@ -15,7 +15,7 @@ import pytest
 from orchestrator.core.move import Move, MoveKind, Objection, Trigger
 from orchestrator.core.names import Domain, EndpointId
 from orchestrator.core.steering import Fence, Routing
-from orchestrator.core.topology import Answer
+from orchestrator.core.topology import Answer, Shares
 from runbooks.books import book
 from runbooks.model import Runbook
 from runbooks.parse import parse
@@ -82,7 +82,7 @@ def first_write(world: Any) -> Plan:
 
 def weighing(world: Any) -> Any:
     """*world* behind a steering that weighs, with people on call."""
-    world.service = replace(world.service, steering=replace(world.steering, provider="local"))
+    world.service = replace(world.service, steering=replace(world.steering, provider="local", shares=Shares.WEIGHTED))
     world.roles = (("leads", ("carol", "dave")), ("oncall", ("alice", "bob")))
     return world
 
@@ -103,7 +103,7 @@ def canary_shift_to_two(world: Any) -> Plan:
     world.routing = Routing(
         Answer("addresses", ("127.0.1.10",)), 30, Fence(7, "run-7", "steer", ((AP, 0), (EU, 100), (US, 0)))
     )
-    world.service = replace(world.service, steering=replace(world.steering, provider="local"))
+    world.service = replace(world.service, steering=replace(world.steering, provider="local", shares=Shares.WEIGHTED))
     move = world.move(MoveKind.SWITCHOVER, after=((AP, 40), (EU, 0), (US, 60)))
     return world.plan(move, book_=book("canary-shift", {"stages": "5,50"}))  # type: ignore[no-any-return]  # as above
 

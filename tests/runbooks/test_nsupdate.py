@@ -56,7 +56,7 @@ class Hand:
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
         )
-        said, _ = await asyncio.wait_for(process.communicate(script.encode()), 10)
+        said, _ = await asyncio.wait_for(process.communicate(script.encode()), 45)
         return process.returncode or 0, said.decode()
 
 

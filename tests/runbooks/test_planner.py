@@ -11,11 +11,9 @@ from orchestrator.core.errors import FailoverError
 from orchestrator.core.move import MoveKind
 from orchestrator.core.names import EndpointId
 from orchestrator.core.record import StepBrief
-from orchestrator.core.steering import Fence, Routing, Shares, encode
-from orchestrator.core.topology import Answer, ProbeKind
-from providers.registry import STEERING
+from orchestrator.core.steering import Fence, Routing, encode
+from orchestrator.core.topology import Answer, ProbeKind, Shares
 from runbooks.books import book
-from runbooks.ground import SHARES
 from runbooks.model import Runbook
 from runbooks.plan import Converge, Demote, Drain, Plan, Promote, Steer, Verify
 from runbooks.planner import Unplannable, as_nsupdate, brief
@@ -172,14 +170,6 @@ def test_a_brief_has_one_line_for_each_step(world: Any, kind: MoveKind) -> None:
     assert not any("\n" in line.text for line in brief(plan))
 
 
-def test_every_steering_provider_says_what_it_can_express() -> None:
-    """The planner's table and the registry name the same providers, and the table says what each one's code says."""
-    from providers.dns.rfc2136 import Rfc2136Steering
-
-    assert set(SHARES) == set(STEERING)
-    assert SHARES["rfc2136"] is Rfc2136Steering.shares is Shares.EQUAL
-
-
 # ------------------------------------------------------------------ refusals
 
 
@@ -212,7 +202,7 @@ def test_thirds_count_as_equal(world: Any) -> None:
 
 def test_a_steering_that_weighs_takes_any_shares(world: Any) -> None:
     """The local world's DNS weighs, so the same move is planned there."""
-    world.service = replace(world.service, steering=replace(world.steering, provider="local"))
+    world.service = replace(world.service, steering=replace(world.steering, provider="local", shares=Shares.WEIGHTED))
     after = ((EU, 90), (US, 10))
     assert work(world.plan(world.move(MoveKind.SWITCHOVER, after=after)), Steer).weights == after
 
@@ -221,12 +211,6 @@ def test_a_cname_takes_one_endpoint(world: Any) -> None:
     """Two endpoints behind a CNAME are refused with that reason."""
     world.cname()
     assert "a CNAME allows one endpoint" in refused(world, MoveKind.SWITCHOVER, after=((EU, 50), (US, 50)))
-
-
-def test_an_unknown_steering_provider_is_refused(world: Any) -> None:
-    """Nothing is assumed of a provider that the table does not have."""
-    world.service = replace(world.service, steering=replace(world.steering, provider="pigeon"))
-    assert "'pigeon'" in refused(world, MoveKind.FAILOVER)
 
 
 @pytest.mark.parametrize(

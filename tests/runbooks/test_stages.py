@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from orchestrator.core.move import MoveKind
 from orchestrator.core.names import EndpointId, RunId
 from orchestrator.core.steering import Fence, Routing, SteeringChange
-from orchestrator.core.topology import Answer, Weights, Workload
+from orchestrator.core.topology import Answer, Shares, Weights, Workload
 from runbooks.books import book
 from runbooks.course import Do, Undo, next_actions, standing
 from runbooks.model import Runbook
@@ -39,7 +39,7 @@ def gently(stages: str = "[5, 25, 50]", more: str = "") -> Runbook:
 @pytest.fixture
 def weighing(world: Any) -> Any:
     """The small world behind a steering that weighs."""
-    world.service = replace(world.service, steering=replace(world.steering, provider="local"))
+    world.service = replace(world.service, steering=replace(world.steering, provider="local", shares=Shares.WEIGHTED))
     return world
 
 
@@ -255,7 +255,7 @@ def test_what_is_ready_carries_what_comes(
     world.service = replace(
         world.service,
         endpoints=(world.service.endpoints[0], us),
-        steering=replace(world.steering, provider="local"),
+        steering=replace(world.steering, provider="local", shares=Shares.WEIGHTED),
         policy=replace(world.service.policy, capacity=load),
     )
     plan = world.plan(world.move(MoveKind.FAILBACK), book_=gently(f"[{stage}]"))

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from orchestrator.core.move import MoveKind
+from orchestrator.core.topology import Shares
 from runbooks.books import book
 from runbooks.course import Do, next_actions
 from runbooks.plan import Plan
@@ -17,7 +18,7 @@ from runbooks.progress import Event, Progress, StepState, advance, begin, switch
 @pytest.fixture
 def shift(world: Any) -> Plan:
     """A canary shift: by stages while it is planned, at once from when it is not."""
-    world.service = replace(world.service, steering=replace(world.steering, provider="local"))
+    world.service = replace(world.service, steering=replace(world.steering, provider="local", shares=Shares.WEIGHTED))
     made: Plan = world.plan(world.move(MoveKind.SWITCHOVER), book_=book("canary-shift"))
     return made
 

@@ -63,7 +63,7 @@ async def test_services_that_do_not_answer_hide_no_other() -> None:
     """Some hang and one is gone: they are shown as silent, the others as they are, and nobody waits for long."""
     plane = Plane(hanging=frozenset({"s003", "s190"}), lost=frozenset({"s100"}))
     began = time.perf_counter()
-    found = await glance(plane.ask, services(200), within_s=0.3)
+    found = await glance(plane.ask, services(200), within_s=1.5)
     assert no_answer(found) == ["s003", "s100", "s190"]
     assert time.perf_counter() - began < 3.0
 

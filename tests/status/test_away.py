@@ -101,9 +101,9 @@ class _Hangs:
 
 async def test_a_control_plane_that_hangs_is_away(store: Store) -> None:
     """No answer within a few seconds is told as such; the page itself does not hang."""
-    async with _asking(create_app(_Hangs(), store, budget_s=0.3)) as client:
+    async with _asking(create_app(_Hangs(), store, budget_s=2.0)) as client:
         page = (await client.get("/")).text
-        assert "the control plane has not answered within 0.3 s" in page
+        assert "the control plane has not answered within 2 s" in page
         assert "chat-20260228-0005" in page
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from types import ModuleType
@@ -11,6 +12,7 @@ from typing import Any
 
 from orchestrator.core.quorum import Verdict
 from orchestrator.history import Store
+from real.stage import until
 
 Events = AsyncIterator[tuple[str, dict[str, str], str]]
 
@@ -38,7 +40,7 @@ async def _listening(site: Any, page: str = "/", **headers: str) -> AsyncIterato
 
 
 async def _none_left(site: Any) -> None:
-    for _ in range(300):
+    for _ in range(4500):
         if site.app.state.pane.viewers == 0:
             return
         await asyncio.sleep(0.01)
@@ -62,7 +64,7 @@ async def test_a_change_arrives_without_asking(site: Any, world: Any, worlds: Mo
 async def test_a_reconnect_does_not_send_what_is_known(site: Any) -> None:
     """A viewer that comes back with the mark of what it shows is told the time only."""
     for page in ("/", "/runs/embed-20260228-0003", "/drills/weekly-2026-02-28"):
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(45):
             async with _listening(site, page) as events:
                 _, _, mark = await anext(events)
             async with _listening(site, page, **{"last-event-id": mark}) as events:
@@ -75,7 +77,7 @@ async def test_a_run_is_followed_to_its_end(site: Any, world: Any, worlds: Modul
     """A run's page grows by itself as the run does, until it is closed."""
     began = worlds.utc_now()
     world.records["r"] = worlds.record(began=began, run="r", until=4.3)
-    async with asyncio.timeout(10), _listening(site, "/runs/r") as events:
+    async with asyncio.timeout(45), _listening(site, "/runs/r") as events:
         _, first, _ = await anext(events)
         assert "running" in first["html"]
         world.records["r"] = worlds.record(began=began, run="r")
@@ -95,14 +97,11 @@ async def test_many_viewers_cost_one_poller(site: Any, world: Any) -> None:
             for _ in range(ticks):
                 await anext(events)
 
-    async with asyncio.timeout(20):
-        before = world.asked
-        await follow(8)
-        alone = world.asked - before
-        await _none_left(site)
-        before = world.asked
+    async with asyncio.timeout(90):
+        before, began = world.asked, time.monotonic()
         await asyncio.gather(*(follow(8) for _ in range(10)))
-        assert world.asked - before <= 2 * alone
+        # One asks ten times a second, and once as it comes.
+        assert world.asked - before <= (time.monotonic() - began) / 0.1 + 2
 
 
 async def test_nobody_looks_nobody_is_asked(site: Any, world: Any) -> None:
@@ -115,5 +114,12 @@ async def test_nobody_looks_nobody_is_asked(site: Any, world: Any) -> None:
     asked = world.asked
     await asyncio.sleep(0.35)  # several poll periods in which nothing may happen
     assert world.asked == asked
-    await asyncio.gather(*(site.client.get(path) for path in ("/", "/api/services", "/api/runs", "/metrics")))
-    assert world.asked == asked + 1
+
+    async def at_once() -> int:
+        await asyncio.sleep(0.15)  # older than what may be shown again without asking
+        before: int = world.asked
+        await asyncio.gather(*(site.client.get(path) for path in ("/", "/api/services", "/api/runs", "/metrics")))
+        return int(world.asked) - before
+
+    # On a busy machine four pages may take longer than a moment.
+    await until(at_once, lambda asked: asked == 1)

@@ -13,6 +13,7 @@ from temporalio.exceptions import ApplicationError
 
 from orchestrator.core.move import MoveKind
 from orchestrator.core.record import Mark, Record, RunStatus
+from orchestrator.core.topology import Shares
 from real.scenery import AT_HOME, AWAY, refusal
 from real.stage import until
 from runbooks.books import book
@@ -72,7 +73,7 @@ async def test_a_branch_that_fails_does_not_wait_for_people_beside_it(runs: Any)
 
 def weighing(runs: Any) -> None:
     """The stage's service behind a steering that weighs."""
-    steering = replace(runs.stage.service.steering, provider="local")
+    steering = replace(runs.stage.service.steering, provider="local", shares=Shares.WEIGHTED)
     runs.stage.service = replace(runs.stage.service, steering=steering)
 
 

@@ -11,7 +11,7 @@ from orchestrator.core.names import Domain, RunId
 from orchestrator.core.quorum import Assessment, Verdict
 from orchestrator.core.rehearsal import shadow_of
 from orchestrator.core.steering import Fence, Routing
-from orchestrator.core.topology import Workload
+from orchestrator.core.topology import Shares, Workload
 from real.scenery import AT_HOME, AWAY, EU, US, at_home, service
 from runbooks.books import book
 from runbooks.plan import Analyse, Call, Demote, Drain, FenceOff, Plan, Promote
@@ -26,7 +26,7 @@ def made(name: str, kind: MoveKind) -> Plan:
     away, there, routing = kind is not MoveKind.FAILBACK, shadow_of(service()), at_home()
     assert there.steering is not None
     assert routing.fence is not None
-    there = replace(there, steering=replace(there.steering, provider="local"))
+    there = replace(there, steering=replace(there.steering, provider="local", shares=Shares.WEIGHTED))
     if not away:
         routing = replace(routing, answer=there.endpoint(US).answer, fence=replace(routing.fence, weights=AWAY))
     source, target, after = (EU, US, AWAY) if away else (US, EU, AT_HOME)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from orchestrator.core.names import EndpointId
-from orchestrator.core.steering import Routing
+from orchestrator.core.steering import Routing, sends_to
 from providers import registry
 from providers.base import ChangedOutside, Refused, StaleGeneration
 from workflows.activities.pulse import Pulse
@@ -32,10 +32,9 @@ async def must_be_idle(
         )
     if dict(fence.weights).get(endpoint, 0) > 0:
         raise Refused(f"will not {verb} {endpoint}: it carries traffic")
-    said = set(now.answer.values) if now.answer is not None else set()
-    if task.own is not None and said & set(task.own.values):
+    if task.own is not None and now.answer is not None and sends_to(now.answer, task.own):
         raise ChangedOutside(
-            f"will not {verb} {endpoint}: {task.steering.name} answers {', '.join(sorted(said))}, which sends it "
+            f"will not {verb} {endpoint}: {task.steering.name} answers {', '.join(now.answer.values)}, which sends it "
             "traffic although the fence says otherwise; somebody edited it by hand"
         )
     return now

@@ -133,7 +133,7 @@ async def routing(steering: SteeringSpec | None, budget_s: float) -> tuple[Routi
         async with asyncio.timeout(budget_s):
             return await registry.steering(steering).read(), ""
     except TimeoutError:
-        return None, f"{steering.primary} did not answer within {budget_s:g} s"
+        return None, f"{steering.at} did not answer within {budget_s:g} s"
     except FailoverError as error:
         return None, str(error)
 

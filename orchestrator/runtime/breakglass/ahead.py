@@ -161,7 +161,7 @@ async def must_still_stand(sealed: Sealed) -> None:
         async with asyncio.timeout(READ_S):
             now = await registry.steering(first.steering).read()
     except TimeoutError:
-        raise Transient(f"{first.steering.primary} did not answer within {READ_S:g} s") from None
+        raise Transient(f"{first.steering.at} did not answer within {READ_S:g} s") from None
     if now.fence is not None and now.fence.run == sealed.plan.run:
         return
     plan = sealed.plan
@@ -216,7 +216,7 @@ async def _routing(service: Service) -> tuple[Routing | None, str]:
         async with asyncio.timeout(READ_S):
             return await registry.steering(service.steering).read(), ""
     except TimeoutError:
-        return None, f"{service.steering.primary} did not answer within {READ_S:g} s"
+        return None, f"{service.steering.at} did not answer within {READ_S:g} s"
     except FailoverError as error:
         return None, str(error)
 

@@ -55,8 +55,15 @@ def _head(service: Service) -> Iterator[str]:
     if steering is None:
         yield "Nothing steers this service: its traffic cannot be moved from here, and this card only names its places."
         return
+    if not steering.zone:
+        yield f"steered by    {steering.provider}"
+        yield from (f"  {name:<12}{value}" for name, value in steering.options)
+        return
     yield f"record        {steering.name} in zone {steering.zone}, time to live {steering.ttl_s} s"
     yield f"fence         {_fence(steering)} TXT: who wrote last, and what it meant"
+    if not steering.primary:
+        yield f"write to      {steering.provider}"
+        return
     yield f"write to      {steering.primary} ({steering.provider})"
     yield f"name servers  {', '.join(steering.servers) or steering.primary}"
     key = steering.key
@@ -105,7 +112,7 @@ def _by_hand(service: Service) -> Iterator[str]:
         return
     yield ""
     if steering.provider != "rfc2136":
-        yield f"4. By hand: not by nsupdate, for '{steering.provider}' keeps weights beside the answer; use 3"
+        yield f"4. By hand: not by nsupdate, for '{steering.provider}' keeps more than the answer; use 3"
         return
     yield "4. By hand, without this program (dig and nsupdate alone). Refused (NXRRSET) if the record moves meanwhile."
     host, _, port = steering.primary.rpartition(":")

@@ -128,4 +128,4 @@ async def test_a_body_that_cannot_be_unpacked_fails_soon(probes: Probes, packed:
         began = perf_counter()
         ((kind, _),) = await often(probes, spec(expect=JSON), server.url, 1)
         assert kind is OutcomeKind.FAILED
-        assert perf_counter() - began < 1
+        assert perf_counter() - began < 4.5

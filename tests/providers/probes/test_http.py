@@ -23,7 +23,7 @@ NAME = "chat.example.com"
 
 
 def spec(**changes: object) -> ProbeSpec:
-    settings: dict[str, object] = {"id": "http", "kind": ProbeKind.HTTP, "interval_s": 0.1, "timeout_s": 1.0}
+    settings: dict[str, object] = {"id": "http", "kind": ProbeKind.HTTP, "interval_s": 0.1, "timeout_s": 5.0}
     return ProbeSpec(**(settings | changes))  # type: ignore[arg-type]  # settings are ProbeSpec's own fields
 
 
@@ -50,7 +50,7 @@ async def test_a_good_answer_passes_over_one_kept_alive_connection(probes: Probe
         for _ in range(3):
             outcome = await probes.ask(spec(), server.url, name=NAME)
             assert (outcome.kind, outcome.detail) == (OutcomeKind.PASSED, "")
-            assert 0 < outcome.latency_s < 1
+            assert 0 < outcome.latency_s < 5
         assert server.connections == 1
         assert server.asked[0].line == "GET / HTTP/1.1"
         assert server.asked[0].headers["host"] == f"127.0.0.1:{server.port}"
@@ -125,7 +125,7 @@ async def test_a_slow_answer_is_slow_and_no_answer_is_timed_out(probes: Probes) 
         assert outcome.kind is OutcomeKind.SLOW
         outcome = await probes.ask(spec(timeout_s=0.2), hung.url, name=NAME)
         assert (outcome.kind, outcome.detail) == (OutcomeKind.TIMED_OUT, "no answer in 0.2 s")
-        assert 0.19 < outcome.latency_s < 0.4
+        assert 0.19 < outcome.latency_s < 1.2
 
 
 async def test_the_time_covers_the_last_byte(probes: Probes) -> None:
@@ -176,17 +176,17 @@ def silent_when_reused(fresh: Behaviour) -> Behaviour:
 async def test_a_silent_kept_alive_connection_is_checked_by_a_new_one_within_the_time(probes: Probes) -> None:
     """A dead connection is no failure of the endpoint; a silent endpoint is known as such when the time is over."""
     async with site(silent_when_reused(answers())) as server:
-        first, second = await twice(probes, spec(timeout_s=0.4), server.url)
+        first, second = await twice(probes, spec(timeout_s=1.6), server.url)
         assert [first.kind, second.kind] == [OutcomeKind.PASSED, OutcomeKind.PASSED]
-        assert second.latency_s < 0.2
+        assert second.latency_s < 0.8
         assert server.connections == 2
     async with site(silent_when_reused(HANGS)) as server:
         began = perf_counter()
-        _, second = await twice(probes, spec(timeout_s=0.4), server.url)
-        assert (second.kind, second.detail) == (OutcomeKind.TIMED_OUT, "no answer in 0.4 s")
-        assert 0.39 < perf_counter() - began < 0.6
+        _, second = await twice(probes, spec(timeout_s=1.6), server.url)
+        assert (second.kind, second.detail) == (OutcomeKind.TIMED_OUT, "no answer in 1.6 s")
+        assert 1.59 < perf_counter() - began < 2.3
     async with site(silent_when_reused(HANGS)) as server:
-        question = probes.prepare(spec(timeout_s=0.4), server.url, name=NAME)
+        question = probes.prepare(spec(timeout_s=1.6), server.url, name=NAME)
         answer: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
         probes.begin(question, answer.set_result)
         await answer
@@ -201,16 +201,16 @@ async def test_a_silent_kept_alive_connection_is_checked_by_a_new_one_within_the
 
 async def test_a_kept_alive_answer_that_is_late_but_in_time_counts(probes: Probes) -> None:
     """The new connection's silence does not hide what the kept-alive one says in time."""
-    turns = iter([answers(), answers(after_s=0.3), HANGS])
+    turns = iter([answers(), answers(after_s=1.2), HANGS])
 
     async def behave(server: Site, reader, writer, asked) -> None:  # type: ignore[no-untyped-def]  # a Behaviour
         await next(turns)(server, reader, writer, asked)
 
     async with site(behave) as server:
-        _, second = await twice(probes, spec(timeout_s=0.5), server.url)
+        _, second = await twice(probes, spec(timeout_s=2.0), server.url)
         assert second.kind is OutcomeKind.PASSED
         # uvloop's timers move in whole milliseconds.
-        assert second.latency_s > 0.295
+        assert second.latency_s > 1.195
 
 
 async def test_a_request_lost_in_a_closing_connection_is_asked_again(probes: Probes) -> None:
@@ -240,7 +240,7 @@ async def test_a_killed_server_is_noticed_through_the_idle_connection(probes: Pr
         await done.wait()
         assert not lost.is_set()
         server.kill()
-        await asyncio.wait_for(lost.wait(), 1)
+        await asyncio.wait_for(lost.wait(), 45)
         outcome = await probes.ask(spec(), server.url, name=NAME)
         assert outcome.kind is OutcomeKind.REFUSED
 
@@ -346,7 +346,7 @@ async def test_nothing_is_left_open(probes: Probes) -> None:
         urls = [hung.url, good.url, rude.url, f"http://127.0.0.1:{free_port()}"] * 25
         await asyncio.gather(*(mine.ask(spec(timeout_s=0.2), url, name=NAME) for url in urls))
         await mine.close()
-    for _ in range(100):
+    for _ in range(1000):
         if sockets() <= open_before:
             return
         await asyncio.sleep(0.02)

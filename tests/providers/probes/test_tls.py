@@ -19,7 +19,7 @@ NAME = "chat.example.com"
 
 
 def spec(**changes: object) -> ProbeSpec:
-    settings: dict[str, object] = {"id": "http", "kind": ProbeKind.HTTP, "interval_s": 0.1, "timeout_s": 1.0}
+    settings: dict[str, object] = {"id": "http", "kind": ProbeKind.HTTP, "interval_s": 0.1, "timeout_s": 5.0}
     return ProbeSpec(**(settings | changes))  # type: ignore[arg-type]  # settings are ProbeSpec's own fields
 
 
@@ -117,14 +117,14 @@ async def test_a_slow_handshake_has_the_whole_time_though_there_are_more_address
     async with site(answers(), context=ca.context(NAME)) as server:
 
         async def relay(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            await asyncio.sleep(1.1)
+            await asyncio.sleep(2.1)
             behind, before = await asyncio.open_connection("127.0.0.1", server.port)
             await asyncio.gather(_pump(reader, before), _pump(behind, writer), return_exceptions=True)
 
         slow = await asyncio.start_server(relay, "127.0.0.1", 0)
         async with slow:
             url = f"https://{NAME}:{slow.sockets[0].getsockname()[1]}"
-            outcome = await probes.ask(spec(ca=ca.path, timeout_s=2.0), url, name=NAME)
+            outcome = await probes.ask(spec(ca=ca.path, timeout_s=4.0), url, name=NAME)
         assert (outcome.kind, outcome.detail) == (OutcomeKind.PASSED, "")
 
 
