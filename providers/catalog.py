@@ -70,6 +70,15 @@ class Entry:
     """Which of them it knows beside those."""
     extra: str = ""
     """The extra of this package that brings its SDK: ``aws``."""
+    pace_s: float = 1.0
+    """How often a step that waits for something asks it. Clouds count calls for a whole account."""
+    attempt_s: float = 12.0
+    """How long one attempt at a steering's write may take before another worker makes the next: it reads, writes and
+    looks again."""
+    watch_s: float = 60.0
+    """How often a prober looks at a steering's answers while nothing happens."""
+    proven: str = ""
+    """What its tests speak to, one phrase: ``a server emulator (moto 5)``. Empty: nothing yet."""
 
     @property
     def dns(self) -> bool:

@@ -11,12 +11,18 @@ from typing import Any
 from orchestrator.core.errors import BadInput
 from orchestrator.core.names import nearest
 from orchestrator.core.topology import SteeringSpec, Workload
+from providers.aws.catalog import ENTRIES as AWS
+from providers.azure.catalog import ENTRIES as AZURE
 from providers.base import DrainControl, FaultControl, Steering, WorkloadControl
 from providers.catalog import GROUP, Entry, Part
 from providers.dns.catalog import ENTRIES as DNS
+from providers.documents.catalog import ENTRIES as DOCUMENTS
+from providers.gcp.catalog import ENTRIES as GCP
+from providers.kubernetes.catalog import ENTRIES as KUBERNETES
 from providers.local.catalog import ENTRIES as LOCAL
+from providers.onprem.catalog import ENTRIES as ONPREM
 
-_OURS: tuple[Entry, ...] = (*DNS, *LOCAL)
+_OURS: tuple[Entry, ...] = (*DNS, *LOCAL, *AWS, *GCP, *AZURE, *ONPREM, *KUBERNETES, *DOCUMENTS)
 
 
 def entries(part: Part | None = None) -> tuple[Entry, ...]:
@@ -39,6 +45,11 @@ def entry(part: Part, name: str) -> Entry:
         hint = f"; did you mean '{close}'?" if close else f"; there are: {', '.join(known)}"
         raise BadInput(f"no {part} provider is called '{name}'{hint}")
     return found
+
+
+def pace_s(part: Part, name: str) -> float:
+    """How often whoever waits for something asks this provider, seconds."""
+    return entry(part, name).pace_s
 
 
 def _find(among: Iterable[Entry], part: Part, name: str) -> Entry | None:

@@ -116,14 +116,14 @@ class Attempts:
         budget = _Budget(step)
         doing = activity == options.STEP_ACTIVITY
         # The undo of a steer asks the source before it writes, which takes as long as a completion does.
-        quick = isinstance(task.work, Steer) and doing
+        quick = task.work.steering.attempt_s if isinstance(task.work, Steer) and doing else None
         prepares = isinstance(task.work, Promote | Verify | Analyse) and doing
         line = queues
         while (left := budget.left_s(self.more_s(step.id))) > 0:
             if prepares and self.fell:
                 raise StepFailed("Transient", self.fell)
             queue, asked = (line or self._queues)[0], workflow.now()
-            longest = options.STEER_ATTEMPT if quick else timedelta(seconds=left + 1)
+            longest = timedelta(seconds=left + 1 if quick is None else quick)
             attempt: workflow.ActivityHandle[StepResult] = workflow.start_activity(
                 activity,
                 replace(task, timeout_s=left),
@@ -131,7 +131,7 @@ class Attempts:
                 task_queue=queue,
                 schedule_to_start_timeout=options.SCHEDULE_TO_START,
                 start_to_close_timeout=longest,
-                heartbeat_timeout=None if quick else options.STEP_HEARTBEAT,
+                heartbeat_timeout=options.STEP_HEARTBEAT if longest > options.STEP_HEARTBEAT else None,
                 retry_policy=options.ONCE,
                 cancellation_type=_cancelled(task),
             )

@@ -209,10 +209,11 @@ class Holding(Attended):
 
     # ------------------------------------------------------------------ seeing and telling
 
-    async def _look(self) -> tuple[Assessment, ...]:
-        """Read heartbeats and routing in one local activity, and assess every endpoint in that light."""
+    async def _look(self, *, patiently: bool = False) -> tuple[Assessment, ...]:
+        """Read heartbeats and routing, and assess every endpoint in that light."""
         self._look_due = False
-        look = await reading.look(situation.look_request(self._state))
+        read = reading.look_longer if patiently else reading.look
+        look = await read(situation.look_request(self._state))
         self._pace.saw(anything=bool(look.heartbeats.heard))
         state = situation.hearing(self._state, look.heartbeats)
         # A routing that cannot be read now is as it was: the fence in the write guards against its age.

@@ -31,10 +31,11 @@ SILENCE = timedelta(seconds=15)
 SCHEDULE_TO_START = timedelta(seconds=1)
 """A step that no worker takes up within this moves to the next queue."""
 STEP_HEARTBEAT = timedelta(seconds=2)
-STEER_ATTEMPT = timedelta(seconds=2)
 
 LOOK = timedelta(milliseconds=450)
 """The local activity that reads heartbeats and routing: below half a workflow task."""
+LOOK_LONGER = timedelta(seconds=10)
+"""The activity that reads them for a planned move, where the steering did not answer so soon."""
 
 GOVERNOR_ANSWERS = timedelta(milliseconds=500)
 """From the question whether a run may start to the answer; after it, nobody has counted."""

@@ -1,7 +1,8 @@
-"""What workflows read of the world, in local activities that write nothing; and taking a record under the fence."""
+"""What workflows read of the world, in activities that write nothing; and taking a record under the fence."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 
 from temporalio import workflow
@@ -26,6 +27,22 @@ async def look(request: LookRequest) -> Look:
             result_type=Look,
             start_to_close_timeout=options.LOOK,
             schedule_to_close_timeout=options.LOOK,
+            retry_policy=options.ONCE,
+        )
+    except FailureError:
+        return Look(heartbeats=NOTHING_HEARD, routing_error="reading took too long")
+    return found
+
+
+async def look_longer(request: LookRequest) -> Look:
+    """The same for a planned move, which has time: a cloud's control plane answers in seconds, not in milliseconds."""
+    patient = replace(request, budget_s=options.LOOK_LONGER.total_seconds() - 1.0)
+    try:
+        found: Look = await workflow.execute_activity(
+            options.LOOK_ACTIVITY,
+            patient,
+            result_type=Look,
+            schedule_to_close_timeout=options.LOOK_LONGER,
             retry_policy=options.ONCE,
         )
     except FailureError:

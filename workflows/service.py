@@ -266,7 +266,7 @@ class ServiceWorkflow(Asking):
             return given
         found = await self._look()
         if situation.unread(self._state, asked.request):
-            found = await self._look()
+            found = await self._look(patiently=True)
         facts = situation.situation(self._state, found, workflow.now())
         if situation.unread(self._state, asked.request):
             facts = replace(facts, routing=None)

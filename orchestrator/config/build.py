@@ -95,7 +95,7 @@ def _workload(given: model.Workload) -> core.Workload:
 
 
 def _steering(given: model.Steering, name: str) -> core.SteeringSpec:
-    key = given.key
+    key, entry = given.key, registry.entry(Part.STEERING, given.provider)
     return core.SteeringSpec(
         provider=given.provider,
         name=name + ".",
@@ -105,7 +105,8 @@ def _steering(given: model.Steering, name: str) -> core.SteeringSpec:
         servers=tuple(sorted(set(given.servers))),
         key=core.TsigKey(key.name + ".", key.secret, key.algorithm) if key else None,
         options=tuple(sorted(given.options.items())),
-        shares=registry.entry(Part.STEERING, given.provider).shares,
+        shares=entry.shares,
+        attempt_s=entry.attempt_s,
     )
 
 

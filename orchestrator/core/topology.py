@@ -209,6 +209,8 @@ class SteeringSpec:
     options: tuple[tuple[str, str], ...] = ()
     shares: Shares = Shares.EQUAL
     """What the provider can express: from its entry in the registry."""
+    attempt_s: float = 2.0
+    """How long one attempt at a write may take before another worker tries: from its entry, too."""
 
     @property
     def at(self) -> str:

@@ -19,6 +19,9 @@ ENTRIES: tuple[Entry, ...] = (
         shares=Shares.WEIGHTED,
         needs=("zone", "ttl", "primary", "key"),
         takes=("servers",),
+        pace_s=0.05,
+        attempt_s=2.0,
+        watch_s=15.0,
     ),
     Entry(
         "local",
@@ -27,6 +30,7 @@ ENTRIES: tuple[Entry, ...] = (
         "Replicas of a model server in the local world.",
         _WORLD,
         planes=(_PLANE,),
+        pace_s=0.05,
     ),
     Entry(
         "local",
@@ -35,6 +39,7 @@ ENTRIES: tuple[Entry, ...] = (
         "A model server that sends its clients away after their next answer.",
         _WORLD,
         planes=(_PLANE,),
+        pace_s=0.05,
     ),
     Entry(
         "local",
@@ -43,5 +48,6 @@ ENTRIES: tuple[Entry, ...] = (
         "Black holes, kills, errors and slowness, which come out by themselves.",
         _WORLD,
         planes=(_PLANE,),
+        pace_s=0.05,
     ),
 )

@@ -27,6 +27,7 @@ from providers import registry
 from providers.base import FaultKind, Steering
 from providers.dns.exchange import signing_key
 from providers.probes import Probes
+from real.stage import until
 from runbooks.model import Runbook, Value
 from runbooks.parse import bind, read
 from runbooks.plan import Demote, Drain, FenceOff, Place, Plan, Promote, Step
@@ -177,6 +178,8 @@ async def enactor(state: Path, **model: float) -> AsyncIterator[Enactor]:
         probes = Probes()
         try:
             made = Enactor(world, service, probes, {name: settings[name] for name in ("first_token_s", "token_s")})
+            for each in service.endpoints:
+                await until(lambda each=each: world.endpoint(each.id), lambda seen: seen["ready"] >= seen["desired"])
             await made.adopt()
             yield made
         finally:

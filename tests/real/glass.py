@@ -19,7 +19,7 @@ from orchestrator.core.decision import Request
 from orchestrator.core.move import Move, MoveKind, Trigger
 from orchestrator.core.names import EndpointId, RunId, ServiceId
 from orchestrator.core.steering import Routing, SteeringChange, full
-from orchestrator.core.topology import Service, Topology
+from orchestrator.core.topology import Service, Shares, Topology
 from orchestrator.local.layout import ModelSettings
 from orchestrator.local.topology_file import topology_yaml
 from orchestrator.local.world import World
@@ -193,7 +193,8 @@ def a_plan(book: str = "switchover", run: str = "chat-20260301-021500-1a2b", pro
 def chat(provider: str = "rfc2136") -> Service:
     made = service("chat")
     assert made.steering is not None
-    return replace(made, steering=replace(made.steering, provider=provider))
+    shares = Shares.WEIGHTED if provider == "local" else Shares.EQUAL
+    return replace(made, steering=replace(made.steering, provider=provider, shares=shares))
 
 
 def a_sealed(**changes: Any) -> Sealed:

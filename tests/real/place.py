@@ -37,6 +37,9 @@ class Trouble(StrEnum):
 class Troubled(Protocol):
     """A place whose way can be troubled."""
 
+    cannot: frozenset[Trouble]
+    """Troubles that cannot exist there: a socket has no credentials that expire."""
+
     async def open(self) -> None: ...
 
     def close(self) -> None: ...

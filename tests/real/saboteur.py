@@ -39,8 +39,8 @@ class Saboteur:
     """Forwards HTTP to *target* (``host:port``) but for the mischief. Each request has a connection of its own."""
 
     target: str
-    hold_s: float = 20.0
-    """How long a client whose answer is lost is kept waiting, if it stays."""
+    hold_s: float = 0.0
+    """How long a client whose answer is lost is kept waiting before its connection is cut."""
     mischief: list[Mischief] = field(default_factory=list)
     seen: list[tuple[str, str]] = field(default_factory=list)
     """Method and path of every request."""

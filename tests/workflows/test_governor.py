@@ -20,7 +20,7 @@ from orchestrator.core.names import Domain, RunId, ServiceId, VantageId
 from orchestrator.core.orders import Limits, Orders, Pool
 from orchestrator.core.record import Mark, Record, RunStatus
 from orchestrator.core.steering import Fence
-from orchestrator.core.topology import Answer, Mode, Ungoverned
+from orchestrator.core.topology import Answer, Mode, Shares, Ungoverned
 from orchestrator.runtime.governing import held
 from real.scenery import AWAY, EU, TOLD, US, VANTAGES, World, refusal, service
 from real.stage import Stage, staff, time_skipping, until
@@ -377,9 +377,8 @@ async def away(play: Play, **policy: Any) -> None:
     """Both services are served in Ohio, behind a steering that weighs, and Paris is well again."""
     for stage in (play.chat, play.code):
         options_ = (("eu", "192.0.2.1"), ("us", "192.0.2.2"))
-        stage.service = replace(
-            stage.service, steering=replace(stage.service.steering, provider="local", options=options_)
-        )
+        weighs = replace(stage.service.steering, provider="local", options=options_, shares=Shares.WEIGHTED)
+        stage.service = replace(stage.service, steering=weighs)
         stage.world.routing = replace(
             stage.world.routing, answer=Answer("addresses", ("192.0.2.2",)), fence=Fence(9, "a", "a", AWAY)
         )

@@ -11,6 +11,7 @@ import pytest
 
 from orchestrator.core.move import MoveKind
 from orchestrator.core.record import Mark, Record, RunStatus
+from orchestrator.core.topology import Shares
 from real.scenery import AT_HOME, AWAY, EU, US, passing, refusal
 from real.stage import until
 from workflows.wire import ActKind, RunAct, RunState, steps_queue
@@ -33,7 +34,8 @@ def weighted(runs: Any) -> Any:
     """The stage with a steering that can weigh."""
     spec = runs.stage.service.steering
     options = (("eu", "192.0.2.1"), ("us", "192.0.2.2"))
-    runs.stage.service = replace(runs.stage.service, steering=replace(spec, provider="local", options=options))
+    weighs = replace(spec, provider="local", options=options, shares=Shares.WEIGHTED)
+    runs.stage.service = replace(runs.stage.service, steering=weighs)
     return runs
 
 

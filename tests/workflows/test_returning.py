@@ -17,7 +17,7 @@ from orchestrator.core.move import MoveKind
 from orchestrator.core.names import Domain, RunId, ServiceId
 from orchestrator.core.record import Entry, Mark, Record, RunStatus
 from orchestrator.core.steering import Fence
-from orchestrator.core.topology import Answer
+from orchestrator.core.topology import Answer, Shares
 from real.scenery import AT_HOME, AWAY, EU, US, refusal
 from real.stage import until
 from workflows.activities.governing import Governing
@@ -35,7 +35,8 @@ def away(runs: Any) -> Any:
     """Traffic in Ohio, behind a steering that can weigh."""
     spec = runs.stage.service.steering
     options = (("eu", "192.0.2.1"), ("us", "192.0.2.2"))
-    runs.stage.service = replace(runs.stage.service, steering=replace(spec, provider="local", options=options))
+    weighs = replace(spec, provider="local", options=options, shares=Shares.WEIGHTED)
+    runs.stage.service = replace(runs.stage.service, steering=weighs)
     runs.world.routing = replace(
         runs.world.routing, answer=Answer("addresses", ("192.0.2.2",)), fence=Fence(7, "a", "a", AWAY)
     )

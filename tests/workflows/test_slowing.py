@@ -15,7 +15,7 @@ from orchestrator.core.names import Domain
 from orchestrator.core.probe import Outcome, OutcomeKind
 from orchestrator.core.record import Mark, Record, RunStatus
 from orchestrator.core.steering import Fence
-from orchestrator.core.topology import Answer, ProbeKind, ProbeSpec
+from orchestrator.core.topology import Answer, ProbeKind, ProbeSpec, Shares
 from providers.probes.chat import Completion
 from real.scenery import AWAY, EU, US, World
 from real.stage import until
@@ -62,7 +62,7 @@ def away(runs: Any) -> Any:
     one = runs.stage.service
     options = (("eu", "192.0.2.1"), ("us", "192.0.2.2"))
     endpoints = tuple(replace(each, probes=(CHAT,), workload=None) for each in one.endpoints)
-    steering = replace(one.steering, provider="local", options=options)
+    steering = replace(one.steering, provider="local", options=options, shares=Shares.WEIGHTED)
     runs.stage.service = replace(one, endpoints=endpoints, steering=steering)
     runs.world.routing = replace(
         runs.world.routing, answer=Answer("addresses", ("192.0.2.2",)), fence=Fence(7, "a", "a", AWAY)

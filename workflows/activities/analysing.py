@@ -16,6 +16,7 @@ from orchestrator.core.probe import OutcomeKind
 from orchestrator.core.topology import ProbeKind, ProbeSpec
 from providers import registry
 from providers.base import Inconclusive, ProbeClient, ProviderError, Refused
+from providers.catalog import Part
 from providers.probes.chat import Completion
 from providers.probes.exchange import NOT_ASKED
 from runbooks.plan import Analyse, Analysis, Place, Room
@@ -53,7 +54,8 @@ async def _room(target: Place, room: Room, within_s: float, pulse: Pulse) -> str
     """
     control, why = registry.workload(room.workload), "it was not asked in time"
     # Once at least: an attempt that follows another one may have no time left.
-    async for _ in pulse.turns(max(within_s, ROOM_POLL_S), ROOM_POLL_S):
+    every_s = max(ROOM_POLL_S, registry.pace_s(Part.WORKLOAD, room.workload.provider))
+    async for _ in pulse.turns(max(within_s, every_s), every_s):
         try:
             ready = (await pulse.through(control.read())).ready
         except ProviderError as error:

@@ -9,9 +9,10 @@ from time import monotonic
 import structlog
 
 from orchestrator.core.names import ServiceId
-from orchestrator.core.topology import Answer, Service
+from orchestrator.core.topology import Answer, Service, SteeringSpec
 from orchestrator.prober.budget import Budget
 from providers import registry
+from providers.catalog import Part
 
 log = structlog.get_logger()
 
@@ -39,12 +40,14 @@ class Answers:
         self._budgets: dict[ServiceId, Budget] = {}
         self._all = Budget(burst=TOLD[0], every_s=TOLD[1])
         self._asking: set[ServiceId] = set()
+        self._asked: dict[ServiceId, float] = {}
 
     def configure(self, services: tuple[Service, ...]) -> None:
         """Watch these from now on."""
         self._services = tuple(service for service in services if service.steering is not None)
         kept = {service.id for service in self._services}
         self._known = {service: answers for service, answers in self._known.items() if service in kept}
+        self._asked = {service: at for service, at in self._asked.items() if service in kept}
         self._budgets = {service: self._budgets.get(service) or Budget() for service in kept}
 
     async def run(self) -> None:
@@ -72,7 +75,7 @@ class Answers:
             self._asking.discard(service.id)
 
     async def _compare(self, service: Service) -> None:
-        if service.steering is None:
+        if service.steering is None or not self._due(service.id, service.steering):
             return
         said = await registry.steering(service.steering).answers()
         answers = frozenset(each.answer for each in said if not each.error)
@@ -88,3 +91,12 @@ class Answers:
         if before is not None:
             log.info("answers.changed", service=service.id)
             await self._changed(service.id)
+
+    def _due(self, service: ServiceId, steering: SteeringSpec) -> bool:
+        """Whether its provider bears to be asked again: a cloud counts calls for a whole account."""
+        every_s = registry.entry(Part.STEERING, steering.provider).watch_s
+        now, last = monotonic(), self._asked.get(service)
+        if every_s > EVERY_S and last is not None and now - last < every_s:
+            return False
+        self._asked[service] = now
+        return True

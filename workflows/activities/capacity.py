@@ -8,6 +8,7 @@ from orchestrator.core.errors import BadInput
 from orchestrator.core.steering import Routing
 from providers import registry
 from providers.base import ProviderError, Refused, Transient
+from providers.catalog import Part
 from runbooks.plan import Demote, Drain, FenceOff, Promote
 from workflows.activities.idle import must_be_idle
 from workflows.activities.pulse import Pulse
@@ -24,11 +25,18 @@ async def promote(work: Promote, task: StepTask, pulse: Pulse) -> StepResult:
     control = registry.workload(work.workload)
     before = (await pulse.fresh(control.read())).desired
     pulse.found(before)
+    why = ""
     try:
         if before < work.replicas:
             await pulse.through(control.scale(work.replicas, key=task.key))
-        async for passed in pulse.turns(task.timeout_s):
-            now = await pulse.through(control.read())
+        async for passed in pulse.turns(task.timeout_s, registry.pace_s(Part.WORKLOAD, work.workload.provider)):
+            try:
+                now = await pulse.through(control.read())
+            except Transient as error:
+                # Capacity comes, whether its provider answers each question or not.
+                why = str(error)
+                continue
+            why = f"{now.ready} are ready"
             if now.ready >= work.replicas:
                 text = f"{work.endpoint}: {now.ready} replicas ready after {passed:.1f} s"
                 return StepResult(replicas_before=before, text=text)
@@ -36,7 +44,7 @@ async def promote(work: Promote, task: StepTask, pulse: Pulse) -> StepResult:
         # Told as a failure: a cancellation would carry no word of the replicas there were.
         raise Transient(f"the promotion of {work.endpoint} was stopped") from error
     within = f"within {task.timeout_s:g} s"
-    raise Transient(f"{work.endpoint} did not reach {work.replicas} ready replicas {within}")
+    raise Transient(f"{work.endpoint} did not reach {work.replicas} ready replicas {within} ({why})")
 
 
 async def give_back(work: Promote, task: StepTask, pulse: Pulse) -> StepResult:
@@ -72,7 +80,8 @@ async def _let_finish(work: Promote, task: StepTask, pulse: Pulse) -> None:
         control = registry.drain(work.workload)
     except BadInput:
         return  # this provider cannot tell
-    async for _ in pulse.turns(task.timeout_s / 3, FLIGHT_POLL_S):
+    every_s = max(FLIGHT_POLL_S, registry.pace_s(Part.DRAIN, work.workload.provider))
+    async for _ in pulse.turns(task.timeout_s / 3, every_s):
         try:
             if not await pulse.through(control.in_flight()):
                 return
@@ -86,7 +95,7 @@ async def drain(work: Drain, task: StepTask, pulse: Pulse) -> StepResult:
     control = registry.drain(work.workload)
     await pulse.through(control.begin(key=task.key))
     left: int | None = None
-    async for passed in pulse.turns(task.timeout_s - 0.5):
+    async for passed in pulse.turns(task.timeout_s - 0.5, registry.pace_s(Part.DRAIN, work.workload.provider)):
         left = await pulse.through(control.in_flight())
         if left is None:
             return StepResult(text=f"{work.endpoint} cannot tell its requests in flight; the TTL is over")
@@ -109,7 +118,8 @@ async def fence_off(work: FenceOff, task: StepTask, pulse: Pulse) -> StepResult:
     """
     control = registry.workload(work.workload)
     asked, why = False, "nobody answered in time"
-    async for passed in pulse.turns(task.timeout_s - 0.5, FENCE_POLL_S):
+    every_s = max(FENCE_POLL_S, registry.pace_s(Part.WORKLOAD, work.workload.provider))
+    async for passed in pulse.turns(task.timeout_s - 0.5, every_s):
         try:
             if not asked:
                 # Each time: who controls it may be away for long, and the world goes on meanwhile.

@@ -37,7 +37,10 @@ class Pulse:
         while (passed := time.monotonic() - began) < within_s:
             self._beat(*self._found)
             yield passed
-            await asyncio.sleep(min(every_s, max(0.0, within_s - passed)))
+            due = time.monotonic() + min(every_s, max(0.0, within_s - passed))
+            while (rest_s := due - time.monotonic()) > 0:
+                await asyncio.sleep(min(rest_s, BEAT_S))
+                self._beat(*self._found)
 
     async def hold(self, seconds: float) -> None:
         """Let *seconds* pass."""

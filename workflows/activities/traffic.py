@@ -18,16 +18,17 @@ from providers.base import (
     Transient,
     UndoFailed,
 )
+from providers.catalog import Part
 from runbooks.plan import Converge, Place, Steer
 from workflows.activities.proving import verify
 from workflows.activities.pulse import Pulse
 from workflows.wire import StepResult, StepTask
 
 
-async def steer(work: Steer, task: StepTask) -> StepResult:
+async def steer(work: Steer, task: StepTask, pulse: Pulse) -> StepResult:
     """The one write. Raises what ``Steering.write`` does."""
     change = SteeringChange(work.expects, work.was, work.weights, work.answer, task.run, task.step, work.lineage)
-    routing = await registry.steering(work.steering).write(change)
+    routing = await pulse.through(registry.steering(work.steering).write(change))
     return StepResult(routing=routing, text=f"{work.steering.name} at generation {routing.generation}")
 
 
@@ -36,7 +37,7 @@ async def converge(work: Converge, task: StepTask, pulse: Pulse) -> StepResult:
     steering = registry.steering(work.steering)
     first: Entry | None = None
     answers: tuple[ServerAnswer, ...] = ()
-    async for _ in pulse.turns(task.timeout_s):
+    async for _ in pulse.turns(task.timeout_s, registry.pace_s(Part.STEERING, work.steering.provider)):
         answers = await steering.answers()
         changed = [each.server for each in answers if each.answer == work.answer]
         if changed and first is None:

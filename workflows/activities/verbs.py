@@ -55,7 +55,7 @@ class Verbs:
             case Verify(place, passes):
                 return await proving.verify(place, passes, task.timeout_s, self._probes, pulse)
             case Steer():
-                return await traffic.steer(task.work, task)
+                return await traffic.steer(task.work, task, pulse)
             case Converge():
                 return await traffic.converge(task.work, task, pulse)
             case Drain():

@@ -1,0 +1,1 @@
+"""Routing documents: shares and fence in one small text at a place that compares and sets."""

@@ -1,0 +1,1 @@
+"""Load balancers of one's own: HAProxy and Envoy."""
