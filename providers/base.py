@@ -142,6 +142,26 @@ class DrainControl(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Sign:
+    """What a source of signals says now."""
+
+    active: bool
+    text: str
+    """In a phrase, without secrets: ``3 XID errors in 5 min``."""
+    since: datetime | None = None
+
+
+@runtime_checkable
+class Signal(Protocol):
+    """Outside evidence on one endpoint: an alarm, a notice. It never says that an endpoint works."""
+
+    async def read(self) -> Sign:
+        """What it says now. No data is no signal where the source cannot tell the two apart, and Inconclusive where it
+        can. Raises Transient, NotFound, Unauthenticated, Forbidden, Inconclusive."""
+        ...
+
+
 class FaultKind(StrEnum):
     BLACKHOLE = "region-blackhole"
     """No answer and no reset, for connections old and new."""

@@ -15,6 +15,7 @@ from orchestrator.core.provoked import provoked_by
 from orchestrator.core.quorum import Assessment, Verdict
 from orchestrator.core.record import Entry, Mark, Record, RunStatus
 from orchestrator.core.rehearsal import cold_standbys
+from orchestrator.core.signals import Effect, Evidence, against, said
 from orchestrator.core.waiting import spoken
 from runbooks.books import Shelf, template_of
 from runbooks.compare import as_saved
@@ -287,7 +288,9 @@ def observed(
 ) -> Record | None:
     """The record of what would have been done; None where it cannot be planned at all."""
     try:
-        made = make_plan(state, move, run=run, trigger=Trigger("automatic", why(move, found)), objections=reasons)
+        made = make_plan(
+            state, move, run=run, trigger=Trigger("automatic", why(move, found, state.evidence)), objections=reasons
+        )
     except Unplannable:
         return None
     entries = opening(state, move, found, now, "decided, and held: " + reasons[0].text)
@@ -295,6 +298,8 @@ def observed(
     return replace(record_of(made, now, (*entries, closing)), status=RunStatus.OBSERVED, closed=now)
 
 
-def why(move: Move, found: tuple[Assessment, ...]) -> str:
-    """The trigger's reason in words: what is wrong with the source."""
-    return "; ".join(f"{each.endpoint} {each.text}" for each in found if each.endpoint in move.source)
+def why(move: Move, found: tuple[Assessment, ...], evidence: tuple[Evidence, ...] = ()) -> str:
+    """The trigger's reason in words: what is wrong with the source, and what signals say of it."""
+    wrong = [f"{each.endpoint} {each.text}" for each in found if each.endpoint in move.source]
+    signs = [(each, said(against(evidence, each, *Effect))) for each in move.source]
+    return "; ".join((*wrong, *(f"{endpoint} {text}" for endpoint, text in signs if text)))

@@ -138,7 +138,9 @@ class ServiceWorkflow(Asking):
         decision = await self._leave.settle(lambda now: questions.decided(now, asked), facts, run)
         match decision:
             case Go():
-                why = planning.why(decision.move, found) + questions.by_silence(facts, asked, decision.move)
+                why = planning.why(decision.move, found, facts.evidence) + questions.by_silence(
+                    facts, asked, decision.move
+                )
                 trigger = Trigger("automatic", why)
                 try:
                     with self._leave.kept(run):

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
 
-from orchestrator.core import load, waiting
+from orchestrator.core import load, signals, waiting
 from orchestrator.core.decision import Decision, Go, Hold, Request, Situation, consider, decide
 from orchestrator.core.errors import BadInput
 from orchestrator.core.governing import Ledger, beside, weighed
@@ -53,9 +53,11 @@ KEPT_RUNS = 5
 
 
 def hearing(state: ServiceState, heartbeats: Heartbeats) -> ServiceState:
-    """*state* with the probers' heartbeats taken in, and the load that they tell."""
+    """*state* with the probers' heartbeats taken in, and the load and the signals that they tell."""
     loads = load.taken_in(state.loads, heartbeats.loads, state.detected)
-    return replace(state, views=hear(state.views, heartbeats.heard), loads=loads)
+    # Levels: what no prober that is heard says any more is over.
+    evidence = heartbeats.evidence if heartbeats.heard else state.evidence
+    return replace(state, views=hear(state.views, heartbeats.heard), loads=loads, evidence=evidence)
 
 
 def configured(state: ServiceState, piece: Slice) -> ServiceState:
@@ -115,6 +117,7 @@ def situation(state: ServiceState, found: tuple[Assessment, ...], now: datetime)
         shift=state.shift,
         fruitless=fruitless(state.last_runs, now),
         observed=load.remembered(state.loads, state.detected, now=now),
+        evidence=signals.remembered(state.evidence, now=now),
     )
 
 
@@ -132,7 +135,8 @@ def concerning(state: ServiceState) -> bool:
 
 def unsettled(state: ServiceState) -> bool:
     """Whether there may be something to decide by and by, though no news comes."""
-    return concerning(state) or bool(state.hold) or awaits_end(state)
+    leave = any(each.effect is signals.Effect.DRAIN for each in state.evidence)
+    return concerning(state) or bool(state.hold) or awaits_end(state) or leave
 
 
 def weights_of(state: ServiceState) -> Weights | None:
@@ -283,6 +287,7 @@ def status(state: ServiceState, question: StatusQuestion) -> ServiceStatus:
                 weights.get(e.id, 0) if known else None,
                 in_flight=seen[e.id].in_flight if e.id in seen else None,
                 in_flight_at=seen[e.id].at if e.id in seen else None,
+                signals=signals.said(signals.against(facts.evidence, e.id, *signals.Effect)),
             )
             for e in service.endpoints
         ),

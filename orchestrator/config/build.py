@@ -75,7 +75,13 @@ def _endpoint(given: model.Endpoint, service: model.Service, *, weighs: bool) ->
         workload=_workload(given.workload) if given.workload else None,
         probes=_probes(given, service),
         pool=given.pool,
+        signals=tuple(_signal(each) for each in sorted(given.signals, key=lambda s: s.id)),
     )
+
+
+def _signal(given: model.Signal) -> core.SignalSpec:
+    options = tuple(sorted(given.options.items()))
+    return core.SignalSpec(given.id, given.provider, given.target, given.effect, options, given.secret)
 
 
 def _answer(given: model.Answer, *, weighs: bool) -> core.Answer:

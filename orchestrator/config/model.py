@@ -15,6 +15,7 @@ from orchestrator.config import fields as f
 from orchestrator.config import moments as m
 from orchestrator.config.orders import Freeze, Limits, Pool, Questions, Serving
 from orchestrator.config.part import Part
+from orchestrator.core.signals import Effect
 from orchestrator.core.topology import Connection, Mode
 
 API_VERSION = "failover/v1"
@@ -138,6 +139,24 @@ class Workload(Part):
     """Settings of the provider. No secrets."""
 
 
+class Signal(Part):
+    """Outside evidence on an endpoint: an alarm, a notice that its machine goes away. It never says that it works."""
+
+    id: f.Id
+    """Unique within the endpoint."""
+    provider: f.Text
+    """Name of a provider of signals, as `failover providers` lists them: `prometheus`."""
+    target: f.Text
+    """What is asked there: a query, the name of an alarm."""
+    effect: f.EffectName = Effect.NOTE
+    """While it is active: `note` tells it beside the verdict; `doubt` moves no traffic to the endpoint without asking;
+    `drain` does the same, and moves traffic away by a planned move, as the service's mode allows."""
+    options: dict[str, f.Scalar] = {}
+    """Settings of the provider. No secrets."""
+    secret: f.SecretPointer | None = None
+    """The token that the source wants, `{env: NAME}` or `{file: PATH}`."""
+
+
 class Endpoint(Part):
     """One place that can serve a service."""
 
@@ -160,6 +179,8 @@ class Endpoint(Part):
     """What to scale and drain; left out: it runs at full capacity by itself."""
     probes: list[Probe] = []
     """Probes of this endpoint alone, and changes to the service's probes by id."""
+    signals: Annotated[list[Signal], Field(max_length=20)] = []
+    """Outside evidence on it."""
 
 
 class Key(Part):

@@ -28,6 +28,7 @@ _PARTS: tuple[type[Part], ...] = (
     model.Endpoint,
     model.Answer,
     model.Workload,
+    model.Signal,
     model.Steering,
     model.Key,
     model.Policy,

@@ -95,6 +95,7 @@ OF_TRAFFIC = frozenset(
         "target-down",
         "target-cold",
         "target-degraded",
+        "target-doubted",
         "target-not-proven",
         "capacity-unknown",
         "capacity-short",
@@ -122,11 +123,11 @@ OF_TRAFFIC = frozenset(
 def decide(situation: Situation) -> Decision:
     """What the orchestrator does by itself now. Total: it never raises (times carry a zone).
 
-    It acts only when an endpoint that carries traffic is down. In mode ``observe`` the first reason is ``observe``
-    and the others are what would have held the move or made it ask.
+    It acts only when an endpoint that carries traffic is down, or a signal says to leave one in good time. In mode
+    ``observe`` the first reason is ``observe`` and the others are what would have held the move or made it ask.
     """
     if not situation.dead:
-        return _over(situation) or Hold(_worries(situation))
+        return _over(situation) or _leave(situation) or Hold(_worries(situation))
     targets = able(situation)
     if situation.dark and not any(situation.cold(target) for target in targets):
         return Hold((Objection("everything-down", safety.dark_text(situation)),))
@@ -151,6 +152,20 @@ def _over(situation: Situation) -> Decision | None:
     )
     # Nothing here is automatic: what only keeps automatic runs apart says nothing of it.
     return _by_mode(situation, move, (Objection("shift-expired", text, asks=True), *_for_people(found)))
+
+
+def _leave(situation: Situation) -> Decision | None:
+    """The planned move away from what a signal says to leave; None where none does, or there is nowhere to go."""
+    leaving = situation.leaving
+    if not leaving or situation.dark:
+        return None
+    targets = tuple(each for each in able(situation) if each not in leaving)
+    options = [
+        (move, safety.objections(move, situation)) for move in away(situation, targets, MoveKind.SWITCHOVER, leaving)
+    ]
+    if not options:
+        return Hold((_no_target(situation), *_worries(situation)))
+    return _by_mode(situation, *min(options, key=lambda option: _weight_of(option[1])))
 
 
 def _for_people(found: tuple[Objection, ...]) -> tuple[Objection, ...]:
@@ -189,7 +204,7 @@ def wait_s(situation: Situation) -> float | None:
     What passes is the time to confirm, the cool-down, a freeze window that binds automation, and the time that a
     move was made for. Always above 0: one timer of this length is enough, and then this is asked again.
     """
-    if not situation.dead:
+    if not situation.dead and not situation.leaving:
         left = (situation.shift.expires - situation.now).total_seconds() if situation.shift else 0.0
         return left if left > 0 else None
     failing = [e for e in situation.carrying if situation.verdict(e) in {Verdict.DOWN, Verdict.UNKNOWN}]

@@ -13,6 +13,7 @@ from orchestrator.core.errors import Unsteerable
 from orchestrator.core.move import Move, MoveKind, Trigger
 from orchestrator.core.names import EndpointId, RunId, region_of
 from orchestrator.core.quorum import Verdict
+from orchestrator.core.signals import Effect, against
 from orchestrator.core.situation import Shift, Situation
 from orchestrator.core.steering import answer_for, evenly, full, serving
 from orchestrator.core.topology import Role, Weights
@@ -46,13 +47,15 @@ class Request:
 def in_order(situation: Situation) -> tuple[EndpointId, ...]:
     """The service's endpoints as targets are tried: as the policy prefers, then role active, then by id.
 
-    Those that could not be made ready lately come last: capacity that was refused is not there a minute later.
+    Those that a signal speaks against come late, and those that could not be made ready lately come last: capacity
+    that was refused is not there a minute later.
     """
     prefer = {endpoint: index for index, endpoint in reversed(list(enumerate(situation.service.policy.prefer)))}
     ranked = sorted(
         situation.service.endpoints,
         key=lambda e: (
             e.id in situation.fruitless,
+            bool(against(situation.evidence, e.id, Effect.DOUBT, Effect.DRAIN)),
             prefer.get(e.id, len(situation.service.policy.prefer)),
             e.role is not Role.ACTIVE,
             e.id,

@@ -194,6 +194,7 @@ RULES: tuple[Rule, ...] = (
         asks=True,
     ),
     Rule("target-degraded", "A degraded target may fall under more load.", targets.target_degraded, _R, _O, asks=True),
+    Rule("target-doubted", "What a signal speaks against is no safe place.", targets.target_doubted, _R, _O, asks=True),
     Rule("target-not-proven", "A target is proven by completed answers.", targets.target_not_proven, _R, _O, asks=True),
     Rule("capacity-unknown", "Unknown capacity means ask.", targets.capacity_unknown, _R, _R, asks=True),
     Rule(

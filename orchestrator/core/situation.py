@@ -10,6 +10,7 @@ from orchestrator.core.move import Objection
 from orchestrator.core.names import EndpointId, RunId
 from orchestrator.core.orders import NO_ORDERS, Orders
 from orchestrator.core.quorum import Assessment, Verdict
+from orchestrator.core.signals import Effect, Evidence, against
 from orchestrator.core.steering import Former, Routing, serving, shares_now
 from orchestrator.core.topology import Endpoint, Mode, Role, Service, Weights
 
@@ -64,6 +65,8 @@ class Situation:
     """What speaks against one move more while others are on their way; see ``core.crowd``."""
     observed: tuple[Observed, ...] = ()
     """The load of its endpoints, where it is known; at most one for each."""
+    evidence: tuple[Evidence, ...] = ()
+    """The signals that are active at its endpoints."""
     former: Former | None = None
     """What the record says by our own hand, though the topology has changed the answers of its endpoints since."""
 
@@ -103,6 +106,11 @@ class Situation:
     def dead(self) -> tuple[EndpointId, ...]:
         """The endpoints that carry traffic and are down."""
         return tuple(e for e in self.carrying if self.verdict(e) is Verdict.DOWN)
+
+    @property
+    def leaving(self) -> tuple[EndpointId, ...]:
+        """The endpoints that carry traffic and that a signal says to leave in good time."""
+        return tuple(e for e in self.carrying if against(self.evidence, e, Effect.DRAIN) and e not in self.dead)
 
     @property
     def dark(self) -> bool:

@@ -12,6 +12,7 @@ from datetime import datetime
 from orchestrator.core.move import Move, MoveKind
 from orchestrator.core.names import EndpointId, ServiceId, encloses
 from orchestrator.core.quorum import Verdict
+from orchestrator.core.signals import Effect, against, said
 from orchestrator.core.situation import Situation
 from orchestrator.core.steering import evenly, serving
 from orchestrator.core.topology import Service, Weights
@@ -153,6 +154,14 @@ def target_degraded(move: Move, situation: Situation) -> Iterator[str]:
     for name in gaining(move, situation):
         if situation.verdict(name) is Verdict.DEGRADED:
             yield f"endpoint '{name}' is degraded ({situation.assessment(name).text}); relieve it or choose another"
+
+
+def target_doubted(move: Move, situation: Situation) -> Iterator[str]:
+    """A signal speaks against an endpoint that would begin to serve."""
+    for name in gaining(move, situation):
+        found = against(situation.evidence, name, Effect.DOUBT, Effect.DRAIN)
+        if found:
+            yield f"a signal speaks against endpoint '{name}' ({said(found)}); look there or choose another"
 
 
 def target_not_proven(move: Move, situation: Situation) -> Iterator[str]:

@@ -11,6 +11,7 @@ from enum import StrEnum
 
 from orchestrator.core.names import Domain, EndpointId, ServiceId, VantageId
 from orchestrator.core.orders import NO_ORDERS, Freeze, Orders
+from orchestrator.core.signals import Effect
 
 Weights = tuple[tuple[EndpointId, int], ...]
 """Share of traffic for every endpoint of a service, sorted by endpoint id, each 0-100."""
@@ -166,6 +167,21 @@ class Workload:
 
 
 @dataclass(frozen=True, slots=True)
+class SignalSpec:
+    """Outside evidence on one endpoint: where it is read, and what it does while it is active."""
+
+    id: str
+    provider: str
+    """Name in ``providers.registry``: ``prometheus`` ..."""
+    target: str
+    """What is asked there: a query, the name of an alarm."""
+    effect: Effect = Effect.NOTE
+    options: tuple[tuple[str, str], ...] = ()
+    secret: Secret | None = None
+    """A token, where the source wants one."""
+
+
+@dataclass(frozen=True, slots=True)
 class Endpoint:
     id: EndpointId
     url: str
@@ -178,6 +194,7 @@ class Endpoint:
     probes: tuple[ProbeSpec, ...] = ()
     pool: str | None = None
     """The shared pool of hardware that it takes its capacity from, by name."""
+    signals: tuple[SignalSpec, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,5 +6,6 @@ from orchestrator.prober.loads import Loads
 from orchestrator.prober.outbox import Bundling, Outbox
 from orchestrator.prober.pretending import PretendingProbes
 from orchestrator.prober.schedule import Lateness
+from orchestrator.prober.signals import Signals
 
-__all__ = ["Bundling", "Engine", "Falling", "Lateness", "Loads", "Outbox", "Pace", "PretendingProbes"]
+__all__ = ["Bundling", "Engine", "Falling", "Lateness", "Loads", "Outbox", "Pace", "PretendingProbes", "Signals"]

@@ -215,6 +215,7 @@ def _reasons(status: ServiceStatus) -> tuple[Reason, ...]:
         for assessment in status.assessments
         if assessment.verdict is not Verdict.HEALTHY
     ]
+    reasons += [Reason(f"signal at {each.id}", each.signals, State.WARN) for each in status.endpoints if each.signals]
     reasons.sort(key=lambda reason: (worst[reason.state], reason.label))
     name = shlex.quote(status.service)
     if status.question is not None:

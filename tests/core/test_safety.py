@@ -30,6 +30,7 @@ from orchestrator.core.names import Domain, EndpointId, RunId
 from orchestrator.core.orders import Freeze, Orders, Pool, Span, Weekly
 from orchestrator.core.quorum import Verdict
 from orchestrator.core.safety import NAMES, RULES, Yields, before_person, objections, rule
+from orchestrator.core.signals import Effect, Evidence
 from orchestrator.core.steering import evenly, full
 from orchestrator.core.topology import Answer, Workload
 
@@ -58,6 +59,8 @@ CASES: list[tuple[str, dict[str, Any]]] = [
     ("target-unknown", {"verdicts": {"us": Verdict.UNKNOWN}}),
     ("target-down", {"verdicts": {"us": Verdict.DOWN}}),
     ("target-degraded", {"verdicts": {"us": Verdict.DEGRADED}}),
+    ("target-doubted", {"evidence": (Evidence(US, "xid", Effect.DOUBT, "3", NOW),)}),
+    ("target-doubted", {"evidence": (Evidence(US, "spot", Effect.DRAIN, "reclaimed in 2 min", NOW),)}),
     ("capacity-unknown", {"chat": service(capacity=None)}),
     ("capacity-unknown", {"chat": service(endpoint("eu"), endpoint("us", capacity=None))}),
     ("capacity-short", {"chat": service(capacity=101)}),

@@ -15,6 +15,7 @@ from temporalio.exceptions import ApplicationError
 from orchestrator.core.governing import SlotAnswer, SlotRequest
 from orchestrator.core.load import Observed
 from orchestrator.core.names import Domain, EndpointId, ServiceId, VantageId
+from orchestrator.core.signals import Effect, Evidence
 from orchestrator.core.steering import Fence, Routing
 from orchestrator.core.topology import (
     Answer,
@@ -124,6 +125,8 @@ class World:
     """The same, with the queue it came by."""
     looks: int = 0
     in_flight: dict[str, int] = field(default_factory=dict)
+    signals: dict[str, Effect] = field(default_factory=dict)
+    """The endpoints of which a signal ``spot`` is active, and what it does."""
     """By endpoint: what heartbeats tell of its load now."""
     failing: dict[str, ApplicationError] = field(default_factory=dict)
     """By step id (``steer``, ``steer-undo``): what each attempt raises."""
@@ -267,7 +270,11 @@ class World:
         # A local activity's own times are the machine's, which is not asleep while the test server's time is skipped.
         now = await self.clock()
         loads = tuple(Observed(EndpointId(name), count, now) for name, count in sorted(self.in_flight.items()))
-        return Look(Heartbeats(tuple((VantageId(v), now) for v in self.beating), loads), self.routing)
+        signs = tuple(
+            Evidence(EndpointId(name), "spot", effect, "reclaimed in 2 min", now)
+            for name, effect in sorted(self.signals.items())
+        )
+        return Look(Heartbeats(tuple((VantageId(v), now) for v in self.beating), loads, signs), self.routing)
 
     @activity.defn(name=options.DESCRIBE_RUN)
     async def describe_run(self, workflow_id: str) -> str:

@@ -31,6 +31,7 @@ async def test_services_as_json(site: Any, world: Any, worlds: ModuleType) -> No
         "weight": 100,
         "in_flight": None,
         "in_flight_at": None,
+        "signals": "",
     }
     keys = {"endpoint", "verdict", "text", "last_good", "first_bad", "proven", "votes"}
     assert keys == set(first["assessments"][0])

@@ -11,8 +11,9 @@ from typing import Any
 
 from orchestrator.core.load import Observed
 from orchestrator.core.names import EndpointId, ServiceId
-from orchestrator.prober import Loads
+from orchestrator.prober import Loads, Signals
 from orchestrator.prober.loads import Sighting
+from workflows.activities import signals as signs
 from workflows.activities.documents import pack, unpack
 from workflows.wire.watching import LoadsBeat
 
@@ -23,23 +24,29 @@ By = dict[ServiceId, tuple[Observed, ...]]
 
 
 class Packed:
-    """What *loads* has seen, packed anew now and then: never by who beats, for that is the engine's tick."""
+    """What *loads* and *signals* have seen, packed anew now and then: never by who beats, for that is the engine's
+    tick."""
 
-    def __init__(self, loads: Loads) -> None:
+    def __init__(self, loads: Loads, signals: Signals | None = None) -> None:
         self._loads = loads
-        self._packed = ""
+        self._signals = signals
+        self._packed = self._signs = ""
         self._at = 0.0
 
     async def run(self) -> None:
         """Pack until cancelled."""
         while True:
             at, seen = monotonic(), tuple(self._loads.seen())
-            self._packed, self._at = await asyncio.to_thread(packed, seen) if seen else "", at
+            active = tuple(self._signals.active()) if self._signals is not None else ()
+            said = await asyncio.to_thread(packed, seen) if seen else ""
+            self._packed, self._signs, self._at = said, signs.packed(active), at
             await asyncio.sleep(PACK_EVERY_S)
 
     def details(self) -> tuple[LoadsBeat, ...]:
         """What a heartbeat says besides; nothing while nothing is known."""
-        return (LoadsBeat(self._packed, round(monotonic() - self._at, 1)),) if self._packed else ()
+        if not self._packed and not self._signs:
+            return ()
+        return (LoadsBeat(self._packed, round(monotonic() - self._at, 1), self._signs),)
 
 
 def packed(seen: Iterable[Sighting]) -> str:
@@ -52,6 +59,8 @@ def packed(seen: Iterable[Sighting]) -> str:
 
 def observed(beat: LoadsBeat, at: datetime) -> By:
     """What *beat*, which the server stamped at *at*, says of each service. Raises ValueError for another format."""
+    if not beat.packed:
+        return {}
     try:
         said: dict[str, list[Any]] = json.loads(unpack(beat.packed))
         when = at - timedelta(seconds=max(0.0, beat.age_s))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import structlog
 from temporalio import activity
@@ -13,15 +13,18 @@ from temporalio.api.common.v1 import Payload
 from temporalio.client import Client
 from temporalio.service import RPCError, RPCStatusCode
 
+from orchestrator.core import signals
 from orchestrator.core.errors import FailoverError
 from orchestrator.core.load import Observed, gathered
 from orchestrator.core.names import RunId, ServiceId, VantageId
 from orchestrator.core.quorum import Verdict
+from orchestrator.core.signals import Evidence
 from orchestrator.core.steering import Routing
 from orchestrator.core.topology import SteeringSpec
 from providers import registry
 from workflows import options
 from workflows.activities.loads import By, observed
+from workflows.activities.signals import Signs, evidence
 from workflows.wire import (
     Heartbeats,
     Look,
@@ -48,6 +51,17 @@ class _Beat:
         self.at = at
         self._loads = loads
         self._by: By | None = None
+        self._signs: Signs | None = None
+
+    def signs_of(self, service: ServiceId) -> tuple[Evidence, ...]:
+        """What it says of signals at *service*; nothing where it says it in a way that is not understood."""
+        if self._signs is None:
+            beat = self._loads
+            try:
+                self._signs = evidence(beat.signals, self.at - timedelta(seconds=beat.age_s)) if beat else {}
+            except ValueError:
+                self._signs = {}
+        return self._signs.get(service, ())
 
     def of(self, service: ServiceId) -> tuple[Observed, ...]:
         """What it says of the load of *service*; nothing where it says it in a way that is not understood."""
@@ -79,9 +93,13 @@ class Pulses:
 
     def about(self, service: ServiceId, heard: Heartbeats, shard: int) -> Heartbeats:
         """*heard* with the load of *service*, as the heartbeats of that shard said it when they were last read."""
-        beats = (self._beats.get((vantage, shard)) for vantage, _ in heard.heard)
+        beats = [beat for vantage, _ in heard.heard if (beat := self._beats.get((vantage, shard))) is not None]
+        now = max((beat.at for beat in beats), default=None)
+        found = signals.gathered(*(each for beat in beats for each in beat.signs_of(service)))
         return replace(
-            heard, loads=gathered(*(each for beat in beats if beat is not None for each in beat.of(service)))
+            heard,
+            loads=gathered(*(each for beat in beats for each in beat.of(service))),
+            evidence=signals.remembered(found, now=now) if now is not None else (),
         )
 
     async def _last(self, vantage: VantageId, shard: int) -> _Beat | None:

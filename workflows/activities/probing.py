@@ -19,7 +19,7 @@ from orchestrator.config import restore
 from orchestrator.core.names import Domain, ServiceId
 from orchestrator.core.quorum import Report, Seed
 from orchestrator.core.topology import Service, Topology
-from orchestrator.prober import Bundling, Engine, Falling, Loads, Outbox, Pace
+from orchestrator.prober import Bundling, Engine, Falling, Loads, Outbox, Pace, Signals
 from providers.probes import Probes
 from workflows import options
 from workflows.activities.answers import Answers
@@ -37,17 +37,16 @@ RETURN_S = options.PROBE_EPOCH.total_seconds() - 600
 
 
 async def epoch(
-    engine: Engine, outbox: Outbox, clients: Probes, loads: Loads, *besides: Coroutine[Any, Any, None]
+    engine: Engine, outbox: Outbox, clients: Probes, told: Packed, *besides: Coroutine[Any, Any, None]
 ) -> Seed:
     """Probe until the epoch is over, with what goes on *besides*, and close *clients*.
 
-    Heartbeats come from the engine's own tick: a stuck engine is noticed. They tell the *loads* as well.
+    Heartbeats come from the engine's own tick: a stuck engine is noticed. They tell what is *told* as well.
     """
-    told = Packed(loads)
     ticking = engine.run(on_tick=lambda: activity.heartbeat(engine.beat(), *told.details()), pace=PACE)
     try:
         async with asyncio.timeout(RETURN_S), asyncio.TaskGroup() as group:
-            for each in (ticking, outbox.run(), loads.run(), told.run(), *besides):
+            for each in (ticking, outbox.run(), told.run(), *besides):
                 group.create_task(each)
     except TimeoutError:
         return engine.beat()
@@ -81,7 +80,7 @@ class Probing:
         bundles = _Bundles(self._client, watch, falling)
         outbox = Outbox(self._send, engine.present, Bundling(falling.region, bundles.send))
         answers = Answers(self._look_again)
-        loads = Loads(engine.serves)
+        loads, signals = Loads(engine.serves), Signals(self._look_again)
 
         def configure(topology: Topology, revision: int) -> None:
             share = _share(topology, watch)
@@ -90,13 +89,13 @@ class Probing:
             bundles.configure(topology)
             answers.configure(share)
             loads.configure(share)
+            signals.configure(share)
 
         applied, topology = await self._topology()
         configure(topology, applied.revision)
         log.info("probe.started", vantage=watch.vantage.id, epoch=watch.epoch, revision=applied.revision)
-        return await epoch(
-            engine, outbox, clients, loads, answers.run(), self._follow(configure, watch, applied.revision)
-        )
+        besides = (loads.run(), signals.run(), answers.run(), self._follow(configure, watch, applied.revision))
+        return await epoch(engine, outbox, clients, Packed(loads, signals), *besides)
 
     async def _look_again(self, service: ServiceId) -> None:
         """The answer changed. A signal that is lost is made up for by the next change, or by any other news."""

@@ -26,6 +26,7 @@ from providers import registry
 from providers.base import Refused, Steering, Transient
 from providers.dns.grants import least_grant
 from workflows import options
+from workflows.activities.loads import Packed
 from workflows.activities.looking import routing, run_of
 from workflows.activities.probing import epoch
 from workflows.wire import Slice, Watch, run_workflow_id, service_id
@@ -128,7 +129,8 @@ class Shadowing:
         loads = Loads(engine.serves)
         loads.configure((watch.rehearsed.service,))
         log.info("rehearsal.started", vantage=watch.vantage.id, epoch=watch.epoch, drill=watch.rehearsed.drill)
-        return await epoch(engine, outbox, clients, loads, self._listen(clients, watch.rehearsed.drill))
+        listening = self._listen(clients, watch.rehearsed.drill)
+        return await epoch(engine, outbox, clients, Packed(loads), loads.run(), listening)
 
     async def _listen(self, clients: PretendingProbes, drill: str) -> None:
         """Ask the drill, again and again. While nobody answers, what was said last is true until its deadline."""

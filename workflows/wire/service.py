@@ -15,6 +15,7 @@ from orchestrator.core.names import Domain, EndpointId, RunId, ServiceId
 from orchestrator.core.provoked import Faulted
 from orchestrator.core.quorum import Assessment, View
 from orchestrator.core.record import Record, RunStatus
+from orchestrator.core.signals import Evidence
 from orchestrator.core.situation import Shift
 from orchestrator.core.steering import Former, Routing
 from orchestrator.core.targets import Load
@@ -159,6 +160,8 @@ class ServiceState:
     """Where ``restore-last-good`` goes."""
     loads: tuple[Observed, ...] = ()
     """The load of its endpoints as it was last heard of; what is too old is left out where it is used."""
+    evidence: tuple[Evidence, ...] = ()
+    """The signals that were active at its endpoints when they were last heard of."""
     crashes: tuple[Crash, ...] = ()
     """When it did not serve as it should: a revision of the topology is good only without."""
     remembers: datetime | None = None
@@ -213,6 +216,8 @@ class EndpointBrief:
     """The most requests in flight within a minute, by its own count; None: not known."""
     in_flight_at: datetime | None = None
     """When that was."""
+    signals: str = ""
+    """The signals that are active at it, in words; empty: none."""
 
 
 @dataclass(frozen=True, slots=True)

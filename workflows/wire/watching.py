@@ -8,6 +8,7 @@ from datetime import datetime
 from orchestrator.core.load import Observed
 from orchestrator.core.names import ServiceId, VantageId
 from orchestrator.core.quorum import Seed
+from orchestrator.core.signals import Evidence
 from orchestrator.core.steering import Routing
 from orchestrator.core.topology import Notify, Service, SteeringSpec, Vantage
 
@@ -52,13 +53,16 @@ class WatchState:
 
 @dataclass(frozen=True, slots=True)
 class LoadsBeat:
-    """The second detail of a prober's heartbeat: what each endpoint has in flight. The first one is the ``Seed``."""
+    """The second detail of a prober's heartbeat: what each endpoint has in flight, and what signals say of it. The
+    first one is the ``Seed``."""
 
     packed: str
     """By service, its endpoints with their requests in flight and how many seconds old that was when it was packed; see
     ``workflows.activities.loads``. Some 10 KB for the 2,000 endpoints that it holds at most."""
     age_s: float
     """Since it was packed."""
+    signals: str = ""
+    """By service, the signals that are active at its endpoints; see ``workflows.activities.signals``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +72,8 @@ class Heartbeats:
     heard: tuple[tuple[VantageId, datetime], ...] = ()
     loads: tuple[Observed, ...] = ()
     """The load of the endpoints of the one service that is asked about, by those heartbeats."""
+    evidence: tuple[Evidence, ...] = ()
+    """The signals that are active at them, by those heartbeats."""
 
 
 NOTHING_HEARD = Heartbeats()

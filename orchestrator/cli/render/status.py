@@ -145,7 +145,7 @@ def _seen(seen: Assessment | None, brief: EndpointBrief, now: datetime) -> tuple
     """The verdict, and what is seen."""
     verdict = seen.verdict if seen else Verdict.UNKNOWN
     text = seen.text if seen else "no vantage has reported"
-    return cell(verdict, VERDICT_STYLE[verdict]), cell(f"{text}{_load(brief, now)}")
+    return cell(verdict, VERDICT_STYLE[verdict]), cell(f"{text}{_load(brief, now)}{_signals(brief)}")
 
 
 def _load(brief: EndpointBrief, now: datetime) -> str:
@@ -154,6 +154,10 @@ def _load(brief: EndpointBrief, now: datetime) -> str:
         return ""
     requests = "request" if brief.in_flight == 1 else "requests"
     return f"; {brief.in_flight} {requests} in flight, {age(brief.in_flight_at, now)}"
+
+
+def _signals(brief: EndpointBrief) -> str:
+    return f"; signal {brief.signals}" if brief.signals else ""
 
 
 def _stacked(ordered: tuple[ServiceStatus, ...], now: datetime) -> Iterator[RenderableType]:

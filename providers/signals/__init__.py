@@ -1,0 +1,1 @@
+"""Signals from systems that watch: queries of Prometheus."""
