@@ -162,6 +162,34 @@ class Signal(Protocol):
         ...
 
 
+class Severity(StrEnum):
+    ERROR = "error"
+    """Traffic must not come before it is mended."""
+    WARNING = "warning"
+
+
+@dataclass(frozen=True, slots=True)
+class NotReady:
+    """One finding: what is missing for traffic to come."""
+
+    severity: Severity
+    reason: str
+    """With figures and units: ``the replica is 45 s behind, above 30 s``."""
+    cure: str
+
+
+@runtime_checkable
+class Readiness(Protocol):
+    """Whether state that an endpoint needs is there: examined just before traffic comes."""
+
+    async def examine(self) -> tuple[NotReady, ...]:
+        """Everything that is missing; empty: ready. What cannot be known is never ready.
+
+        Raises Transient, NotFound, Unauthenticated, Forbidden, Refused, Inconclusive.
+        """
+        ...
+
+
 class FaultKind(StrEnum):
     BLACKHOLE = "region-blackhole"
     """No answer and no reset, for connections old and new."""

@@ -13,7 +13,7 @@ from typing import Literal
 from orchestrator.core.move import MoveKind, Objection, Trigger
 from orchestrator.core.names import Domain, EndpointId, RunId, ServiceId
 from orchestrator.core.steering import Fence
-from orchestrator.core.topology import Answer, Header, ProbeSpec, SteeringSpec, Weights, Workload
+from orchestrator.core.topology import Answer, Header, ProbeSpec, ReadinessSpec, SteeringSpec, Weights, Workload
 
 OnFailure = Literal["rollback", "halt", "continue", "ask"]
 """``ask``: the run waits for a person, who says retry, skip or abort."""
@@ -67,6 +67,8 @@ class Verify:
     passes: int
     vantages: int = 1
     """From how many places at once; each must see the answers."""
+    readiness: tuple[ReadinessSpec, ...] = ()
+    """What is examined first."""
     kind: Literal["verify"] = "verify"
 
 

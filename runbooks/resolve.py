@@ -142,8 +142,11 @@ def _verify(said: BookStep, task: VerifyTask, case: Case) -> Iterator[Step]:
         how = "completed inference" if by_chat else "good answer"
         row = f"{task.passes} {how}s in a row" if task.passes > 1 else f"one {how}"
         places = f", from {task.vantages} places" if task.vantages > 1 else ""
-        line = f"ask {name} until it gives {row} ({names}){places}"
-        yield step_of(_named(said, name, case.gaining), Verify(place, task.passes, task.vantages), line, case)
+        first = next(each.readiness for each in case.service.endpoints if each.id == name)
+        examine = f"examine {', '.join(each.id for each in first)}, then " if first else ""
+        line = f"{examine}ask {name} until it gives {row} ({names}){places}"
+        work = Verify(place, task.passes, task.vantages, first)
+        yield step_of(_named(said, name, case.gaining), work, line, case)
 
 
 def _approve(said: BookStep, task: ApproveTask, case: Case) -> Step:

@@ -76,7 +76,13 @@ def _endpoint(given: model.Endpoint, service: model.Service, *, weighs: bool) ->
         probes=_probes(given, service),
         pool=given.pool,
         signals=tuple(_signal(each) for each in sorted(given.signals, key=lambda s: s.id)),
+        readiness=tuple(_readiness(each) for each in sorted(given.readiness, key=lambda r: r.id)),
     )
+
+
+def _readiness(given: model.Readiness) -> core.ReadinessSpec:
+    options = tuple(sorted(given.options.items()))
+    return core.ReadinessSpec(given.id, given.provider, given.target, given.blocks, options, given.secret)
 
 
 def _signal(given: model.Signal) -> core.SignalSpec:

@@ -14,7 +14,17 @@ from pydantic_core import PydanticCustomError
 
 from orchestrator.config.mistakes import did_you_mean
 from orchestrator.core.signals import Effect
-from orchestrator.core.topology import Connection, Mode, ProbeKind, Role, Secret, SecretSource, Unanswered, Ungoverned
+from orchestrator.core.topology import (
+    Blocks,
+    Connection,
+    Mode,
+    ProbeKind,
+    Role,
+    Secret,
+    SecretSource,
+    Unanswered,
+    Ungoverned,
+)
 
 SAID = "said"
 """Type of errors whose message is the whole sentence."""
@@ -398,6 +408,7 @@ Patience = Annotated[float, *_duration(10, 86400)]
 TellTimeout = Annotated[float, *_duration(0.1, 60)]
 Bake = Annotated[float, *_duration(1, 7 * 86_400)]
 KindName = Annotated[ProbeKind, *_named(ProbeKind)]
+BlocksName = Annotated[Blocks, *_named(Blocks)]
 EffectName = Annotated[Effect, *_named(Effect)]
 RoleName = Annotated[Role, *_named(Role)]
 ConnectionName = Annotated[Connection, *_named(Connection)]

@@ -16,7 +16,7 @@ from orchestrator.config import moments as m
 from orchestrator.config.orders import Freeze, Limits, Pool, Questions, Serving
 from orchestrator.config.part import Part
 from orchestrator.core.signals import Effect
-from orchestrator.core.topology import Connection, Mode
+from orchestrator.core.topology import Blocks, Connection, Mode
 
 API_VERSION = "failover/v1"
 KIND = "Topology"
@@ -157,6 +157,23 @@ class Signal(Part):
     """The token that the source wants, `{env: NAME}` or `{file: PATH}`."""
 
 
+class Readiness(Part):
+    """State that must be there before traffic comes: model artifacts, a replica that has caught up."""
+
+    id: f.Id
+    """Unique within the endpoint."""
+    provider: f.Text
+    """Name of a provider of readiness, as `failover providers` lists them: `replication-lag`, `artifacts`."""
+    target: f.Text
+    """What is examined: a query, an address."""
+    blocks: f.BlocksName = Blocks.PLANNED
+    """Which moves wait for it: `planned` ones; `always`, unplanned ones too; `never`: it is told only."""
+    options: dict[str, f.Scalar] = {}
+    """Settings of the provider. No secrets."""
+    secret: f.SecretPointer | None = None
+    """The token that it is asked with, `{env: NAME}` or `{file: PATH}`."""
+
+
 class Endpoint(Part):
     """One place that can serve a service."""
 
@@ -181,6 +198,8 @@ class Endpoint(Part):
     """Probes of this endpoint alone, and changes to the service's probes by id."""
     signals: Annotated[list[Signal], Field(max_length=20)] = []
     """Outside evidence on it."""
+    readiness: Annotated[list[Readiness], Field(max_length=20)] = []
+    """What is examined when a move verifies it, before traffic comes."""
 
 
 class Key(Part):

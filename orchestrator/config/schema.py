@@ -29,6 +29,7 @@ _PARTS: tuple[type[Part], ...] = (
     model.Answer,
     model.Workload,
     model.Signal,
+    model.Readiness,
     model.Steering,
     model.Key,
     model.Policy,

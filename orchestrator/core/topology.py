@@ -181,6 +181,31 @@ class SignalSpec:
     """A token, where the source wants one."""
 
 
+class Blocks(StrEnum):
+    """Which moves an endpoint that is not ready holds up."""
+
+    PLANNED = "planned"
+    """Those that have time. An unplanned one goes on, and its record says what was found."""
+    ALWAYS = "always"
+    """Unplanned ones, too: what is missing would do more harm than the outage."""
+    NEVER = "never"
+
+
+@dataclass(frozen=True, slots=True)
+class ReadinessSpec:
+    """State that must be there before traffic comes: model artifacts, a replica that has caught up."""
+
+    id: str
+    provider: str
+    """Name in ``providers.registry``: ``replication-lag`` ..."""
+    target: str
+    """What is examined there: a query, an address."""
+    blocks: Blocks = Blocks.PLANNED
+    options: tuple[tuple[str, str], ...] = ()
+    secret: Secret | None = None
+    """A token, where it is asked with one."""
+
+
 @dataclass(frozen=True, slots=True)
 class Endpoint:
     id: EndpointId
@@ -195,6 +220,7 @@ class Endpoint:
     pool: str | None = None
     """The shared pool of hardware that it takes its capacity from, by name."""
     signals: tuple[SignalSpec, ...] = ()
+    readiness: tuple[ReadinessSpec, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

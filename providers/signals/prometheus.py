@@ -40,7 +40,13 @@ class PrometheusSignal:
         self._url = f"{url.rstrip('/')}/api/v1/query"
 
     async def read(self) -> Sign:
-        """Ask once. Raises Transient, Throttled, Unauthenticated, Forbidden, NotFound, Refused for a bad query."""
+        """Ask once. Raises as ``samples``."""
+        high = tuple(each for each in await self.samples() if each != 0.0)
+        return Sign(bool(high), _said(high) if high else "nothing")
+
+    async def samples(self) -> tuple[float, ...]:
+        """The values that the query gives now. Raises Transient, Throttled, Unauthenticated, Forbidden, NotFound, and
+        Refused for a query that is not understood."""
         headers = {}
         if self._spec.secret is not None:
             headers["Authorization"] = f"Bearer {secrets.resolve(self._spec.secret)}"
@@ -52,11 +58,9 @@ class PrometheusSignal:
         if answer.status_code != httpx.codes.OK:
             raise self._refusal(answer)
         try:
-            samples = tuple(_samples(answer.json()["data"]))
+            return tuple(_samples(answer.json()["data"]))
         except (ValueError, KeyError, TypeError) as error:
             raise Refused(f"{self._at} does not answer as Prometheus does; correct the url of its signal") from error
-        high = tuple(each for each in samples if each != 0.0)
-        return Sign(bool(high), _said(high) if high else "nothing")
 
     def _refusal(self, answer: httpx.Response) -> ProviderError:
         where, status, signal = f"Prometheus at {self._at}", answer.status_code, f"signal '{self._spec.id}'"

@@ -6,6 +6,7 @@ Nothing here knows of Temporal. What goes wrong is raised as the provider's own 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import assert_never
 
 from orchestrator.core.move import Objection
@@ -25,7 +26,7 @@ from runbooks.plan import (
     Verify,
     Wait,
 )
-from workflows.activities import analysing, calling, capacity, proving, traffic
+from workflows.activities import analysing, calling, capacity, proving, readying, traffic
 from workflows.activities.pulse import Beat, Pulse
 from workflows.wire import StepResult, StepTask
 
@@ -52,8 +53,10 @@ class Verbs:
         match task.work:
             case Promote():
                 return await capacity.promote(task.work, task, pulse)
-            case Verify(place, passes):
-                return await proving.verify(place, passes, task.timeout_s, self._probes, pulse)
+            case Verify(place, passes, _, readiness):
+                first = await readying.examine(place, readiness, task.kind, pulse)
+                proved = await proving.verify(place, passes, task.timeout_s, self._probes, pulse)
+                return replace(proved, text="; ".join(filter(None, (first, proved.text))))
             case Steer():
                 return await traffic.steer(task.work, task, pulse)
             case Converge():

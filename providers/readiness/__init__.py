@@ -1,0 +1,1 @@
+"""State that must be there before traffic comes: replicas that have caught up, model artifacts that are equal."""
