@@ -117,7 +117,7 @@ class WorkloadControl(Protocol):
     """The capacity behind an endpoint."""
 
     async def read(self) -> Capacity:
-        """Raises Transient, NotFound."""
+        """Raises Transient, NotFound, and NoCapacity where what was asked for will not come: a shortage, a quota."""
         ...
 
     async def scale(self, replicas: int, *, key: str) -> Capacity:

@@ -6,7 +6,7 @@ import math
 from dataclasses import replace
 from datetime import datetime
 
-from orchestrator.core import lastgood
+from orchestrator.core import costs, lastgood
 from orchestrator.core.decision import Go, Request
 from orchestrator.core.errors import BadInput
 from orchestrator.core.move import Move, MoveKind, Objection, Trigger
@@ -16,6 +16,7 @@ from orchestrator.core.quorum import Assessment, Verdict
 from orchestrator.core.record import Entry, Mark, Record, RunStatus
 from orchestrator.core.rehearsal import cold_standbys
 from orchestrator.core.signals import Effect, Evidence, against, said
+from orchestrator.core.steering import serving
 from orchestrator.core.waiting import spoken
 from runbooks.books import Shelf, template_of
 from runbooks.compare import as_saved
@@ -132,7 +133,9 @@ def make_plan(
         crowded=crowded,
     )
     made = plan(move, ground, run=run, trigger=trigger, book=book_for(state, move.kind, asked), objections=objections)
-    made = replace(made, remarks=remarks(state, asked))
+    gaining = tuple(each for each in serving(made.after) if each not in serving(made.before))
+    cost = costs.told(service, gaining)
+    made = replace(made, remarks=(*remarks(state, asked), *filter(None, (cost,))))
     return made if state.slice.drill is None else pretending(made, cold_standbys(service))
 
 

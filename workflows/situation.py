@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
 
-from orchestrator.core import load, signals, waiting
+from orchestrator.core import costs, load, signals, waiting
 from orchestrator.core.decision import Decision, Go, Hold, Request, Situation, consider, decide
 from orchestrator.core.errors import BadInput
 from orchestrator.core.governing import Ledger, beside, weighed
@@ -18,7 +18,7 @@ from orchestrator.core.record import Record, RunStatus
 from orchestrator.core.safety import about_routing
 from orchestrator.core.steering import former
 from orchestrator.core.targets import carried, needed
-from orchestrator.core.topology import Weights
+from orchestrator.core.topology import Role, Weights
 from orchestrator.core.underway import still_against
 from runbooks.plan import Plan
 from runbooks.planner import Unplannable
@@ -278,6 +278,7 @@ def status(state: ServiceState, question: StatusQuestion) -> ServiceStatus:
         freezes=tuple(Frozen(each.reason, until, each.unplanned) for each, until in waiting.freezes_now(facts)),
         gate=state.slice.orders.gate,
         load=carried(facts),
+        cost=costs.told(service, tuple(each for each in facts.carrying if not _at_home(facts, each))),
         endpoints=tuple(
             EndpointBrief(
                 e.id,
@@ -342,6 +343,11 @@ def preview(state: ServiceState, question: PlanQuestion) -> Explanation:
     if load and decision.move.kind is not MoveKind.PREPARATION:
         made = replace(made, remarks=(*made.remarks, load))
     return Explanation(name, reasons, made)
+
+
+def _at_home(facts: Situation, endpoint: EndpointId) -> bool:
+    found = facts.endpoint(endpoint)
+    return found is not None and found.role is Role.ACTIVE
 
 
 def governed(choose: Callable[[Situation], Decision], facts: Situation, ledger: Ledger | None) -> Decision:

@@ -8,6 +8,7 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from urllib.parse import urlsplit
 
+from orchestrator.config.fate import shared_fate
 from orchestrator.config.fields import spoken
 from orchestrator.config.finding import Finding, Severity, graver, some
 from orchestrator.config.standing import standing
@@ -15,21 +16,25 @@ from orchestrator.config.watching import Detection, blind_domains, detection, ma
 from orchestrator.core.names import EndpointId, cloud_of, region_of
 from orchestrator.core.topology import Mode, NotifyKind, ProbeKind, Role, Service, Topology
 from providers import registry
-from providers.catalog import Part
+from providers.catalog import Entry, Part
 
 MOST_BYTES = 200_000
 """A service goes whole into each of its workflow's histories; Temporal refuses payloads above 2 MB."""
 
 
-def findings(topology: Topology, now: datetime | None = None) -> tuple[Finding, ...]:
+def findings(
+    topology: Topology, now: datetime | None = None, *, providers: tuple[Entry, ...] | None = None
+) -> tuple[Finding, ...]:
     """All findings, errors first, then by path. No error means that the file may be applied.
 
-    Freeze windows are looked at as of *now*, the present where it is left out.
+    Freeze windows are looked at as of *now*, the present where it is left out; *providers* are the registry's then.
     """
     found = [*_whole(topology), *_vantages(topology), *standing(topology, now or datetime.now(UTC))]
+    known = registry.entries() if providers is None else providers
     for service in topology.services:
         for part in (_endpoints, _answers, _steering, _objective, _probes, _automatic):
             found += part(service, f"services[{service.id}]")
+        found += shared_fate(service, f"services[{service.id}]", known)
     return tuple(sorted(found, key=lambda each: (each.severity, each.path, each.text)))
 
 

@@ -10,6 +10,7 @@ from orchestrator.config.checking import check
 from orchestrator.config.document import compose, read_text
 from orchestrator.config.mistakes import Mistakes
 from orchestrator.config.model import File
+from orchestrator.config.prices import checked_prices, priced
 from orchestrator.config.references import references
 from orchestrator.core.topology import Topology
 
@@ -29,7 +30,8 @@ def parse(text: str, name: str, beside: Path = Path()) -> Topology:
     found = list(document.slips)
     told = {(each.file, each.line, each.column, each.path) for each in found}
     books, misread = checked_books(document, beside)
-    for mistake in (*mistakes, *references(document), *misread):
+    sheet, mispriced = checked_prices(document, beside)
+    for mistake in (*mistakes, *references(document), *misread, *mispriced):
         # One value is told once, by the check nearest to the text: the rest follows from it.
         place = (mistake.file, mistake.line, mistake.column, mistake.path)
         if place not in told:
@@ -37,4 +39,4 @@ def parse(text: str, name: str, beside: Path = Path()) -> Topology:
             found.append(mistake)
     if file is None or found:
         raise Mistakes(found)
-    return build(file, books)
+    return priced(build(file, books), sheet)

@@ -382,6 +382,8 @@ class File(Part):
     ] = {}
     """Who is in which role: `{sre: [alice, bob], lead: [carol]}`. Runbooks ask roles. A person is named as `failover`
     names whoever calls it: `$FAILOVER_USER`, else login@host."""
+    prices: f.Text | None = None
+    """A price sheet beside this file, by its name: plans and status say what readiness and a move cost."""
     runbooks: f.Text | None = None
     """A directory, beside this file, of your own runbooks (`*.yaml`). They come before the library's of the same name.
     200 kB at most, all together."""

@@ -11,7 +11,7 @@ from typing import Any
 from orchestrator.config.document import Document, Trail
 from orchestrator.config.fields import host_name, looks_secret, quoted, seconds
 from orchestrator.config.mistakes import Mistake, did_you_mean
-from orchestrator.core.names import Domain, encloses
+from orchestrator.core.names import Domain, encloses, nearest
 from providers import registry
 from providers.catalog import Part
 
@@ -113,7 +113,11 @@ def _provider(document: Document, trail: Trail, section: dict[str, Any], part: P
     """A provider that nobody has; options that it does not know, or cannot do without."""
     given, options = section.get("provider"), _mapping(section, "options")
     here: Trail = (*trail, "options")
-    yield from _options(document, here, options)
+    # A workload is scaled and drained by one handle: it has the options of both.
+    parts = (Part.WORKLOAD, Part.DRAIN, Part.FAULT) if part is Part.WORKLOAD else (part,)
+    served = [each for each in registry.entries() if each.name == given and each.part in parts]
+    known = {option.name for each in served for option in each.options}
+    yield from _options(document, here, [name for name in options if name not in known])
     if not isinstance(given, str) or not given:
         return
     table = registry.names(part)
@@ -121,19 +125,26 @@ def _provider(document: Document, trail: Trail, section: dict[str, Any], part: P
         text = f"no {part} provider is called {quoted(given)}; correct it{did_you_mean(given, table)}"
         yield document.mistake((*trail, "provider"), text)
         return
-    # A workload is scaled and drained by one handle: it has the options of both.
-    parts = (Part.STEERING,) if part is Part.STEERING else (Part.WORKLOAD, Part.DRAIN, Part.FAULT)
-    served = [each for each in registry.entries() if each.name == given and each.part in parts]
-    known = {option.name for each in served for option in each.options}
-    for name in options:
-        if not any(each.free_options for each in served) and name not in known and not looks_secret(name):
-            close = did_you_mean(name, known) or (f"; there are: {', '.join(sorted(known))}" if known else "")
-            text = f"means nothing to the {part} provider '{given}'; remove it{close}"
+    free = any(each.free_options for each in served)
+    slips = {name: nearest(name, known - {*options}) for name in options if name not in known and not free}
+    for name, meant in slips.items():
+        if not looks_secret(name):
+            cure = "correct it" if meant else "remove it"
+            text = f"means nothing to the {part} provider '{given}'; {cure}{did_you_mean(name, known - {*options})}"
             yield document.mistake((*here, name), text, key=True)
     for option in (each for entry in served if entry.part is part for each in entry.options):
-        if option.required and option.name not in options:
+        # One with a slip in its name is told as that.
+        if option.required and option.name not in {*options, *slips.values()}:
             place = here if options else trail
-            yield document.mistake(place, f"the {part} provider '{given}' needs option {option.name}: {option.says}")
+            about = option.says.replace("`", "'")
+            text = f"is missing, and the {part} provider '{given}' needs it; add it ({about})"
+            yield _missing(document, place, (*here, option.name), text)
+
+
+def _missing(document: Document, place: Trail, trail: Trail, text: str) -> Mistake:
+    """What is not there has no place of its own: it is told at *place*."""
+    line, column = document.place(place)
+    return Mistake(document.name, line, column, document.show(trail), text)
 
 
 def _policy(document: Document, trail: Trail, service: dict[str, Any]) -> Iterator[Mistake]:
@@ -214,7 +225,8 @@ def _steered(document: Document, trail: Trail, steering: dict[str, Any]) -> Iter
         return
     for field in entry.needs:
         if steering.get(field) is None:
-            yield document.mistake(trail, f"the steering provider '{entry.name}' needs {field}; add it")
+            text = f"is missing, and the steering provider '{entry.name}' needs it; add it"
+            yield _missing(document, trail, (*trail, field), text)
     for field in ("zone", "ttl", "primary", "servers", "key"):
         if field in steering and field not in {*entry.needs, *entry.takes}:
             text = f"means nothing to the steering provider '{entry.name}'; remove it"
@@ -234,6 +246,14 @@ def _service(document: Document, trail: Trail, service: dict[str, Any], regions:
     for here, endpoint in endpoints:
         yield from _standing(document, (*here, "region"), endpoint.get("region"), regions)
         yield from _workload(document, (*here, "workload"), _mapping(endpoint, "workload"))
+        signals = _items(endpoint, here, "signals")
+        yield from _twice(document, signals)
+        for where, signal in signals:
+            yield from _provider(document, where, signal, Part.SIGNAL)
+        examined = _items(endpoint, here, "readiness")
+        yield from _twice(document, examined)
+        for where, each in examined:
+            yield from _provider(document, where, each, Part.READINESS)
         own = _items(endpoint, here, "probes")
         yield from _twice(document, own)
         bases = {str(probe.get("id")): probe for _, probe in shared}
@@ -280,8 +300,9 @@ def _workload(document: Document, trail: Trail, workload: dict[str, Any]) -> Ite
         yield document.mistake((*trail, "standby"), text)
 
 
-def _options(document: Document, trail: Trail, options: dict[str, Any]) -> Iterator[Mistake]:
-    for name in options:
+def _options(document: Document, trail: Trail, unknown: list[str]) -> Iterator[Mistake]:
+    """Options by whose names people give secrets. One that a provider knows says itself what it takes: a path."""
+    for name in unknown:
         if looks_secret(name):
             text = "usually holds a secret, which must not stand in this file; give it to the worker's environment"
             yield document.mistake((*trail, name), text, key=True)

@@ -164,6 +164,9 @@ class Workload:
     standby: int = 0
     """Replicas while it waits."""
     options: tuple[tuple[str, str], ...] = ()
+    per_hour: float | None = None
+    """What one replica costs an hour, by the price sheet; None: not known."""
+    currency: str = ""
 
 
 @dataclass(frozen=True, slots=True)

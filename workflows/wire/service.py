@@ -266,6 +266,8 @@ class ServiceStatus:
     """Why all automation is off; None: it is on."""
     load: Load | None = None
     """What its endpoints that carry traffic have in flight; None: that is known of none of them."""
+    cost: str = ""
+    """What its readiness costs, and what standbys that serve now add, in words; empty: no price is known."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -92,6 +92,8 @@ def _remarks(status: ServiceStatus, state: RunState | None) -> Iterable[Text]:
         yield cell(f"{name}: {notice.label}: {notice.text}", "bold yellow" if notice.needs_somebody else "yellow")
         for command in notice.commands:
             yield cell(f"    {command}")
+    if status.cost:
+        yield cell(f"{name}: {status.cost}", "dim")
     for reason in status.hold:
         yield cell(f"{name}: nothing is done ({reason.rule}): {reason.text}", "yellow")
 
