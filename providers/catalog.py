@@ -22,6 +22,8 @@ class Part(StrEnum):
     WORKLOAD = "workload"
     DRAIN = "drain"
     FAULT = "fault"
+    SIGNAL = "signal"
+    READINESS = "readiness"
 
 
 @dataclass(frozen=True, slots=True)

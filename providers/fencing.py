@@ -96,7 +96,14 @@ def page_in(text: str, at: str) -> tuple[Fence, Answer]:
     """Fence and shares of a routing document. Raises BadFence for a text that is none."""
     try:
         document = json.loads(text)
-        answer = shares_of(tuple(sorted((str(name), int(share)) for name, share in document["shares"].items())))
-        return decode(str(document["failover"])), answer
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise BadFence(f"{at} holds '{text[:80]}', which is no routing document: see who else writes there") from error
+        return decode(str(document["failover"])), weighed(document["shares"])
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        shown = " ".join(text.split())[:80]
+        raise BadFence(f"{at} holds '{shown}', which is no routing document: see who else writes there") from error
+
+
+def weighed(shares: object) -> Answer:
+    """The answer of a document's ``shares``, whole numbers by target. Raises ValueError for anything else."""
+    if not isinstance(shares, dict) or not all(type(share) is int and share >= 0 for share in shares.values()):
+        raise ValueError("shares are whole numbers by target")
+    return shares_of(tuple(sorted(shares.items())))

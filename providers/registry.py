@@ -10,19 +10,21 @@ from typing import Any
 
 from orchestrator.core.errors import BadInput
 from orchestrator.core.names import nearest
-from orchestrator.core.topology import SteeringSpec, Workload
+from orchestrator.core.topology import ReadinessSpec, SignalSpec, SteeringSpec, Workload
 from providers.aws.catalog import ENTRIES as AWS
 from providers.azure.catalog import ENTRIES as AZURE
-from providers.base import DrainControl, FaultControl, Steering, WorkloadControl
+from providers.base import DrainControl, FaultControl, Readiness, Signal, Steering, WorkloadControl
 from providers.catalog import GROUP, Entry, Part
 from providers.dns.catalog import ENTRIES as DNS
 from providers.documents.catalog import ENTRIES as DOCUMENTS
 from providers.gcp.catalog import ENTRIES as GCP
-from providers.kubernetes.catalog import ENTRIES as KUBERNETES
 from providers.local.catalog import ENTRIES as LOCAL
 from providers.onprem.catalog import ENTRIES as ONPREM
+from providers.onprem.kubernetes.catalog import ENTRIES as KUBERNETES
+from providers.readiness.catalog import ENTRIES as READINESS
+from providers.signals.catalog import ENTRIES as SIGNALS
 
-_OURS: tuple[Entry, ...] = (*DNS, *LOCAL, *AWS, *GCP, *AZURE, *ONPREM, *KUBERNETES, *DOCUMENTS)
+_OURS: tuple[Entry, ...] = (*DNS, *LOCAL, *AWS, *GCP, *AZURE, *ONPREM, *KUBERNETES, *DOCUMENTS, *SIGNALS, *READINESS)
 
 
 def entries(part: Part | None = None) -> tuple[Entry, ...]:
@@ -98,6 +100,18 @@ def workload(handle: Workload) -> WorkloadControl:
 def drain(handle: Workload) -> DrainControl:
     """Draining of *handle*. Raises BadInput for an unknown provider."""
     made: DrainControl = _make(Part.DRAIN, handle.provider, handle)
+    return made
+
+
+def signal(spec: SignalSpec) -> Signal:
+    """The source of signals that *spec* names. Raises BadInput for an unknown provider."""
+    made: Signal = _make(Part.SIGNAL, spec.provider, spec)
+    return made
+
+
+def readiness(spec: ReadinessSpec) -> Readiness:
+    """Who examines what *spec* names. Raises BadInput for an unknown provider."""
+    made: Readiness = _make(Part.READINESS, spec.provider, spec)
     return made
 
 

@@ -49,7 +49,7 @@ def test_signals_and_readiness_are_read() -> None:
     [
         ("effect: doubt", "effect: panic", "effect"),
         ("provider: prometheus", "provider: promethius", "no signal provider is called 'promethius'"),
-        ("most: 30", "mots: 30", "needs option most"),
+        ("most: 30", "mots: 30", "did you mean 'most'?"),
         ("blocks: always", "blocks: sometimes", "blocks"),
         ("id: replica", "id: replica, id: replica", "replica"),
     ],

@@ -1,7 +1,0 @@
-"""What there is for Kubernetes."""
-
-from __future__ import annotations
-
-from providers.catalog import Entry
-
-ENTRIES: tuple[Entry, ...] = ()

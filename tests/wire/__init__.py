@@ -1,0 +1,1 @@
+"""Servers that speak a vendor's protocol and keep its rules, where no emulator does."""
