@@ -8,7 +8,7 @@ when this is used, and the object must be readable by anybody. After AWS's "stan
 (https://aws.amazon.com/blogs/networking-and-content-delivery/creating-disaster-recovery-mechanisms-using-amazon-route-53/).
 
 What it takes until clients move is the health check's interval (10 or 30 s) times its failure threshold, and then the
-records' time to live.
+records' time to live, which the topology must say as it is: nothing here writes the records.
 """
 
 from __future__ import annotations

@@ -52,7 +52,8 @@ class CloudDnsSteering:
         self._access = Access.of(spec.options)
         self._line = self._access.line("Cloud DNS")
         self._zone = f"/dns/v1/projects/{quote(project, safe='')}/managedZones/{quote(zone, safe='')}"
-        self._at = f"{spec.name} in zone {zone}"
+        self._in = f"in the managed zone {zone}"
+        self._at = f"{spec.name} {self._in}"
         self._fence = f"_failover.{spec.name}"
 
     async def read(self) -> Routing:
@@ -76,8 +77,10 @@ class CloudDnsSteering:
         begun = time.perf_counter()
         try:
             for _ in range(_ROUNDS):
-                landed = await self._attempt(wanted)
-                if landed is not None:
+                sent, landed = await self._attempt(wanted)
+                if landed is None:
+                    continue
+                if sent:
                     log.info(
                         "steering.written",
                         name=self.spec.name,
@@ -86,7 +89,7 @@ class CloudDnsSteering:
                         step=wanted.step,
                         seconds=round(time.perf_counter() - begun, 4),
                     )
-                    return landed
+                return landed
         except BadFence as error:
             raise ChangedOutside(f"{error}; somebody wrote there by hand") from error
         raise Transient(f"Cloud DNS refuses each change of {self._at}, which reads as expected; do others write there?")
@@ -108,22 +111,23 @@ class CloudDnsSteering:
         except ProviderError as error:
             return (ServerAnswer(at, None, str(error)),)
 
-    async def _attempt(self, change: SteeringChange) -> Routing | None:
-        """Write once and judge; None where nothing has changed and the write may be sent again."""
+    async def _attempt(self, change: SteeringChange) -> tuple[bool, Routing | None]:
+        """Write once and judge: whether it was sent, and what stands; None where it may be sent again."""
         now = await self._glance()
-        if self._replaceable(change, now):
-            try:
-                await self._submit(change, now)
-            except (Overtaken, Transient) as error:
-                # Somebody wrote between our read and our write, or our own write landed and its answer was lost.
-                routing = await self.read()
-                if isinstance(error, Transient) and landing(change, routing) is Landing.NOT_YET:
-                    raise
-                return self._judged(change, routing)
-            if now.answer != change.answer:
-                return Routing(change.answer, self.spec.ttl_s, change.fence)
-            # The answer stood already, and its records were not named in the change: were they edited meanwhile?
-        return self._judged(change, await self.read())
+        if not self._replaceable(change, now):
+            return False, self._judged(change, await self.read())
+        try:
+            await self._submit(change, now)
+        except (Overtaken, Transient) as error:
+            # Somebody wrote between our read and our write, or our own write landed and its answer was lost.
+            routing = await self.read()
+            if isinstance(error, Transient) and landing(change, routing) is Landing.NOT_YET:
+                raise
+            return True, self._judged(change, routing)
+        if now.answer != change.answer:
+            return True, Routing(change.answer, self.spec.ttl_s, change.fence)
+        # The answer stood already, and its records were not named in the change: were they edited meanwhile?
+        return True, self._judged(change, await self.read())
 
     def _judged(self, change: SteeringChange, now: Routing) -> Routing | None:
         verdict = landing(change, now)
@@ -163,7 +167,7 @@ class CloudDnsSteering:
     async def _rrsets(self, name: str) -> list[Json]:
         """Every record set at *name*."""
         found = await self._line.read(
-            f"read the record sets of {name} ({self._at})",
+            f"read {name} {self._in}",
             lambda: self._rest().call(
                 "GET", f"{self._zone}/rrsets", permission="dns.resourceRecordSets.list", query={"name": name}
             ),
@@ -175,7 +179,7 @@ class CloudDnsSteering:
         """The newest changes of the zone, newest first."""
         newest = {"maxResults": str(_RECENT), "sortBy": "changeSequence", "sortOrder": "descending"}
         found = await self._line.read(
-            f"read the changes of {self._at}",
+            f"read the changes {self._in}",
             lambda: self._rest().call("GET", f"{self._zone}/changes", permission="dns.changes.list", query=newest),
         )
         changes: list[Json] = found.get("changes") or []

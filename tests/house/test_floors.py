@@ -25,7 +25,15 @@ FLOORS = {
     "orchestrator.cli": 5,
     "orchestrator.status": 5,
 }
-SDKS = {"boto3": "providers.aws", "botocore": "providers.aws", "google": "providers.gcp", "azure": "providers.azure"}
+SDKS = {
+    "boto3": "providers.aws",
+    "botocore": "providers.aws",
+    "google": "providers.gcp",
+    "grpc": "providers.gcp",
+    "proto": "providers.gcp",
+    "azure": "providers.azure",
+    "kubernetes": "providers.onprem",
+}
 
 
 def name_of(path: Path) -> str:

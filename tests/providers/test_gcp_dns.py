@@ -391,4 +391,4 @@ async def test_a_missing_zone_is_named(place: DnsPlace) -> None:
     missing = place.missing()
     assert isinstance(missing, CloudDnsSteering)
     said = await missing.answers()
-    assert "zone elsewhere" in str(said[0].error)
+    assert "managed zone elsewhere" in str(said[0].error)

@@ -31,6 +31,7 @@ server = subprocess.Popen(sys.argv[1:], stdin=subprocess.DEVNULL)
 while server.poll() is None and not select.select([sys.stdin], [], [], 0.5)[0]:
     pass
 server.kill()
+server.wait()
 """
 
 

@@ -138,7 +138,7 @@ class ArcPlace:
             "endpoints": self.cluster.option,
             "fence": f"file:{self.directory / 'routing.json'}",
         }
-        return SteeringSpec("arc", NAME, "", 0, "", options=tuple(sorted(options.items())), shares=Shares.EQUAL)
+        return SteeringSpec("arc", NAME, "", 30, "", options=tuple(sorted(options.items())), shares=Shares.EQUAL)
 
     async def open(self) -> None:
         self.cluster.start()
@@ -198,7 +198,7 @@ class SwitchPlace:
             "fence_endpoint": self.server.url,
         }
         return SteeringSpec(
-            "route53-recovery", NAME, "", 0, "", options=tuple(sorted(options.items())), shares=Shares.ONE
+            "route53-recovery", NAME, "", 30, "", options=tuple(sorted(options.items())), shares=Shares.ONE
         )
 
     async def open(self) -> None:
