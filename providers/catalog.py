@@ -72,6 +72,8 @@ class Entry:
     """Which of them it knows beside those."""
     extra: str = ""
     """The extra of this package that brings its SDK: ``aws``."""
+    doctor: str = ""
+    """``module:function`` that examines a steering without changing anything, for ``failover doctor --dns``."""
     pace_s: float = 1.0
     """How often a step that waits for something asks it. Clouds count calls for a whole account."""
     attempt_s: float = 12.0

@@ -49,6 +49,12 @@ def entry(part: Part, name: str) -> Entry:
     return found
 
 
+def doctor(found: Entry) -> Any:  # a function from a SteeringSpec to findings, named as text
+    """Who examines a steering of this provider; None: nobody can do more than read it."""
+    module, _, function = found.doctor.partition(":")
+    return getattr(import_module(module), function) if found.doctor else None
+
+
 def pace_s(part: Part, name: str) -> float:
     """How often whoever waits for something asks this provider, seconds."""
     return entry(part, name).pace_s

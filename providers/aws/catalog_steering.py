@@ -46,6 +46,7 @@ STEERING_ENTRIES: tuple[Entry, ...] = (
         needs=("ttl",),
         takes=("servers",),
         extra="aws",
+        doctor="providers.aws.doctor:examine",
         pace_s=2.0,
         # A whole account has 10 requests a second, and a failover must find some of them left.
         watch_s=300.0,
@@ -71,6 +72,7 @@ STEERING_ENTRIES: tuple[Entry, ...] = (
         target="what the options primary and secondary call it",
         needs=("ttl",),
         extra="aws",
+        doctor="providers.aws.doctor:examine",
         pace_s=2.0,
     ),
     Entry(
@@ -91,6 +93,7 @@ STEERING_ENTRIES: tuple[Entry, ...] = (
         target="the routing control's name",
         needs=("ttl",),
         extra="aws",
+        doctor="providers.aws.doctor:examine",
         pace_s=2.0,
     ),
 )

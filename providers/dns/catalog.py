@@ -15,6 +15,7 @@ ENTRIES: tuple[Entry, ...] = (
         shares=Shares.EQUAL,
         needs=("zone", "ttl", "primary"),
         takes=("servers", "key"),
+        doctor="providers.dns.doctor:examine",
         pace_s=0.05,
         attempt_s=2.0,
         watch_s=15.0,

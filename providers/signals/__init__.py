@@ -1,1 +1,1 @@
-"""Signals from systems that watch: queries of Prometheus."""
+"""Signals from systems that watch: queries of Prometheus and New Relic, monitors of Datadog."""

@@ -14,4 +14,30 @@ ENTRIES: tuple[Entry, ...] = (
         planes=(Plane("all", "", "the Prometheus server, wherever you run it"),),
         target="the query, in PromQL",
     ),
+    Entry(
+        "datadog",
+        Part.SIGNAL,
+        "providers.signals.datadog:DatadogMonitor",
+        "One Datadog monitor, or one group of it: active in Alert; no data say nothing. The secret is an access token.",
+        (
+            Option("url", "the API of your site: `https://api.datadoghq.eu`", required=True),
+            Option("group", "the one group that counts, as the monitor calls it: `region:us`"),
+        ),
+        planes=(Plane("all", "", "Datadog, at the site of the option url"),),
+        target="the monitor's id, the number in its address",
+        proven="a server of ours that answers as its API is documented",
+    ),
+    Entry(
+        "newrelic",
+        Part.SIGNAL,
+        "providers.signals.newrelic:NewRelicQuery",
+        "A query of New Relic: active while its first number is above 0. The secret is a user key.",
+        (
+            Option("url", "`https://api.newrelic.com` or `https://api.eu.newrelic.com`", required=True),
+            Option("account", "the account's number", required=True),
+        ),
+        planes=(Plane("all", "", "New Relic, in the data center of the option url"),),
+        target="the query, in NRQL",
+        proven="a server of ours that answers as its API is documented",
+    ),
 )

@@ -458,3 +458,18 @@ async def test_a_wait_beats_and_what_concerns_people_is_for_the_driver(here: Ena
         with pytest.raises(Refused, match="about people"):
             await here.do(made, step)
         assert (await here.undo(made, step)).text == "nothing to undo"
+
+
+async def test_a_target_that_an_earlier_run_has_drained_takes_work_again(here: Enactor) -> None:
+    """Who was told to send its clients away, when traffic left, is told to keep them before traffic comes."""
+    made = await here.plan("  - {id: promote, type: promote}\n" + STAGED)
+    await here.world.drain("ohio", on=True, key="earlier/drain")
+    assert await _draining(here) == "1"
+    await here.do(made, "promote")
+    assert await _draining(here) == "0"
+
+
+async def _draining(here: Enactor) -> str:
+    async with httpx.AsyncClient() as client:
+        text = (await client.get(f"{here.world.place('ohio').url}/metrics")).text
+    return next(line.split()[-1] for line in text.splitlines() if line.startswith("model_draining"))

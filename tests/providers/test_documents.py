@@ -380,7 +380,7 @@ MOVES = st.lists(
 
 
 @given(MOVES, BURSTS)
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=200, deadline=None)
 def test_documents_have_one_winner_for_each_generation_however_writers_fare(
     moves: list[dict[str, int]], bursts: list[tuple[int, int, Fate]]
 ) -> None:

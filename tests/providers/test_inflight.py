@@ -54,12 +54,22 @@ nv_inference_pending_request_count{model="llama",version="1"} 6
 nv_inference_pending_request_count{model="rerank",version="1"} 1
 nv_inference_request_success{model="llama",version="1"} 12345
 """
+TENSORRT = """\
+# HELP nv_trt_llm_request_metrics TRT LLM request metrics
+# TYPE nv_trt_llm_request_metrics gauge
+nv_trt_llm_request_metrics{model="tensorrt_llm",request_type="waiting",version="1"} 3
+nv_trt_llm_request_metrics{model="tensorrt_llm",request_type="context",version="1"} 1
+nv_trt_llm_request_metrics{model="tensorrt_llm",request_type="scheduled",version="1"} 4
+nv_trt_llm_request_metrics{model="tensorrt_llm",request_type="max",version="1"} 512
+nv_trt_llm_request_metrics{model="tensorrt_llm",request_type="active",version="1"} 7
+nv_inference_pending_request_count{model="ensemble",version="1"} 2
+"""
 
 
 @pytest.mark.parametrize(
     ("page", "count"),
-    [(VLLM, 6), (SGLANG, 11), (TGI, 9), (LLAMA, 3), (TRITON, 7)],
-    ids=["vllm", "sglang", "tgi", "llama", "triton"],
+    [(VLLM, 6), (SGLANG, 11), (TGI, 9), (LLAMA, 3), (TRITON, 7), (TENSORRT, 9)],
+    ids=["vllm", "sglang", "tgi", "llama", "triton", "tensorrt"],
 )
 def test_each_server_is_counted_by_its_own_names(page: str, count: int) -> None:
     """Running and waiting, over all engines and models of the page."""
@@ -68,7 +78,7 @@ def test_each_server_is_counted_by_its_own_names(page: str, count: int) -> None:
 
 def test_an_idle_server_has_none_in_flight() -> None:
     """Nought is a count where the server counts everything."""
-    for page in (VLLM, SGLANG, TGI, LLAMA):
+    for page in (VLLM, SGLANG, TGI, LLAMA, TENSORRT):
         idle = "\n".join(line if line.startswith("#") else f"{line.rsplit(' ', 1)[0]} 0" for line in page.splitlines())
         assert counted(idle) == 0
 

@@ -218,12 +218,17 @@ class Actor:
             self.dead = True
 
 
-def play(actors: list[Actor], schedule: list[tuple[int, Fate]]) -> None:
-    """Let *actors* go on as *schedule* says, then one call each in turn, until all are done or dead."""
+def go_on(actors: list[Actor], schedule: list[tuple[int, Fate]]) -> None:
+    """Let *actors* go on as *schedule* says."""
     for index, fate in schedule:
         actor = actors[index % len(actors)]
         if not actor.over:
             actor.go_on(fate)
+
+
+def play(actors: list[Actor], schedule: list[tuple[int, Fate]]) -> None:
+    """Let *actors* go on as *schedule* says, then one call each in turn, until all are done or dead."""
+    go_on(actors, schedule)
     for _ in range(5000):
         living = [actor for actor in actors if not actor.over]
         if not living:

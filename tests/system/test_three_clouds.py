@@ -79,6 +79,8 @@ async def test_traffic_goes_from_aws_to_google_and_on_to_azure(tmp_path: Path, c
     async with System.start(tmp_path, vantages=PAIR, change=clouds.spread) as system:
         await system.steady()
         assert clouds.answers() == set(system.answer("paris"))
+        doctor = await failover(system, "doctor", "--dns")
+        assert doctor.status == 0, doctor.out + doctor.err
         fault = time.monotonic()
         await system.black_hole("paris")
         record = await system.closed(await system.run())

@@ -21,7 +21,7 @@ SPARE_S = 0.5
 
 
 async def promote(work: Promote, task: StepTask, pulse: Pulse) -> StepResult:
-    """Scale up and wait until ready. Raises Transient, NoCapacity, NotFound."""
+    """Scale up, let work in again, and wait until ready. Raises Transient, NoCapacity, NotFound."""
     control = registry.workload(work.workload)
     before = (await pulse.fresh(control.read())).desired
     pulse.found(before)
@@ -29,6 +29,7 @@ async def promote(work: Promote, task: StepTask, pulse: Pulse) -> StepResult:
     try:
         if before < work.replicas:
             await pulse.through(control.scale(work.replicas, key=task.key))
+        await _take_work_again(work, task, pulse)
         async for passed in pulse.turns(task.timeout_s, registry.pace_s(Part.WORKLOAD, work.workload.provider)):
             try:
                 now = await pulse.through(control.read())
@@ -45,6 +46,15 @@ async def promote(work: Promote, task: StepTask, pulse: Pulse) -> StepResult:
         raise Transient(f"the promotion of {work.endpoint} was stopped") from error
     within = f"within {task.timeout_s:g} s"
     raise Transient(f"{work.endpoint} did not reach {work.replicas} ready replicas {within} ({why})")
+
+
+async def _take_work_again(work: Promote, task: StepTask, pulse: Pulse) -> None:
+    """End the drain that an earlier run has left behind: who was sent away from then must be let in again now."""
+    try:
+        control = registry.drain(work.workload)
+    except BadInput:
+        return  # this provider drains nothing
+    await pulse.through(control.end(key=task.key))
 
 
 async def give_back(work: Promote, task: StepTask, pulse: Pulse) -> StepResult:

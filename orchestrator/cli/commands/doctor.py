@@ -14,7 +14,7 @@ from orchestrator.cli.desk import Desk, desk_of
 from orchestrator.cli.errors import Failed
 from orchestrator.cli.options import Json
 from orchestrator.core.errors import BadInput, FailoverError
-from orchestrator.core.topology import Topology
+from orchestrator.core.topology import SteeringSpec, Topology
 
 if TYPE_CHECKING:
     from workflows.wire import ServiceStatus
@@ -167,23 +167,41 @@ def _count(number: int, thing: str) -> str:
 
 
 def _dns(desk: Desk, topology: Topology, service: str | None) -> list[Check]:
-    """Ask the name servers of every service that is steered by DNS."""
-    from providers.dns.doctor import examine  # noqa: PLC0415 - start-up time
+    """Ask whoever steers each service: its name servers, its cloud."""
+    from providers import registry  # noqa: PLC0415 - start-up time
+    from providers.catalog import Part  # noqa: PLC0415 - the same
 
     _known(topology, service)
     checks: list[Check] = []
     steered = [each for each in topology.services if each.steering and service in {None, each.id}]
     if not steered:
-        raise BadInput("no service is steered here, so there is no name server to look at; add steering")
+        raise BadInput("no service is steered here, so there is nobody to ask; add steering")
     for each in steered:
-        if each.steering is None or each.steering.provider != "rfc2136":
-            kind = each.steering.provider if each.steering else "nothing"
-            checks.append(Check(each.id, "dns", None, f"it is steered by {kind}, which has no DNS to try"))
+        if each.steering is None:
+            continue
+        examine = registry.doctor(registry.entry(Part.STEERING, each.steering.provider))
+        if examine is None:
+            checks.append(_read(desk, each.id, each.steering))
             continue
         found = desk.wait(examine(each.steering))
         # The name server's doctor knows names, not the service's id.
         checks += [Check(each.id, one.check, one.ok, one.text, one.cure.replace("SERVICE", each.id)) for one in found]
     return checks
+
+
+def _read(desk: Desk, service: str, spec: SteeringSpec) -> Check:
+    """The least that can be tried of any steering: to read it."""
+    from providers import registry  # noqa: PLC0415 - start-up time
+
+    try:
+        routing = desk.wait(registry.steering(spec).read())
+    except FailoverError as error:
+        return Check(service, spec.provider, False, str(error), "mend it, and look again")
+    answer = ", ".join(routing.answer.values) if routing.answer else "nothing"
+    fence = f"generation {routing.generation}" if routing.fence else "no fence yet"
+    return Check(
+        service, spec.provider, True, f"it reads as {answer}, {fence}; whether it may be written was not tried"
+    )
 
 
 def _tell(desk: Desk, checks: list[Check], *, as_json: bool) -> None:
