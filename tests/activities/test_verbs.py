@@ -471,5 +471,5 @@ async def test_a_target_that_an_earlier_run_has_drained_takes_work_again(here: E
 
 async def _draining(here: Enactor) -> str:
     async with httpx.AsyncClient() as client:
-        text = (await client.get(f"{here.world.place('ohio').url}/metrics")).text
+        text = (await client.get(f"{here.service.endpoint(OHIO).url}/metrics")).text
     return next(line.split()[-1] for line in text.splitlines() if line.startswith("model_draining"))

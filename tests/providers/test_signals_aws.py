@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import re
 from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime
@@ -27,10 +28,9 @@ from providers.base import (
     Transient,
     Unauthenticated,
 )
-from real.aws import REGION, Counting, network, sdk
+from real.aws import REGION, AwsPlace, Counting, network, sdk
 from real.moto import fresh, moto
 from real.saboteur import Mischief, Reply
-from wire import cbor
 from wire.aws_health import BEGUN, Health
 
 SECRET = "AKIAVERYSECRET"
@@ -55,9 +55,21 @@ def signal(provider: str, target: str, url: str, **options: str) -> Signal:
 @pytest.fixture
 def aws() -> Iterator[Counting]:
     """moto, behind a proxy."""
+    place = AwsPlace()
+    yield place.proxy
+    place.close()
+
+
+@pytest.fixture
+def broken() -> Iterator[Counting]:
+    """The same, whose failures are on nobody else's line."""
     made = Counting(moto()).start()
     yield made
     made.close()
+
+
+def said(status: int, **document: object) -> Reply:
+    return Reply(status, json.dumps(document).encode(), (("content-type", "application/x-amz-json-1.0"),))
 
 
 def always(reply: Reply) -> Mischief:
@@ -99,7 +111,7 @@ async def test_an_alarm_is_active_while_it_is_in_alarm(aws: Counting) -> None:
 async def test_too_few_data_are_neither_yes_nor_no(aws: Counting) -> None:
     """And the sentence says what to do where none is good news."""
     name = await asyncio.to_thread(alarm, "INSUFFICIENT_DATA")
-    with pytest.raises(Inconclusive, match="too few data; .* notBreaching"):
+    with pytest.raises(Inconclusive, match=r"too few data; .* notBreaching"):
         await signal("cloudwatch", name, aws.url).read()
 
 
@@ -121,13 +133,13 @@ async def test_a_composite_alarm_is_one_too(aws: Counting) -> None:
     )
     sign = await signal("cloudwatch", name, aws.url).read()
     assert (sign.active, sign.text) == (True, f"{child} is in ALARM")
-    assert cbor.decoded(bodies[0])["AlarmTypes"] == ["MetricAlarm", "CompositeAlarm"]
+    assert json.loads(bodies[0])["AlarmTypes"] == ["MetricAlarm", "CompositeAlarm"]
 
 
 async def test_an_alarm_that_cannot_be_evaluated_says_nothing(aws: Counting) -> None:
     """Its state is an old one then."""
     one = {"AlarmName": "a", "StateValue": "OK", "EvaluationState": "EVALUATION_ERROR"}
-    aws.mischief.append(always(Reply(200, cbor.encoded({"MetricAlarms": [one]}), cbor.HEADERS)))
+    aws.mischief.append(always(said(200, MetricAlarms=[one])))
     with pytest.raises(Inconclusive, match="cannot evaluate"):
         await signal("cloudwatch", "a", aws.url).read()
 
@@ -139,39 +151,39 @@ async def test_an_alarm_that_is_not_there_is_told(aws: Counting) -> None:
 
 
 @pytest.mark.parametrize(("status", "code", "error"), REFUSALS)
-@pytest.mark.parametrize(("provider", "target"), [("cloudwatch", "errors"), ("aws-health", "EC2")])
+@pytest.mark.parametrize("provider", ["cloudwatch", "aws-health"])
 async def test_each_refusal_is_the_error_that_says_what_to_do(
-    aws: Counting, provider: str, target: str, status: int, code: str, error: type[ProviderError]
+    broken: Counting, provider: str, status: int, code: str, error: type[ProviderError]
 ) -> None:
     """One line, and no key in it."""
     message = f"perform: health:DescribeEvents {SECRET}" if error is not Refused else "no"
-    aws.mischief.append(always(cbor.refusal(status, code, message)))
+    broken.mischief.append(always(said(status, __type=f"com.amazonaws#{code}", message=message)))
     with pytest.raises(error) as told:
-        await signal(provider, target, aws.url).read()
+        await signal(provider, "EC2", broken.url).read()
     assert type(told.value) is error
     assert "\n" not in str(told.value)
     assert SECRET not in str(told.value) or error is NotFound  # AWS's own sentence on what is not there
 
 
 @pytest.mark.parametrize(("provider", "target"), [("cloudwatch", "errors"), ("aws-health", "EC2"), ("spot", "gpus")])
-async def test_a_cloud_that_is_away_is_told(aws: Counting, provider: str, target: str) -> None:
+async def test_a_cloud_that_is_away_is_told(broken: Counting, provider: str, target: str) -> None:
     """It may work next time."""
-    aws.leave()
+    broken.leave()
     with pytest.raises(Transient, match="gave no answer"):
-        await signal(provider, target, aws.url).read()
+        await signal(provider, target, broken.url).read()
 
 
 @pytest.fixture
 async def health() -> AsyncIterator[Health]:
     made = Health().start()
     yield made
-    assert made.model.wrong == []
+    assert made.wrong == []
     made.close()
 
 
 async def test_an_open_issue_of_the_service_and_region_is_a_signal(health: Health) -> None:
     """Others' issues, those that are over, and what is none are not."""
-    source = signal("aws-health", "ec2", health.url)
+    source = signal("aws-health", "ec2", f"http://{health.at}")
     health.happens("EC2", "us-east-1")
     health.happens("S3", REGION)
     health.happens("EC2", REGION, status="closed")
@@ -186,7 +198,7 @@ async def test_several_services_and_pages_are_one_signal(health: Health) -> None
     health.page = 2
     for after in (3, 1, 2, 4, 5):
         health.happens("EC2" if after % 2 else "SAGEMAKER", REGION, after=after)
-    sign = await signal("aws-health", "EC2, SAGEMAKER", health.url).read()
+    sign = await signal("aws-health", "EC2, SAGEMAKER", f"http://{health.at}").read()
     assert sign.text.endswith("and 2 more")
     assert sign.since is not None
     assert sign.since.minute == 11
@@ -196,7 +208,7 @@ async def test_without_a_support_plan_nothing_is_known(health: Health) -> None:
     """The sentence says what is missing."""
     health.plan = False
     with pytest.raises(Forbidden, match="support plan"):
-        await signal("aws-health", "EC2", health.url).read()
+        await signal("aws-health", "EC2", f"http://{health.at}").read()
 
 
 class Spot:

@@ -1,19 +1,14 @@
 """AWS Health as its API speaks: events that are asked for by service, region, category and status.
 
-What is asked and answered is held against the SDK's own model of the service, as in ``aws_json``; on the wire it is
-CBOR, the protocol that the SDK prefers for it.
+What is asked and answered is held against the SDK's own model of the service.
 """
 
 from __future__ import annotations
 
-import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from real.saboteur import Reply
-from wire import cbor
-from wire.aws_json import AwsJson
-from wire.http import Request, Wire
+from wire.aws_json import AwsJson, Fault
 
 BEGUN = datetime(2026, 3, 1, 2, 10, tzinfo=UTC)
 _FIELDS = {
@@ -24,16 +19,15 @@ _FIELDS = {
 }
 
 
-class Health(Wire):
+class Health(AwsJson):
     """The server. Without a *plan* it refuses, as AWS does."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__("health", {"DescribeEvents": self.describe})
         self.events: list[dict[str, Any]] = []
         self.page = 10
         """Events of one page."""
         self.plan = True
-        self.model = AwsJson("health", {"DescribeEvents": self.describe})
 
     def happens(
         self, service: str, region: str, *, category: str = "issue", status: str = "open", after: int = 0
@@ -53,6 +47,8 @@ class Health(Wire):
         )
 
     def describe(self, asked: dict[str, Any]) -> dict[str, Any]:
+        if not self.plan:
+            raise Fault("SubscriptionRequiredException", "You must have a support plan.")
         wanted = asked.get("filter", {})
         found = [
             event
@@ -62,13 +58,3 @@ class Health(Wire):
         start = int(asked.get("nextToken", "0000"))
         more = {"nextToken": f"{start + self.page:04}"} if start + self.page < len(found) else {}
         return {"events": found[start : start + self.page], **more}
-
-    def answer(self, request: Request) -> Reply:
-        name = request.path.rpartition("/operation/")[2]
-        if not self.plan:
-            return cbor.refusal(400, "SubscriptionRequiredException", "You must have a support plan.")
-        asked = json.dumps(cbor.decoded(request.body)).encode()
-        status, said = self.model.answer(self.model.prefix + name, asked)
-        if status != 200:
-            return cbor.refusal(status, said["__type"], said["message"])
-        return Reply(200, cbor.encoded(said), cbor.HEADERS)
