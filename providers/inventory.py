@@ -52,6 +52,8 @@ class FoundEndpoint:
     names: tuple[str, ...] = ()
     """Host names, with stars perhaps, that it serves by the word of what stands before it: of an Ingress, of a rule.
     Empty: any."""
+    own: str = ""
+    """A host name for it alone, by which it knows itself: it has a certificate for it."""
     scheme: str = "https"
     port: int | None = None
     """Where it is not the scheme's own."""
@@ -335,10 +337,21 @@ def _service(
         single = [steerings[i].name for i in mine if i != chosen and set[int]().union(*leads[i]) == {member}]
         if len(members) > 1:
             single += [host for host in place.names if served[host] == 1 and host != name]
-        own.append(min(single, key=lambda each: (each.count("."), each), default=""))
+        own.append(min(single, key=lambda each: (each.count("."), each), default=place.own))
+    if steering is not None:
+        places = [_alike(place, steering, host) for place, host in zip(places, own, strict=True)]
     tag = next((each.tag for each in places if each.tag), "")
     called = slug(tag) or _regionless(places[0].name, places[0].region) or "service"
     return FoundService(called, name, tuple(places), _because(places, steering, tag), steering, tuple(own))
+
+
+def _alike(place: FoundEndpoint, steering: FoundSteering, own: str) -> FoundEndpoint:
+    """*place*, which *steering* does not know yet, with an answer that can stand beside those that it has."""
+    kinds = {target.answer.kind for target in steering.targets}
+    if place.share or (place.answer is not None and place.answer.kind in kinds):
+        return place
+    host = own or next(iter(place.hosts), "")
+    return replace(place, answer=Answer("cname", (f"{host}.",)) if kinds == {"cname"} and host else None)
 
 
 def _shared(served: Counter[str], members: int) -> str:

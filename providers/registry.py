@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from functools import cache
 from importlib import import_module
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
 from orchestrator.core.errors import BadInput
@@ -70,12 +70,20 @@ def _theirs() -> tuple[Entry, ...]:
     found: list[Entry] = []
     for point in entry_points(group=GROUP):
         try:
-            found += point.load()
+            brought = tuple(point.load())
         except Exception as error:
-            raise BadInput(
-                f"the provider package '{point.name}' ({point.value}) cannot be loaded: {error}; mend or uninstall it"
-            ) from error
+            raise _unfit(point, f"cannot be loaded: {error}") from error
+        for each in brought:
+            if not isinstance(each, Entry):
+                raise _unfit(point, f"brings a {type(each).__name__} where an Entry of providers.catalog belongs")
+            if _find((*_OURS, *found), each.part, each.name):
+                raise _unfit(point, f"brings a {each.part} provider called '{each.name}', which there is already")
+            found.append(each)
     return tuple(found)
+
+
+def _unfit(point: EntryPoint, why: str) -> BadInput:
+    return BadInput(f"the provider package '{point.name}' ({point.value}) {why}; mend or uninstall it")
 
 
 def _make(part: Part, name: str, argument: object) -> Any:  # the factories are named as text

@@ -28,6 +28,7 @@ FINAL = frozenset(
         "Forbidden",
         "NoCapacity",
         "BadInput",
+        "BadFence",
         "UndoFailed",
         "NoWayBack",
         "Inconclusive",

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from orchestrator.cli.commands.providers import SPREADS, by_need, lives, proof
+from orchestrator.cli.commands.providers import SPREADS, by_need, lives
 from providers.catalog import Entry, Part
 from providers.registry import entries
 
@@ -92,14 +92,14 @@ def _said(entry: Entry) -> Iterator[str]:
         yield f"Control plane{'' if plane.calls == 'all' else f' of {plane.calls}'}: {lives(plane)}."
     if entry.free_options:
         yield "Options of any name."
-    yield f"Tested against {proof(entry) or 'nothing yet'}."
+    yield f"Tested against {entry.proven or 'nothing yet'}."
 
 
 def _proven(found: tuple[Entry, ...]) -> str:
     """What the tests of each speak to, its parts together where they say the same."""
     said: dict[tuple[str, str], list[str]] = {}
     for each in sorted(found, key=lambda entry: entry.name):
-        said.setdefault((each.name, proof(each)), []).append(each.part.value)
+        said.setdefault((each.name, each.proven), []).append(each.part.value)
     rows = (
         f"| `{name}` | {', '.join(parts)} | {_cell(text) or 'nothing yet'} |" for (name, text), parts in said.items()
     )

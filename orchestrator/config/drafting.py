@@ -96,8 +96,8 @@ def _service(page: _Page, service: FoundService) -> None:
         page.add(f"{probe}  # guessed: its platform judges it by this path")
     else:
         page.gap(probe, f"{place}.probes", "a path that answers 2xx only while an endpoint can serve")
-    page.add("      # for a model, prove it by a completion (it costs money: once a minute):")
-    page.add("      # - {id: chat, kind: chat, model: NAME, interval: 60s, headers: {Authorization: {env: CHAT_TOKEN}}}")
+    page.add("      # For a model, prove it by a completion; it costs money, so once a minute:")
+    page.add("      # - {id: chat, kind: chat, model: NAME, headers: {Authorization: {env: CHAT_TOKEN}}}")
     page.add("    endpoints:")
     ids, roles = _ids(service), _roles(service)
     most = max((each.workload.replicas for each in service.endpoints if each.workload), default=1)
@@ -105,7 +105,9 @@ def _service(page: _Page, service: FoundService) -> None:
     for index, endpoint in enumerate(service.endpoints):
         here = f"{place}.endpoints[{ids[index]}]"
         own = service.own[index] if index < len(service.own) else ""
-        _endpoint(page, here, endpoint, ids[index], own, name or "")
+        page.add(f"      - id: {ids[index]}  # {comment(endpoint.says)}")
+        page.add(*(f"        # note: {comment(note)}" for note in endpoint.notes))
+        _address(page, here, endpoint, own, name or "")
         if answers[index] is not None:
             page.add(f"        answer: {answers[index]}")
         elif service.steering is not None:
@@ -154,9 +156,8 @@ def _roles(service: FoundService) -> list[tuple[str, str]]:
     ]
 
 
-def _endpoint(page: _Page, here: str, endpoint: FoundEndpoint, ident: str, own: str, name: str) -> None:
-    page.add(f"      - id: {ident}  # {comment(endpoint.says)}")
-    page.add(*(f"        # note: {comment(note)}" for note in endpoint.notes))
+def _address(page: _Page, here: str, endpoint: FoundEndpoint, own: str, name: str) -> None:
+    """Where an endpoint is asked, and where it stands. *own*: a host name that leads to it alone."""
     named = (each for each in endpoint.names if "*" not in each)
     host = next((each for each in (own, *endpoint.hosts, *named) if each), "")
     port = f":{endpoint.port}" if endpoint.port else ""
@@ -165,7 +166,7 @@ def _endpoint(page: _Page, here: str, endpoint: FoundEndpoint, ident: str, own: 
         guess = "  # guessed: by its load balancer" if host != own else ""
         page.add(f"        url: {_text(f'{endpoint.scheme}://{shown}{port}')}{guess}")
     else:
-        page.gap(f"        url: https://{ident}.invalid", f"{here}.url", "its own address, not the name that moves")
+        page.gap(f"        url: https://{slug(_region(endpoint))}.invalid", f"{here}.url", "its own address, not the name that moves")
     if host and host != own and name and name != host:
         # A load balancer's own name is on no certificate, and often in no rule.
         sni = f", sni: {_text(name)}" if endpoint.scheme == "https" else ""
@@ -179,7 +180,7 @@ def _endpoint(page: _Page, here: str, endpoint: FoundEndpoint, ident: str, own: 
 def _answers(service: FoundService) -> list[str | None]:
     """Each endpoint's answer as YAML; None where it is not known, or is another's too."""
     made: list[str | None] = []
-    kinds = set(a.kind for each in service.endpoints if (a := each.answer))
+    kinds = {each.answer.kind for each in service.endpoints if each.answer}
     for endpoint in service.endpoints:
         text = _answer(endpoint.answer) if endpoint.answer else None
         mixed = service.steering is None and len(kinds) > 1

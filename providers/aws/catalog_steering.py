@@ -50,6 +50,7 @@ STEERING_ENTRIES: tuple[Entry, ...] = (
         pace_s=2.0,
         # A whole account has 10 requests a second, and a failover must find some of them left.
         watch_s=300.0,
+        proven="a server of ours that makes all changes of a batch, or none",
     ),
     Entry(
         "route53-recovery",
@@ -74,6 +75,7 @@ STEERING_ENTRIES: tuple[Entry, ...] = (
         extra="aws",
         doctor="providers.aws.doctor:examine",
         pace_s=2.0,
+        proven="a server of ours that makes all changes of a batch, or none; moto 5 beside it",
     ),
     Entry(
         "arc",
@@ -95,5 +97,6 @@ STEERING_ENTRIES: tuple[Entry, ...] = (
         extra="aws",
         doctor="providers.aws.doctor:examine",
         pace_s=2.0,
+        proven="a server of ours that holds each request against the SDK's own model",
     ),
 )

@@ -48,6 +48,7 @@ WORKLOAD_ENTRIES: tuple[Entry, ...] = (
         target="`cluster/service`",
         extra="aws",
         pace_s=_PACE_S,
+        proven="a server emulator (moto 5)",
     ),
     Entry(
         "asg",
@@ -59,6 +60,7 @@ WORKLOAD_ENTRIES: tuple[Entry, ...] = (
         target="the group's name",
         extra="aws",
         pace_s=_PACE_S,
+        proven="a server emulator (moto 5)",
     ),
     Entry(
         "sagemaker",
@@ -70,6 +72,7 @@ WORKLOAD_ENTRIES: tuple[Entry, ...] = (
         target="`endpoint/variant`",
         extra="aws",
         pace_s=_PACE_S,
+        proven="a server of ours that holds each request against the SDK's own model",
     ),
     Entry(
         "ecs",
@@ -79,6 +82,7 @@ WORKLOAD_ENTRIES: tuple[Entry, ...] = (
         _DRAIN,
         planes=_HERE,
         extra="aws",
+        proven="a server emulator (moto 5)",
     ),
     Entry(
         "asg",
@@ -88,6 +92,7 @@ WORKLOAD_ENTRIES: tuple[Entry, ...] = (
         _DRAIN,
         planes=_HERE,
         extra="aws",
+        proven="a server emulator (moto 5)",
     ),
     Entry(
         "sagemaker",
@@ -97,6 +102,7 @@ WORKLOAD_ENTRIES: tuple[Entry, ...] = (
         (_REGION, *_RIGHTS),
         planes=_HERE,
         extra="aws",
+        proven="a server of ours that holds each request against the SDK's own model",
     ),
     Entry(
         "elb",
@@ -114,6 +120,7 @@ WORKLOAD_ENTRIES: tuple[Entry, ...] = (
         shares=Shares.WEIGHTED,
         target="the target group's name",
         extra="aws",
+        proven="a server emulator (moto 5)",
     ),
     Entry(
         "global-accelerator",
@@ -129,6 +136,7 @@ WORKLOAD_ENTRIES: tuple[Entry, ...] = (
         shares=Shares.WEIGHTED,
         target="the region of the endpoint group: `eu-west-1`",
         extra="aws",
+        proven="a server of ours that holds each request against the SDK's own model",
     ),
     Entry(
         "sagemaker-variants",
@@ -140,5 +148,6 @@ WORKLOAD_ENTRIES: tuple[Entry, ...] = (
         shares=Shares.WEIGHTED,
         target="the variant's name",
         extra="aws",
+        proven="a server of ours that holds each request against the SDK's own model",
     ),
 )

@@ -3,8 +3,8 @@
 Rights: ``ecs:ListClusters``, ``ecs:ListServices``, ``ecs:DescribeServices``, ``autoscaling:DescribeAutoScalingGroups``,
 ``sagemaker:ListEndpoints``, ``sagemaker:DescribeEndpoint``, ``sagemaker:ListTags``,
 ``elasticloadbalancing:DescribeTargetGroups``, ``elasticloadbalancing:DescribeLoadBalancers``,
-``elasticloadbalancing:DescribeListeners``, ``elasticloadbalancing:DescribeRules``, ``route53:ListHostedZones``, ``route53:ListResourceRecordSets``. What is not
-allowed is left out and said.
+``elasticloadbalancing:DescribeListeners``, ``elasticloadbalancing:DescribeRules``, ``route53:ListHostedZones``,
+``route53:ListResourceRecordSets``. What is not allowed is left out and said.
 """
 
 from __future__ import annotations
@@ -142,10 +142,8 @@ async def _fronts(way: Way) -> _Fronts:
     names: dict[str, set[str]] = defaultdict(set)
     groups = [each async for each in _pages(way, "list target groups", "describe_target_groups", page, "TargetGroups")]
     for arn in sorted({arn for each in groups for arn in each.get("LoadBalancerArns", ())}):
-        listeners = [
-            each
-            async for each in _pages(way, "list listeners", "describe_listeners", page, "Listeners", LoadBalancerArn=arn)
-        ]
+        of = {"LoadBalancerArn": arn}
+        listeners = [each async for each in _pages(way, "list listeners", "describe_listeners", page, "Listeners", **of)]
         heard[arn] = _heard(listeners)
         for listener in listeners:
             if listener.get("Protocol") in {"HTTP", "HTTPS"}:
@@ -286,8 +284,8 @@ async def _sagemaker(sweep: Sweep, way: Way) -> list[FoundEndpoint]:
         tags = (await sweep.part(way.read(f"read the tags of {what}", "list_tags", ResourceArn=arn), {})).get(
             "Tags", ()
         )
-        for variant in reply.get("ProductionVariants", ()):
-            found.append(_variant(way, name, variant, tagged((tag["Key"], tag["Value"]) for tag in tags)))
+        called = tagged((tag["Key"], tag["Value"]) for tag in tags)
+        found += [_variant(way, name, variant, called) for variant in reply.get("ProductionVariants", ())]
     return found
 
 

@@ -7,6 +7,7 @@ of the resource's *group*: that one must stand, also for what is global, and wha
 from __future__ import annotations
 
 from orchestrator.core.topology import Shares
+from providers.azure.catalog_signals import SIGNAL_ENTRIES
 from providers.catalog import Entry, Option, Part, Plane
 from providers.documents.catalog import FENCE, FENCE_PLANE
 
@@ -157,4 +158,5 @@ ENTRIES: tuple[Entry, ...] = (
         proven=_PROVEN,
     ),
     _drain("azure-ml", "Azure Machine Learning"),
+    *SIGNAL_ENTRIES,
 )

@@ -19,5 +19,6 @@ ENTRIES: tuple[Entry, ...] = (
         pace_s=0.05,
         attempt_s=2.0,
         watch_s=15.0,
+        proven="BIND 9.18, Knot DNS 3.2, PowerDNS 4.7",
     ),
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from orchestrator.core.topology import Shares
 from providers.catalog import Entry, Option, Part, Plane
+from providers.gcp.catalog_signals import SIGNAL_ENTRIES
 
 _RIGHTS = (
     Option("credentials", "path of a service account's key or of a workload identity's configuration"),
@@ -107,4 +108,5 @@ ENTRIES: tuple[Entry, ...] = (
         extra="gcp",
         proven=_REST,
     ),
+    *SIGNAL_ENTRIES,
 )

@@ -22,6 +22,7 @@ ENTRIES: tuple[Entry, ...] = (
         pace_s=0.05,
         attempt_s=2.0,
         watch_s=15.0,
+        proven="the local world itself",
     ),
     Entry(
         "local",
@@ -31,6 +32,7 @@ ENTRIES: tuple[Entry, ...] = (
         _WORLD,
         planes=(_PLANE,),
         pace_s=0.05,
+        proven="the local world itself",
     ),
     Entry(
         "local",
@@ -40,6 +42,7 @@ ENTRIES: tuple[Entry, ...] = (
         _WORLD,
         planes=(_PLANE,),
         pace_s=0.05,
+        proven="the local world itself",
     ),
     Entry(
         "local",
@@ -49,5 +52,6 @@ ENTRIES: tuple[Entry, ...] = (
         _WORLD,
         planes=(_PLANE,),
         pace_s=0.05,
+        proven="the local world itself",
     ),
 )

@@ -16,6 +16,7 @@ ENTRIES: tuple[Entry, ...] = (
         ),
         planes=(Plane("all", "", "the Prometheus server, wherever you run it"),),
         target="the query, in PromQL, that gives seconds",
+        proven="a server of ours that has the query API",
     ),
     Entry(
         "artifacts",
@@ -25,5 +26,6 @@ ENTRIES: tuple[Entry, ...] = (
         (Option("same_as", "the address of the artifact that serves now", required=True),),
         planes=(Plane("all", "", "the two stores that are asked"),),
         target="the address of the artifact at the endpoint",
+        proven="a server of ours that has what stores say of objects",
     ),
 )

@@ -13,6 +13,7 @@ ENTRIES: tuple[Entry, ...] = (
         (Option("url", "the server, `https://prometheus.example.com`", required=True),),
         planes=(Plane("all", "", "the Prometheus server, wherever you run it"),),
         target="the query, in PromQL",
+        proven="a server of ours that has the query API",
     ),
     Entry(
         "datadog",

@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 
 from orchestrator.cli.catalog import anchor, ours, renewed
-from orchestrator.cli.commands.providers import proof
 from providers import base, calls, registry
 from providers.catalog import Part
 
@@ -164,7 +163,7 @@ def test_the_page_names_every_provider_and_option() -> None:
 
 def test_the_page_says_of_each_provider_what_it_was_tested_against() -> None:
     """Nothing is offered of which nobody can say that it works."""
-    assert [entry.name for entry in ours() if not proof(entry)] == []
+    assert [entry.name for entry in ours() if not entry.proven] == []
     assert "nothing yet" not in PAGE.read_text(encoding="utf-8")
 
 

@@ -7,7 +7,7 @@ import json
 import re
 from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime
-from typing import Any
+from functools import cache
 from urllib.parse import parse_qs, urlencode
 from xml.etree import ElementTree as Xml
 
@@ -116,24 +116,19 @@ async def test_too_few_data_are_neither_yes_nor_no(aws: Counting) -> None:
 
 
 async def test_a_composite_alarm_is_one_too(aws: Counting) -> None:
-    """CloudWatch tells of them only where they are asked for."""
-    name, child = fresh("all"), await asyncio.to_thread(alarm, "ALARM")
-    bodies: list[bytes] = []
-    plain = aws.forward
+    """CloudWatch tells of them only where they are asked for. (moto has none: the proxy answers.)"""
+    asked: list[bytes] = []
+    one = {"AlarmName": "all", "StateValue": "ALARM", "StateReason": "errors is in ALARM"}
+    times = {"StateTransitionedTimestamp": 1772331000, "StateUpdatedTimestamp": 1772332000}
 
-    def forward(method: str, path: str, body: bytes, headers: list[tuple[str, str]]) -> Any:
-        bodies.append(body)
-        return plain(method, path, body, headers)
+    def meant(_method: str, _path: str, body: bytes) -> bool:
+        asked.append(body)
+        return True
 
-    aws.forward = forward  # type: ignore[method-assign]
-    cloudwatch = sdk("cloudwatch")
-    await asyncio.to_thread(cloudwatch.put_composite_alarm, AlarmName=name, AlarmRule=f'ALARM("{child}")')
-    await asyncio.to_thread(
-        cloudwatch.set_alarm_state, AlarmName=name, StateValue="ALARM", StateReason=f"{child} is in ALARM"
-    )
-    sign = await signal("cloudwatch", name, aws.url).read()
-    assert (sign.active, sign.text) == (True, f"{child} is in ALARM")
-    assert json.loads(bodies[0])["AlarmTypes"] == ["MetricAlarm", "CompositeAlarm"]
+    aws.mischief.append(Mischief(meant, 1, said(200, CompositeAlarms=[one | times])))
+    sign = await signal("cloudwatch", "all", aws.url).read()
+    assert sign == Sign(True, "errors is in ALARM", datetime(2026, 3, 1, 2, 10, tzinfo=UTC))
+    assert json.loads(asked[0])["AlarmTypes"] == ["MetricAlarm", "CompositeAlarm"]
 
 
 async def test_an_alarm_that_cannot_be_evaluated_says_nothing(aws: Counting) -> None:
@@ -211,31 +206,47 @@ async def test_without_a_support_plan_nothing_is_known(health: Health) -> None:
         await signal("aws-health", "EC2", f"http://{health.at}").read()
 
 
+def empty_group() -> str:
+    """An Auto Scaling group without instances."""
+    name = fresh("gpus")
+    sdk("ec2").create_launch_template(LaunchTemplateName=name, LaunchTemplateData={"InstanceType": "g5.xlarge"})
+    sdk("autoscaling").create_auto_scaling_group(
+        AutoScalingGroupName=name,
+        MinSize=0,
+        MaxSize=5,
+        DesiredCapacity=0,
+        LaunchTemplate={"LaunchTemplateName": name},
+        VPCZoneIdentifier=network()[1][0],
+    )
+    return name
+
+
+@cache
+def machines() -> tuple[str, ...]:
+    """Three Spot Instances: making them takes moto seconds."""
+    image = sdk("ec2").describe_images(Owners=["amazon"])["Images"][0]["ImageId"]
+    asked = sdk("ec2").request_spot_instances(
+        InstanceCount=3, LaunchSpecification={"ImageId": image, "InstanceType": "g5.xlarge"}
+    )
+    return tuple(sorted(each["InstanceId"] for each in asked["SpotInstanceRequests"]))
+
+
+@cache
+def group() -> str:
+    """An Auto Scaling group that has two of the machines."""
+    name = empty_group()
+    sdk("autoscaling").attach_instances(AutoScalingGroupName=name, InstanceIds=list(machines()[:2]))
+    return name
+
+
 class Spot:
     """An Auto Scaling group of Spot Instances at moto, which takes none back and knows no filter by instance: the
     proxy does both, in EC2's own XML."""
 
     def __init__(self, proxy: Counting) -> None:
         self.proxy = proxy
-        self.group = fresh("gpus")
+        self.group, self.instances = group(), machines()
         self.codes: dict[str, str] = {}
-        image = sdk("ec2").describe_images(Owners=["amazon"])["Images"][0]["ImageId"]
-        asked = sdk("ec2").request_spot_instances(
-            InstanceCount=3, LaunchSpecification={"ImageId": image, "InstanceType": "g5.xlarge"}
-        )
-        self.instances = sorted(each["InstanceId"] for each in asked["SpotInstanceRequests"])
-        sdk("ec2").create_launch_template(
-            LaunchTemplateName=self.group, LaunchTemplateData={"ImageId": image, "InstanceType": "g5.xlarge"}
-        )
-        sdk("autoscaling").create_auto_scaling_group(
-            AutoScalingGroupName=self.group,
-            MinSize=0,
-            MaxSize=5,
-            DesiredCapacity=0,
-            LaunchTemplate={"LaunchTemplateName": self.group},
-            VPCZoneIdentifier=network()[1][0],
-        )
-        sdk("autoscaling").attach_instances(AutoScalingGroupName=self.group, InstanceIds=self.instances[:2])
         self._plain = proxy.forward
         proxy.forward = self.forward  # type: ignore[method-assign]
 
@@ -317,14 +328,9 @@ async def test_a_group_that_is_not_there_is_told_and_one_without_instances_is_si
     """A slip in its name must not look like silence."""
     with pytest.raises(NotFound, match="there is no Auto Scaling group nobody"):
         await signal("spot", "nobody", aws.url).read()
-    await asyncio.to_thread(
-        sdk("autoscaling").detach_instances,
-        AutoScalingGroupName=spot.group,
-        InstanceIds=spot.instances[:2],
-        ShouldDecrementDesiredCapacity=True,
-    )
     spot.codes = dict.fromkeys(spot.instances, "marked-for-termination")
-    assert await spot.signal().read() == Sign(False, "no notice")
+    empty = await asyncio.to_thread(empty_group)
+    assert await signal("spot", empty, aws.url).read() == Sign(False, "no notice")
 
 
 @pytest.mark.parametrize(

@@ -22,28 +22,6 @@ SPREADS: dict[Shares, str] = {
     Shares.WEIGHTED: "any shares, in percent",
 }
 """What a steering can express, in words."""
-_MODELS = "a server of ours that holds each request against the SDK's own model"
-TESTED: dict[str, str] = {
-    "arc": _MODELS,
-    "artifacts": "a server of ours that has what stores say of objects",
-    "asg": "a server emulator (moto 5)",
-    "cloud-dns": "a server of ours that speaks the REST API",
-    "cloud-run": "a server of ours that speaks the SDK's gRPC",
-    "ecs": "a server emulator (moto 5)",
-    "elb": "a server emulator (moto 5)",
-    "global-accelerator": _MODELS,
-    "kubernetes": "a server of ours; a real API server where its programs are at hand",
-    "local": "the local world itself",
-    "prometheus": "a server of ours that has the query API",
-    "replication-lag": "a server of ours that has the query API",
-    "rfc2136": "BIND 9.18, Knot DNS 3.2, PowerDNS 4.7",
-    "route53": "a server of ours that makes all changes of a batch, or none",
-    "route53-recovery": "a server of ours that makes all changes of a batch, or none",
-    "sagemaker": _MODELS,
-    "sagemaker-variants": _MODELS,
-    "vertex": "a server of ours that speaks the REST API",
-}
-"""What the tests of a provider speak to, where its entry does not say so itself."""
 
 
 def complete_providers(incomplete: str) -> list[str]:
@@ -100,19 +78,13 @@ def described(entry: Entry) -> dict[str, Any]:
             {"calls": each.calls, "domain": each.domain or None, "source": each.source} for each in entry.planes
         ],
         "extra": entry.extra or None,
-        "tested_against": proof(entry) or None,
+        "tested_against": entry.proven or None,
     }
 
 
 def by_need(entry: Entry) -> tuple[Option, ...]:
     """The options of *entry*, required ones first, else as they stand there."""
     return tuple(sorted(entry.options, key=lambda option: not option.required))
-
-
-def proof(entry: Entry) -> str:
-    """What the tests of *entry* speak to; empty where nobody has said so."""
-    ours = entry.factory.startswith("providers.")
-    return entry.proven or (TESTED.get(entry.name, "") if ours else "")
 
 
 def lives(plane: Plane) -> str:
@@ -198,7 +170,7 @@ def _wanted(entry: Entry) -> Iterator[tuple[str, str]]:
     if entry.takes:
         yield "steering may have", ", ".join(entry.takes)
     yield "to install", f"pip install 'failover-orchestrator[{entry.extra}]'" if entry.extra else "nothing more"
-    if proof(entry):
-        yield "tested against", proof(entry)
+    if entry.proven:
+        yield "tested against", entry.proven
     if entry.free_options:
         yield "options", "of any name"

@@ -46,7 +46,9 @@ class _Surroundings:
     notes: tuple[str, ...]
 
 
-async def inventory(contexts: tuple[str, ...] = (), *, kubeconfig: str = "", namespaces: tuple[str, ...] = ()) -> Inventory:
+async def inventory(
+    contexts: tuple[str, ...] = (), *, kubeconfig: str = "", namespaces: tuple[str, ...] = ()
+) -> Inventory:
     """Model servers in the clusters of *contexts*; none given: the current one. *namespaces*: those alone.
 
     Raises NotFound for a context that there is not, and what ``errors.translate`` says where nothing could be read.
@@ -71,7 +73,8 @@ async def _cluster(sweep: Sweep, cluster: Cluster, namespaces: tuple[str, ...]) 
     servers = [(kind, each) for kind, each in workloads if _serves(each)]
     if not servers:
         return []
-    services, ingresses = [], []
+    services: list[Object] = []
+    ingresses: list[Object] = []
     for place in places:
         services += await sweep.part(_listed(cluster, "", "services", place), ())
         ingresses += await sweep.part(_listed(cluster, "networking.k8s.io", "ingresses", place), ())
@@ -101,21 +104,21 @@ def _page(group: str, plural: str, namespace: str, more: str, api: ApiClient) ->
     query: dict[str, Any] = {"limit": _PAGE, "_request_timeout": WITHIN} | ({"_continue": more} if more else {})
     if group:
         # Without the SDK's models, which refuse a whole list for one object that a newer server words otherwise.
-        custom = CustomObjectsApi(api)  # type: ignore[no-untyped-call]
+        custom = CustomObjectsApi(api)
+        page: Any
         if namespace:
-            page: Object = custom.list_namespaced_custom_object(group, "v1", namespace, plural, **query)
+            page = custom.list_namespaced_custom_object(group, "v1", namespace, plural, **query)
         else:
             page = custom.list_cluster_custom_object(group, "v1", plural, **query)
-        return page
-    core = CoreV1Api(api)  # type: ignore[no-untyped-call]
+        return dict(page)
+    core = CoreV1Api(api)
     if plural == "nodes":
         listed: Any = core.list_node(**query)
     elif namespace:
         listed = core.list_namespaced_service(namespace, **query)
     else:
         listed = core.list_service_for_all_namespaces(**query)
-    plain: Object = api.sanitize_for_serialization(listed)  # type: ignore[no-untyped-call]
-    return plain
+    return dict(api.sanitize_for_serialization(listed))
 
 
 # ------------------------------------------------------------------ what is a model server
@@ -130,8 +133,9 @@ def _words(workload: Object) -> Iterator[str]:
     template = workload.get("spec", {}).get("template", {})
     for container in template.get("spec", {}).get("containers") or ():
         image = str(container.get("image", "")).partition("@")[0]
-        path, slash, last = image.rpartition("/")
-        yield f"{path.partition('/')[2] if '.' in path.partition('/')[0] else path}{slash}{last.partition(':')[0]}".lower()
+        path, _, last = image.rpartition("/")
+        registry, _, rest = path.partition("/")
+        yield f"{rest if '.' in registry or ':' in registry else path}/{last.partition(':')[0]}".lower()
     for labels in (workload["metadata"].get("labels") or {}, template.get("metadata", {}).get("labels") or {}):
         for name in _LABELS:
             yield str(labels.get(name, "")).lower()
@@ -143,9 +147,10 @@ def _endpoint(cluster: Cluster, kind: str, workload: Object, around: _Surroundin
     options = {"context": cluster.context, "kubeconfig": cluster.kubeconfig}
     labels = spec.get("template", {}).get("metadata", {}).get("labels") or {}
     services = [each for each in around.services if _selects(each, namespace, labels)]
-    ingresses = [each for each in around.ingresses if _leads(each, namespace, {s["metadata"]["name"] for s in services})]
+    called = {str(each["metadata"]["name"]) for each in services}
+    ingresses = [each for each in around.ingresses if _leads(each, namespace, called)]
     hosts = tuple(dict.fromkeys(bare(at) for each in (*ingresses, *services) for at in _addresses(each)))
-    names, secure = _names(ingresses, {each["metadata"]["name"] for each in services})
+    names, secure = _names(ingresses, called)
     # A Service's own port counts where no Ingress stands before it.
     port = None if ingresses else _port(services)
     scheme = "https" if (secure if ingresses else port in {443, 8443}) else "http"
