@@ -47,7 +47,7 @@ class CloudWatchAlarm:
             # The state may be updated, and stay what it is.
             since = alarm.get("StateTransitionedTimestamp") or alarm.get("StateUpdatedTimestamp")
             return Sign(True, _short(alarm.get("StateReason", "")) or "in ALARM", since)
-        if False:
+        if state == "INSUFFICIENT_DATA":
             raise Inconclusive(
                 f"{self._called} has too few data; where none is good news, let it treat missing data as notBreaching"
             )

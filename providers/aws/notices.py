@@ -4,9 +4,9 @@ The notice itself goes to the instance and to EventBridge, two minutes ahead and
 (https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/spot-instance-termination-notices.html). Who is neither sees it at
 the status of the instance's Spot request: with the interruption behaviour *terminate* it says at once that the capacity
 is gone, while the instance runs on for these two minutes; else the instance is marked first
-(https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/spot-request-status.html). Asked every half minute, about a minute
-and a half is left: enough to lead traffic away, not to warm a standby. A recommendation to rebalance, which may come
-earlier, can be read nowhere but in EventBridge and on the instance.
+(https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/spot-instances-request-status-lifecycle.html). Asked every half
+minute, about a minute and a half is left: enough to lead traffic away, not to warm a standby. A recommendation to
+rebalance, which may come earlier, can be read nowhere but in EventBridge and on the instance.
 
 It may: ``autoscaling:DescribeAutoScalingGroups``, ``ec2:DescribeSpotInstanceRequests``.
 """
@@ -35,11 +35,13 @@ TAKEN = frozenset(
         "instance-stopped-by-price",
     }
 )
-"""The statuses of a request whose instance AWS takes. That a person stopped it is no notice."""
+"""The statuses of a request whose instance AWS takes. That a person stopped it is no notice, though while
+it stops it may be marked alike."""
 _AT_ONCE = 200
 """Values that a filter of EC2 takes."""
-_GONE = ("Terminat", "Detach", "Standby", "Warmed")
-"""How the lifecycle states begin of instances that do not serve, whatever becomes of them."""
+_GONE = ("Terminated", "Detach", "Standby", "EnteringStandby", "Warmed")
+"""How the lifecycle states begin of instances that do not serve, whatever becomes of them. One that the group
+terminates may be one that AWS takes back."""
 
 
 class SpotNotices:
