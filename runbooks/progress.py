@@ -236,6 +236,11 @@ def switched(plan: Plan, progress: Progress, *, planned: bool) -> Progress:
     return progress
 
 
+def unwanted(progress: Progress, step_id: str) -> bool:
+    """Whether a step whose turn had come, and that has not begun, is no part of the move any more."""
+    return step_id in progress.left_out and progress.state(step_id) is StepState.PENDING
+
+
 def ended_here(plan: Plan, progress: Progress, why: str) -> Progress:
     """*progress* of a preparation that goes no further, and puts nothing back: what is done stands, for what comes.
 

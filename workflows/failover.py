@@ -19,7 +19,7 @@ with workflow.unsafe.imports_passed_through():
     from orchestrator.core.steering import Routing
     from runbooks.course import Close, Do, Hold, Undo, next_actions, released
     from runbooks.plan import Analyse, Approve, Converge, Steer, Step, Tell, Verify, Wait
-    from runbooks.progress import Event, StepState, advance, begin, ended_here
+    from runbooks.progress import Event, StepState, advance, begin, ended_here, unwanted
     from workflows import acting, early, options, reading
     from workflows.attempting import Attempts, StepFailed
     from workflows.finishing import to_the_end
@@ -209,6 +209,8 @@ class FailoverWorkflow:
                     # A person had it tried again, and the attempt before may have landed.
                     raise StepFailed("Transient", again)
                 return
+            if unwanted(self._progress, step.id):
+                return  # the run was switched while it looked: another step takes this one's place
             self._progress = advance(self._progress, step.id, Event.START)
             self._story.note(Mark.STEP_STARTED, step.text, step.id)
             self._began[step.id] = began

@@ -18,6 +18,8 @@ from orchestrator.runtime.processes import end, spawn
 log = structlog.get_logger()
 
 START_S = 20.0
+STARTS = 3
+"""The server chooses ports for its parts, and somebody may take one before it listens: then it is started again."""
 
 
 class EmbeddedFailed(FailoverError):
@@ -71,15 +73,19 @@ class EmbeddedTemporal:
         return command
 
     async def start(self) -> None:
-        """Start, and return when it takes connections. Raises EmbeddedFailed."""
+        """Start, and return when it takes connections. Raises EmbeddedFailed, at once where its own port is taken."""
         logfile = Path("/dev/null")
         if self.state is not None:
             self.state.mkdir(parents=True, exist_ok=True)
             logfile = self.state / "temporal.log"
-        self.process = await spawn(*self._command(), log=logfile)
+        self.process, starts = await spawn(*self._command(), log=logfile), 1
         deadline = asyncio.get_running_loop().time() + START_S
         while asyncio.get_running_loop().time() < deadline:
             if self.process.returncode is not None:
+                if starts < STARTS and self._may_listen():
+                    log.warning("temporal.again", address=self.address, status=self.process.returncode)
+                    self.process, starts = await spawn(*self._command(), log=logfile), starts + 1
+                    continue
                 raise EmbeddedFailed(
                     f"the embedded Temporal server ended with status {self.process.returncode}: see {logfile}"
                 )
@@ -91,6 +97,15 @@ class EmbeddedTemporal:
             await asyncio.sleep(0.02)
         await self.stop()
         raise EmbeddedFailed(f"the embedded Temporal server did not start within {START_S:g} s: see {logfile}")
+
+    def _may_listen(self) -> bool:
+        """Whether its own port is free: then it ended for another one."""
+        with contextlib.closing(socket.socket()) as probe:
+            try:
+                probe.bind(("127.0.0.1", self.port))
+            except OSError:
+                return False
+            return True
 
     async def stop(self) -> None:
         """End it; what it knew is in its database."""

@@ -25,7 +25,7 @@ from runbooks.plan import (
     Verify,
     Wait,
 )
-from runbooks.progress import Event, StepState, advance, begin
+from runbooks.progress import Event, StepState, advance, begin, unwanted
 from runbooks.simulate.doing import FINAL, OVERTAKEN, Ballot, Doing, endpoint_of, told, told_back
 from runbooks.simulate.facts import Ended
 from runbooks.simulate.hands import Course, Hands, Result, StepFailed, Task
@@ -157,6 +157,9 @@ class Run:
                 self._failed(doing, "Transient", again)
             else:
                 self._over(doing)
+            return
+        if unwanted(self.progress, step.id):
+            self._over(doing)
             return
         self.progress = advance(self.progress, step.id, Event.START)
         match step.work:

@@ -17,7 +17,7 @@ from runbooks.simulate.history import Violation
 from runbooks.simulate.invariants import INVARIANTS
 from runbooks.simulate.telling import play
 
-ENOUGH = 400
+ENOUGH = 3000
 """Histories within which every break is found."""
 MUST_HAPPEN = (
     "automation: go",
