@@ -177,7 +177,13 @@ COMMANDS: tuple[tuple[str, Callable[..., None]], ...] = (
 )
 """Every command of the first level with its panel."""
 
-GROUPS = ((drills.app, REHEARSE), (runbooks.app, REHEARSE), (breakglass.app, STEER), (revisions.app, START), (discover.app, START))
+GROUPS = (
+    (drills.app, REHEARSE),
+    (runbooks.app, REHEARSE),
+    (breakglass.app, STEER),
+    (revisions.app, START),
+    (discover.app, START),
+)
 """The groups of commands, each with its panel."""
 
 _EPILOG = "Exit statuses: " + "; ".join(f"{int(status)} {meaning}" for status, meaning in MEANING.items()) + "."

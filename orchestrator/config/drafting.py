@@ -7,6 +7,7 @@ in ``.invalid`` (RFC 2606), so that nobody is ever asked by mistake.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -19,6 +20,8 @@ NOWHERE = "unknown/region"
 TTL_S = 30
 MOST_TTL_S = 60
 """A longer TTL is not taken over: clients would keep a dead endpoint that long."""
+_PLAIN = re.compile(r"[a-z][a-z0-9-]*")
+_WORDS = frozenset({"yes", "no", "on", "off", "true", "false", "null", "y", "n"})
 _DNS = frozenset({"route53", "cloud-dns"})
 
 
@@ -77,13 +80,18 @@ def _text(value: str) -> str:
     return json.dumps(value)
 
 
+def _id(value: str) -> str:
+    """*value* as YAML reads it back as text: ``no`` and ``0`` are something else without quotes."""
+    return value if _PLAIN.fullmatch(value) and value not in _WORDS else _text(value)
+
+
 def _region(endpoint: FoundEndpoint) -> str:
     return endpoint.region if DOMAIN.fullmatch(endpoint.region) else NOWHERE
 
 
 def _service(page: _Page, service: FoundService) -> None:
     place = f"services[{service.id}]"
-    page.add(f"  - id: {service.id}  # {comment(service.because)}")
+    page.add(f"  - id: {_id(service.id)}  # {comment(service.because)}")
     name = host_name(service.name) if service.name else None
     if name is None:
         page.gap(f"    name: {service.id}.invalid", f"{place}.name", "the host name that clients call")
@@ -105,7 +113,7 @@ def _service(page: _Page, service: FoundService) -> None:
     for index, endpoint in enumerate(service.endpoints):
         here = f"{place}.endpoints[{ids[index]}]"
         own = service.own[index] if index < len(service.own) else ""
-        page.add(f"      - id: {ids[index]}  # {comment(endpoint.says)}")
+        page.add(f"      - id: {_id(ids[index])}  # {comment(endpoint.says)}")
         page.add(*(f"        # note: {comment(note)}" for note in endpoint.notes))
         _address(page, here, endpoint, own, name or "")
         if answers[index] is not None:
@@ -166,11 +174,16 @@ def _address(page: _Page, here: str, endpoint: FoundEndpoint, own: str, name: st
         guess = "  # guessed: by its load balancer" if host != own else ""
         page.add(f"        url: {_text(f'{endpoint.scheme}://{shown}{port}')}{guess}")
     else:
-        page.gap(f"        url: https://{slug(_region(endpoint))}.invalid", f"{here}.url", "its own address, not the name that moves")
+        page.gap(
+            f"        url: https://{slug(_region(endpoint))}.invalid",
+            f"{here}.url",
+            "its own address, not the name that moves",
+        )
     if host and host != own and name and name != host:
         # A load balancer's own name is on no certificate, and often in no rule.
         sni = f", sni: {_text(name)}" if endpoint.scheme == "https" else ""
-        page.add(f"        probes: [{{id: http, host: {_text(name)}{sni}}}]  # guessed: it serves under this name only")
+        as_name = f"{{id: http, host: {_text(name)}{sni}}}"
+        page.add(f"        probes: [{as_name}]  # guessed: it serves under this name only")
     if _region(endpoint) == NOWHERE:
         page.gap(f"        region: {NOWHERE}", f"{here}.region", "cloud/region where it stands; add it to regions")
     else:
@@ -252,4 +265,4 @@ def _options(page: _Page, place: str, steering: FoundSteering) -> Iterator[str]:
         yield f"        {name}: {_text(value)}"
     for name, what in steering.missing:
         page.missing.append(f"{place}.steering.options.{name}: {what}")
-        yield f"        {name}: \"https://fill-in.invalid/{slug(name)}\"  # fill in: {comment(what)}"
+        yield f'        {name}: "https://fill-in.invalid/{slug(name)}"  # fill in: {comment(what)}'

@@ -30,10 +30,10 @@ from providers.inventory import (
     FoundWorkload,
     Inventory,
     Options,
-    Sweep,
     bare,
     tagged,
 )
+from providers.sweep import Sweep
 
 _GLOBAL = "us-east-1"
 """What Route 53 is signed for."""
@@ -46,9 +46,9 @@ _AT_ONCE = 10
 @dataclass(frozen=True, slots=True)
 class _Balancer:
     host: str
-    zone: str
-    both: bool
-    """It answers by IPv6, too."""
+    alias: str
+    """The target that an alias to it has."""
+    internal: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +97,7 @@ def _default_region(profile: str) -> str:
 
 
 async def _region(sweep: Sweep, way: Way) -> list[FoundEndpoint]:
-    fronts = await sweep.part(_fronts(way.to("elbv2")), _Fronts())
+    fronts = await sweep.part(_fronts(sweep, way.to("elbv2")), _Fronts())
     found = await asyncio.gather(
         sweep.part(_ecs(way, fronts), []),
         sweep.part(_groups(way.to("autoscaling"), fronts), []),
@@ -129,28 +129,22 @@ async def _pages(
 # ------------------------------------------------------------------ load balancers
 
 
-async def _fronts(way: Way) -> _Fronts:
+async def _fronts(sweep: Sweep, way: Way) -> _Fronts:
     balancers: dict[str, _Balancer] = {}
     page = ("Marker", "NextMarker")
     async for each in _pages(way, "list load balancers", "describe_load_balancers", page, "LoadBalancers"):
         if each.get("DNSName"):
-            both = str(each.get("IpAddressType", "ipv4")).startswith("dualstack")
-            balancers[each["LoadBalancerArn"]] = _Balancer(
-                bare(each["DNSName"]), str(each.get("CanonicalHostedZoneId", "")), both
-            )
+            balancers[each["LoadBalancerArn"]] = _balancer(each)
     heard: dict[str, tuple[str, int | None]] = {}
-    names: dict[str, set[str]] = defaultdict(set)
+    names: dict[str, tuple[str, ...]] = {}
     groups = [each async for each in _pages(way, "list target groups", "describe_target_groups", page, "TargetGroups")]
     for arn in sorted({arn for each in groups for arn in each.get("LoadBalancerArns", ())}):
         of = {"LoadBalancerArn": arn}
-        listeners = [each async for each in _pages(way, "list listeners", "describe_listeners", page, "Listeners", **of)]
+        reading = _pages(way, "list listeners", "describe_listeners", page, "Listeners", **of)
+        listeners = [each async for each in reading]
         heard[arn] = _heard(listeners)
-        for listener in listeners:
-            if listener.get("Protocol") in {"HTTP", "HTTPS"}:
-                of = {"ListenerArn": listener["ListenerArn"]}
-                async for rule in _pages(way, "list listener rules", "describe_rules", page, "Rules", **of):
-                    for group in _forwards(rule):
-                        names[group].update(_hosts(rule))
+        by_rule = [str(each["ListenerArn"]) for each in listeners if each.get("Protocol") in {"HTTP", "HTTPS"}]
+        names |= await sweep.part(_named(way, by_rule), {})
     found = _Fronts()
     for each in groups:
         arn = next(iter(each.get("LoadBalancerArns", ())), "")
@@ -160,9 +154,32 @@ async def _fronts(way: Way) -> _Fronts:
             scheme,
             port,
             str(each.get("HealthCheckPath") or ""),
-            tuple(sorted(names[each["TargetGroupArn"]])),
+            names.get(each["TargetGroupArn"], ()),
         )
     return found
+
+
+def _balancer(each: Mapping[str, Any]) -> _Balancer:
+    """An alias to an Application Load Balancer names it with ``dualstack.``, one to a Network Load Balancer does not
+    (https://docs.aws.amazon.com/Route53/latest/DeveloperGuide/resource-record-sets-values-alias.html)."""
+    host, zone = bare(each["DNSName"]), str(each.get("CanonicalHostedZoneId") or "")
+    word = "alias46" if str(each.get("IpAddressType", "ipv4")).startswith("dualstack") else "alias"
+    prefix = "dualstack." if each.get("Type") == "application" else ""
+    return _Balancer(host, f"{word}:{zone}/{prefix}{host}." if zone else "", each.get("Scheme") == "internal")
+
+
+async def _named(way: Way, listeners: list[str]) -> dict[str, tuple[str, ...]]:
+    """The host names by which rules of these listeners lead to target groups. One that any name leads to has none."""
+    found: dict[str, set[str]] = defaultdict(set)
+    open_: set[str] = set()
+    for arn in listeners:
+        of = {"ListenerArn": arn}
+        async for rule in _pages(way, "list listener rules", "describe_rules", ("Marker", "NextMarker"), "Rules", **of):
+            hosts = _hosts(rule)
+            for group in _forwards(rule):
+                found[group] |= hosts
+                open_ |= set() if hosts else {group}
+    return {group: tuple(sorted(hosts)) for group, hosts in found.items() if group not in open_}
 
 
 def _forwards(rule: Mapping[str, Any]) -> set[str]:
@@ -188,8 +205,7 @@ def _hosts(rule: Mapping[str, Any]) -> set[str]:
 def _heard(listeners: Iterable[Mapping[str, Any]]) -> tuple[str, int | None]:
     """Scheme and port by which clients come in: TLS before plain, the usual port before others."""
     ways = sorted(
-        (each.get("Protocol") not in {"HTTPS", "TLS"}, each.get("Port") not in {443, 80}, int(each.get("Port") or 0))
-        for each in listeners
+        (not _is_tls(each), each.get("Port") not in {443, 80}, int(each.get("Port") or 0)) for each in listeners
     )
     if not ways:
         return "https", None
@@ -198,20 +214,27 @@ def _heard(listeners: Iterable[Mapping[str, Any]]) -> tuple[str, int | None]:
     return scheme, None if port == {"http": 80, "https": 443}[scheme] else port
 
 
+def _is_tls(listener: Mapping[str, Any]) -> bool:
+    """A listener that ends TLS, or passes it on by the port that it usually has."""
+    return listener.get("Protocol") in {"HTTPS", "TLS"} or (
+        listener.get("Protocol") == "TCP" and listener.get("Port") == 443
+    )
+
+
 def _behind(front: _Front | None) -> dict[str, Any]:
     """What a load balancer tells of the endpoint behind it."""
     if front is None or front.balancer is None:
         return {"health": front.health if front else "", "notes": ("no load balancer of it was found",)}
     balancer = front.balancer
-    word = "alias46" if balancer.both else "alias"
-    answer = Answer("target", (f"{word}:{balancer.zone}/dualstack.{balancer.host}.",)) if balancer.zone else None
+    internal = "its load balancer is internal: what probes it has to stand in its network"
     return {
         "hosts": (balancer.host,),
         "scheme": front.scheme,
         "port": front.port,
         "health": front.health,
         "names": front.names,
-        "answer": answer,
+        "answer": Answer("target", (balancer.alias,)) if balancer.alias else None,
+        "notes": (internal,) if balancer.internal else (),
     }
 
 
@@ -280,7 +303,8 @@ async def _sagemaker(sweep: Sweep, way: Way) -> list[FoundEndpoint]:
     async for each in _pages(way, "list SageMaker endpoints", "list_endpoints", page, "Endpoints"):
         name, arn = str(each["EndpointName"]), each["EndpointArn"]
         what = f"the SageMaker endpoint {name} in {way.region}"
-        reply = await way.read(f"read {what}", "describe_endpoint", EndpointName=name)
+        reading = way.read(f"read {what}", "describe_endpoint", EndpointName=name)
+        reply = await sweep.part(reading, {})  # it may be gone by now
         tags = (await sweep.part(way.read(f"read the tags of {what}", "list_tags", ResourceArn=arn), {})).get(
             "Tags", ()
         )

@@ -22,15 +22,15 @@ from providers.inventory import (
     FoundWorkload,
     Inventory,
     Options,
-    Sweep,
     bare,
     tagged,
 )
+from providers.sweep import Sweep
 
 Body = Mapping[str, Any]
 _FENCE = (
-    "where the fence is kept: the id of a TXT record set of Azure DNS (/subscriptions/...), or a document: azblob:, s3:, "
-    "gs:, https:"
+    "where the fence is kept: the id of a TXT record set of Azure DNS (/subscriptions/...), or a document: azblob:, "
+    "s3:, gs:, https:"
 )
 
 
@@ -80,16 +80,16 @@ def _app(app: Body, options: Options) -> FoundEndpoint:
     configuration = properties.get("configuration") or {}
     ingress = configuration.get("ingress") or {}
     scale = (properties.get("template") or {}).get("scale") or {}
-    custom = [bare(str(each["name"])) for each in ingress.get("customDomains") or () if each.get("name")]
     host = bare(str(ingress.get("fqdn") or ""))
     return FoundEndpoint(
         name,
         f"azure/{region}",
         f"container app {name} in {region}",
-        FoundWorkload("container-apps", str(app["id"]), (("region", region), *options), int(scale.get("minReplicas") or 0)),
+        FoundWorkload(
+            "container-apps", str(app["id"]), (("region", region), *options), int(scale.get("minReplicas") or 0)
+        ),
         hosts=(host,) if host else (),
         own=host,
-        names=(host, *custom) if custom else (),
         tag=tagged((app.get("tags") or {}).items()),
         notes=tuple(_notes(configuration, ingress)),
     )
@@ -101,6 +101,9 @@ def _notes(configuration: Body, ingress: Body) -> list[str]:
         found.append("it has no ingress, so nothing leads to it")
     elif not ingress.get("external"):
         found.append("its ingress is internal: what probes it has to stand in its network")
+    custom = [bare(str(each["name"])) for each in ingress.get("customDomains") or () if each.get("name")]
+    if custom:
+        found.append(f"it also serves {', '.join(custom)}")
     if str(configuration.get("activeRevisionsMode") or "Single") != "Single":
         found.append("it has several active revisions: container-apps scales an app with one; see docs/providers.md")
     return found

@@ -26,10 +26,10 @@ from providers.inventory import (
     FoundWorkload,
     Inventory,
     Options,
-    Sweep,
     bare,
     tagged,
 )
+from providers.sweep import Sweep
 
 RUN = "https://run.googleapis.com"
 DNS = "https://dns.googleapis.com"

@@ -10,7 +10,7 @@ from orchestrator.config import findings, parse
 from orchestrator.config.drafting import drafted
 from orchestrator.core.errors import BadInput
 from orchestrator.core.topology import Mode
-from providers.aws.inventory import inventory
+from providers.aws.inventory import _balancer, _heard, inventory
 from providers.base import Forbidden, Unauthenticated
 from providers.inventory import FoundService, Inventory
 from real.inventory_aws import Account, watched
@@ -30,7 +30,7 @@ def the(found: Inventory, name: str) -> FoundService:
 
 
 async def test_services_behind_a_weighted_name_are_one_service() -> None:
-    """Two ECS services of different names, behind one weighted name by way of names of their own, are one service."""
+    """Two ECS services of different names, each with a name of its own behind one weighted name, are one service."""
     made = Account()
     first, second = fresh("chat"), fresh("llm")
     eu, us = made.ecs(EU, first, count=3), made.ecs(US, second, count=1)
@@ -41,7 +41,10 @@ async def test_services_behind_a_weighted_name_are_one_service() -> None:
     service = the(await looked(EU, US), first)
     assert service.name == f"chat.{domain}"
     assert service.own == (f"eu.{domain}", f"us.{domain}")
-    assert [(each.region, bool(each.share)) for each in service.endpoints] == [(f"aws/{EU}", True), (f"aws/{US}", False)]
+    assert [(each.region, bool(each.share)) for each in service.endpoints] == [
+        (f"aws/{EU}", True),
+        (f"aws/{US}", False),
+    ]
     assert service.steering is not None
     assert dict(service.steering.options)["zone_id"] == zone
     workloads = [each.workload for each in service.endpoints]
@@ -110,6 +113,33 @@ async def test_what_shares_a_load_balancer_without_rules_is_not_guessed() -> Non
     assert any(f"api.{domain} leads to what several share" in each for each in found.remarks)
 
 
+async def test_rules_that_may_not_be_read_cost_only_themselves() -> None:
+    """Without the right to read listener rules, load balancers are still found, and the right is named."""
+    made, name = Account(), fresh("rules")
+    zone, domain = made.zone()
+    made.alias(zone, f"chat.{domain}", made.ecs(EU, name))
+    with watched(denied="DescribeRules") as way:
+        found = await looked(EU, endpoint=way.url)
+    assert the(found, name).name == f"chat.{domain}"
+    assert any("some:DescribeRules" in each for each in found.left_out)
+
+
+def test_an_alias_is_written_as_aws_writes_it() -> None:
+    """'dualstack.' is for application load balancers alone; what answers by IPv6 has both types."""
+    one = {"DNSName": "LB-1.elb.amazonaws.com", "CanonicalHostedZoneId": "Z1", "Type": "application"}
+    assert _balancer(one).alias == "alias:Z1/dualstack.lb-1.elb.amazonaws.com."
+    assert _balancer(one | {"IpAddressType": "dualstack"}).alias == "alias46:Z1/dualstack.lb-1.elb.amazonaws.com."
+    assert _balancer(one | {"Type": "network"}).alias == "alias:Z1/lb-1.elb.amazonaws.com."
+
+
+def test_clients_come_in_by_tls_where_they_can() -> None:
+    """The listener with TLS counts, then the usual port; TCP on 443 passes TLS on."""
+    plain = {"Protocol": "HTTP", "Port": 80}
+    assert _heard([plain, {"Protocol": "HTTPS", "Port": 8443}]) == ("https", 8443)
+    assert _heard([plain, {"Protocol": "TCP", "Port": 443}]) == ("https", None)
+    assert _heard([plain, {"Protocol": "HTTP", "Port": 8080}]) == ("http", None)
+
+
 async def test_sagemaker_endpoints_are_found_with_their_variants() -> None:
     """A variant of a SageMaker endpoint is an endpoint whose address a person has to give."""
     made, name = Account(), fresh("voice")
@@ -122,14 +152,16 @@ async def test_sagemaker_endpoints_are_found_with_their_variants() -> None:
 
 
 async def test_many_are_found_page_by_page() -> None:
-    """More services than one page of the API holds are all found."""
+    """More groups than one page holds, and more services than one call describes, are all found."""
     made, name = Account(), fresh("many")
+    for index in range(53):
+        made.group("eu-north-1", f"{name}-{index}", tags={"owner": "ai"})
     cluster = made.cluster("eu-north-1")
-    for index in range(23):
-        made.ecs("eu-north-1", f"{name}-{index}", cluster=cluster, plain=True)
+    for index in range(12):
+        made.ecs("eu-north-1", f"{name}-ecs-{index}", cluster=cluster, plain=True)
     found = await looked("eu-north-1")
     places = [place for each in found.services for place in each.endpoints if place.name.startswith(name)]
-    assert len(places) == 23
+    assert len(places) == 65
 
 
 async def test_the_draft_of_it_has_no_mistakes() -> None:

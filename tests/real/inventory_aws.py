@@ -1,4 +1,4 @@
-"""An account of AWS to look through: what a person with a console makes at moto's server, and a way that keeps watch."""
+"""An account of AWS to look through: what a person makes at moto's server, and a way there that keeps watch."""
 
 from __future__ import annotations
 
@@ -143,7 +143,8 @@ class Account:
         maker, role = console("sagemaker", region), "arn:aws:iam::123456789012:role/FakeRole"
         maker.create_model(ModelName=name, ExecutionRoleArn=role, PrimaryContainer={"Image": "vllm"})
         variant = {"VariantName": "main", "ModelName": name, "InitialInstanceCount": 1, "InstanceType": "ml.m5.large"}
-        maker.create_endpoint_config(EndpointConfigName=name, ProductionVariants=[variant | {"InitialVariantWeight": 1}])
+        variants = [variant | {"InitialVariantWeight": 1}]
+        maker.create_endpoint_config(EndpointConfigName=name, ProductionVariants=variants)
         maker.create_endpoint(EndpointName=name, EndpointConfigName=name)
 
     def zone(self) -> tuple[str, str]:

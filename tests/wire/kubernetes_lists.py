@@ -1,4 +1,4 @@
-"""What an API server lists of the whole cluster, page by page, to those who may: beside ``wire.kubernetes``, which acts.
+"""What an API server lists of a whole cluster, page by page, to those who may: beside ``wire.kubernetes``, which acts.
 
 Refusals have the real server's words: https://kubernetes.io/docs/reference/access-authn-authz/authorization/.
 """
@@ -66,8 +66,8 @@ class Listed:
 
     def node(self, provider: str, region: str) -> None:
         labels = {"topology.kubernetes.io/region": region}
-        node = {"metadata": {"name": f"n{len(self.objects['nodes'])}", "labels": labels}, "spec": {"providerID": provider}}
-        self.objects["nodes"].append(node)
+        meta = {"name": f"node-{len(self.objects['nodes'])}", "labels": labels}
+        self.objects["nodes"].append({"metadata": meta, "spec": {"providerID": provider}})
 
     def answer(self, method: str, target: str) -> Reply:
         parts = urlsplit(target)

@@ -7,7 +7,6 @@ Rights: the verb ``list`` on ``deployments`` and ``statefulsets`` (apps), ``serv
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -18,9 +17,10 @@ from typing import Any
 from kubernetes.client import ApiClient, CoreV1Api, CustomObjectsApi
 
 from orchestrator.core.topology import Answer
-from providers.inventory import FoundEndpoint, FoundWorkload, Inventory, Sweep, bare, slug, tagged
+from providers.inventory import FoundEndpoint, FoundWorkload, Inventory, bare, is_address, slug, tagged
 from providers.onprem.kubernetes.cluster import KINDS, Cluster
 from providers.onprem.kubernetes.session import WITHIN
+from providers.sweep import Sweep
 
 Object = dict[str, Any]
 _SERVERS = ("vllm", "text-generation-inference", "tgi", "tritonserver", "triton", "sglang")
@@ -118,7 +118,7 @@ def _page(group: str, plural: str, namespace: str, more: str, api: ApiClient) ->
         listed = core.list_namespaced_service(namespace, **query)
     else:
         listed = core.list_service_for_all_namespaces(**query)
-    return dict(api.sanitize_for_serialization(listed))
+    return dict(api.sanitize_for_serialization(listed))  # type: ignore[no-untyped-call]
 
 
 # ------------------------------------------------------------------ what is a model server
@@ -238,18 +238,10 @@ def _port(services: list[Object]) -> int | None:
 
 
 def _answer(hosts: tuple[str, ...]) -> Answer | None:
-    addresses = tuple(sorted(host for host in hosts if _is_address(host)))
+    addresses = tuple(sorted(host for host in hosts if is_address(host)))
     if addresses:
         return Answer("addresses", addresses)
     return Answer("cname", (f"{hosts[0]}.",)) if hosts else None
-
-
-def _is_address(host: str) -> bool:
-    try:
-        ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    return True
 
 
 def _region(nodes: tuple[Object, ...]) -> str:
